@@ -1,0 +1,309 @@
+//! `Cache`: the handle, and how one is opened. What can be done with it is in the files of this folder, one family of
+//! verbs each: `access` reads, `change` writes, `counter` decides and writes, `bulk` does many, `iterate` goes through
+//! all, `upkeep` looks after the whole store, `typed` fixes the types.
+//!
+//! This file knows options and the engine; it does not know records.
+
+mod access;
+mod bulk;
+mod change;
+mod counter;
+mod iterate;
+mod iterate_ordered;
+mod typed;
+mod upkeep;
+
+pub use access::{Entry, ValueRef};
+pub use iterate::{Entries, Items, Keys};
+pub use iterate_ordered::{End, OrderedItems, OrderedKeys};
+pub use typed::TypedCache;
+pub use upkeep::{Progress, Report};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::{Codec, Postcard};
+use crate::engine::{Opening, Store};
+use crate::error::{Error, Result};
+use crate::key::{self, EncodedKey, Key};
+use crate::options::{Eviction, MAX_TAG_BYTES, SetOptions};
+use crate::os::real::RealOs;
+
+/// How long a writer waits for the lock if the builder says nothing else.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A persistent cache in a directory, shared by threads and processes.
+///
+/// A handle is cheap to clone, and all its methods take `&self`: clones and other processes that open the same directory
+/// work at the same time. Reads take no lock and make no system call; writers take turns, and take over within
+/// milliseconds from one that was killed.
+///
+/// What survives: everything a returned call stored survives the death of any process, by `kill -9` too, and what was
+/// under way is there whole or not at all. A power cut may take the newest changes, never a part of one, unless
+/// [`sync`](Cache::sync) returned after them.
+///
+/// ```
+/// use larder::{Cache, SetOptions};
+/// use std::time::Duration;
+/// # let dir = tempfile::tempdir()?;
+/// let cache = Cache::open(&dir)?;
+/// cache.set("answer", &42)?;
+/// cache.set_with(("page", 7), "<html>", SetOptions::new().expire(Duration::from_secs(60)).tag("pages"))?;
+/// assert_eq!(cache.get::<i64>("answer")?, Some(42));
+/// assert_eq!(cache.evict("pages")?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cache<C: Codec = Postcard> {
+    store: Arc<Store<RealOs>>,
+    codec: C,
+}
+
+impl<C: Codec> Clone for Cache<C> {
+    fn clone(&self) -> Self {
+        Cache { store: Arc::clone(&self.store), codec: self.codec.clone() }
+    }
+}
+
+impl<C: Codec> std::fmt::Debug for Cache<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("directory", &self.directory()).field("len", &self.len()).finish()
+    }
+}
+
+/// Options for opening a [`Cache`].
+///
+/// `size_limit`, `eviction` and `statistics` are stored in the directory and change for every process when given; without
+/// them the directory's own are kept. The others are this handle's.
+///
+/// ```
+/// use larder::{Cache, Eviction};
+/// use std::time::Duration;
+/// # let dir = tempfile::tempdir()?;
+/// let cache = Cache::builder(&dir)
+///     .size_limit(256 << 20)
+///     .eviction(Eviction::S3Fifo)
+///     .statistics(true)
+///     .lock_timeout(Duration::from_secs(5))
+///     .open()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder<C: Codec = Postcard> {
+    directory: PathBuf,
+    size_limit: Option<u64>,
+    eviction: Option<Eviction>,
+    statistics: Option<bool>,
+    lock_timeout: Duration,
+    read_only: bool,
+    codec: C,
+}
+
+impl Cache {
+    /// Opens the cache in a directory with the defaults (1 GiB, the codec [`Postcard`]), making it if there is none.
+    ///
+    /// Any number of processes may open and create at once. Takes about 0.1 ms; more after a reboot, when the index is
+    /// rebuilt from the log.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] if the path is a file, [`Error::FileSystem`] on network file systems,
+    /// [`Error::FormatVersion`], [`Error::Corrupt`] if the manifest is damaged, [`Error::Io`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::open(&dir)?;
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(directory: impl AsRef<Path>) -> Result<Cache> {
+        Cache::builder(directory).open()
+    }
+
+    /// Begins opening with options.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).size_limit(8 << 20).open()?;
+    /// assert_eq!(cache.settings().size_limit, 8 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder(directory: impl AsRef<Path>) -> Builder {
+        Builder {
+            directory: directory.as_ref().to_owned(),
+            size_limit: None,
+            eviction: None,
+            statistics: None,
+            lock_timeout: LOCK_TIMEOUT,
+            read_only: false,
+            codec: Postcard,
+        }
+    }
+}
+
+impl<C: Codec> Builder<C> {
+    /// The most bytes the files may take on disk, in all. At least [`MIN_SIZE_LIMIT`](crate::MIN_SIZE_LIMIT); 1 GiB for a
+    /// new directory.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).size_limit(4 << 20).open()?;
+    /// assert!(cache.volume() <= 4 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn size_limit(mut self, bytes: u64) -> Self {
+        self.size_limit = Some(bytes);
+        self
+    }
+
+    /// What goes first when the limit is reached.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// larder::Cache::builder(&dir).eviction(larder::Eviction::None).open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn eviction(mut self, policy: Eviction) -> Self {
+        self.eviction = Some(policy);
+        self
+    }
+
+    /// Whether hits, misses and the like are counted, at some nanoseconds a call. Off for a new directory.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// larder::Cache::builder(&dir).statistics(true).open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn statistics(mut self, on: bool) -> Self {
+        self.statistics = Some(on);
+        self
+    }
+
+    /// How long a writer of this handle waits for the others before [`Error::Timeout`]. 60 seconds if not given. Waiting
+    /// ends early only when the lock is free: a living holder is never robbed.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// larder::Cache::builder(&dir).lock_timeout(std::time::Duration::from_millis(100)).open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// Opens a cache that exists for reading only: nothing on disk is changed, and every call that would is
+    /// [`Error::ReadOnly`]. [`Error::Config`] if there is no cache, or one that has to be rebuilt first.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let writer = larder::Cache::open(&dir)?;
+    /// let reader = larder::Cache::builder(&dir).read_only(true).open()?;
+    /// writer.set("k", "v")?;
+    /// assert_eq!(reader.get::<String>("k")?.as_deref(), Some("v"));
+    /// assert!(matches!(reader.set("k", "w"), Err(larder::Error::ReadOnly)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// The codec for values that are not numbers, strings, `bool`s or byte strings. All handles of a directory should have
+    /// the same: a value of another codec is [`Error::Type`] when read.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).codec(larder::Postcard).open()?;
+    /// cache.set("pair", &(1u8, "one"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn codec<D: Codec>(self, codec: D) -> Builder<D> {
+        Builder {
+            directory: self.directory,
+            size_limit: self.size_limit,
+            eviction: self.eviction,
+            statistics: self.statistics,
+            lock_timeout: self.lock_timeout,
+            read_only: self.read_only,
+            codec,
+        }
+    }
+
+    /// Opens the cache. Errors as [`Cache::open`]; besides [`Error::Config`] for a size limit that cannot be kept.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).open()?;
+    /// assert_eq!(cache.len(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(self) -> Result<Cache<C>> {
+        let opening = Opening {
+            size_limit: self.size_limit,
+            eviction: self.eviction.map(Eviction::to_bits),
+            statistics: self.statistics,
+            lock_timeout: self.lock_timeout,
+            read_only: self.read_only,
+        };
+        let os = RealOs::new().map_err(|e| Error::io("open", &self.directory, e))?;
+        let store = Arc::new(Store::open(os, &self.directory, &opening)?);
+        Ok(Cache { store, codec: self.codec })
+    }
+}
+
+impl<C: Codec> Cache<C> {
+    /// The directory.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// assert_eq!(larder::Cache::open(&dir)?.directory(), dir.path());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn directory(&self) -> &Path {
+        self.store.directory()
+    }
+}
+
+/// A large value of this store, written and not yet committed.
+type Draft<'s> = crate::engine::Draft<'s, RealOs>;
+/// A record seen under the lock.
+type Present = crate::engine::Present<RealOs>;
+
+/// An encoded key with its hash.
+struct Hashed {
+    key: EncodedKey,
+    hash: u64,
+}
+
+impl Hashed {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
+}
+
+impl<C: Codec> Cache<C> {
+    #[inline]
+    fn hashed(&self, key: &impl Key) -> Result<Hashed> {
+        let key = key::encode(key)?;
+        let hash = self.store.hash(key.as_bytes());
+        Ok(Hashed { key, hash })
+    }
+
+    /// When an item with these options expires, in nanoseconds since 1970.
+    #[inline]
+    fn expiry(&self, after: Option<Duration>) -> Option<u64> {
+        let after = u64::try_from(after?.as_nanos()).ok()?;
+        self.store.now().checked_add(after).filter(|&at| at != u64::MAX)
+    }
+}
+
+/// The tag of a call's options, if it is not too long.
+fn checked_tag<'a>(options: &'a SetOptions<'_>) -> Result<Option<&'a str>> {
+    match options.tag.as_deref() {
+        Some(tag) if tag.len() > MAX_TAG_BYTES => Err(Error::TagTooLarge { bytes: tag.len() }),
+        tag => Ok(tag),
+    }
+}

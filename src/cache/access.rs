@@ -1,0 +1,282 @@
+//! Reading one item.
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::time::{Duration, SystemTime};
+
+use serde::de::DeserializeOwned;
+
+use super::Cache;
+use crate::codec::{Codec, Postcard};
+use crate::engine::{Counter, Record, Segment};
+use crate::error::{Corruption, Error, Result};
+use crate::key::Key;
+use crate::os::Pinned;
+use crate::os::real::{RealMap, RealOs};
+use crate::value;
+
+thread_local! {
+    /// A buffer that reads share, so that decoding a value allocates for the value alone.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Buffers longer than this are given back to the allocator.
+const BUFFER_MAX: usize = 1 << 20;
+
+/// An item with what is known about it. Made by [`Cache::entry`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let cache = larder::Cache::open(&dir)?;
+/// cache.set("k", "value")?;
+/// let entry = cache.entry::<String>("k")?.unwrap();
+/// assert_eq!((entry.value.as_str(), entry.tag, entry.expires_at), ("value", None, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry<V> {
+    /// The value.
+    pub value: V,
+    /// When it expires; `None` for never.
+    pub expires_at: Option<SystemTime>,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// Length of the encoded value, in bytes.
+    pub size: u64,
+}
+
+/// A value's bytes, borrowed from the mapped log or from the mapped file of a large value. Made by [`Cache::get_ref`].
+///
+/// The bytes stay what they are while this lives, whatever becomes of the item; the disk space of a value that was
+/// replaced is given back after it is dropped, so do not keep many for long.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let cache = larder::Cache::open(&dir)?;
+/// cache.set_bytes("k", b"bytes")?;
+/// let value = cache.get_ref("k")?.unwrap();
+/// cache.delete("k")?;
+/// assert_eq!(&*value, b"bytes");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ValueRef<C: Codec = Postcard> {
+    bytes: Borrowed,
+    kind: u8,
+    codec: C,
+}
+
+enum Borrowed {
+    Log(Pinned<Segment<RealOs>>),
+    File(Pinned<RealMap>),
+}
+
+impl<C: Codec> Deref for ValueRef<C> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &self.bytes {
+            Borrowed::Log(bytes) => bytes,
+            Borrowed::File(bytes) => bytes,
+        }
+    }
+}
+
+impl<C: Codec> std::fmt::Debug for ValueRef<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ValueRef").field("kind", &value::kind_name(self.kind)).field("len", &self.len()).finish()
+    }
+}
+
+impl<C: Codec> ValueRef<C> {
+    /// Decodes the value, as [`Cache::get`] would have.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", &vec![1, 2, 3])?;
+    /// assert_eq!(cache.get_ref("k")?.unwrap().decode::<Vec<i32>>()?, [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decode<V: DeserializeOwned>(&self) -> Result<V> {
+        value::decode(&self.codec, self.kind, self)
+    }
+}
+
+/// What a read copied out of the store.
+pub(super) struct Facts {
+    pub kind: u8,
+    pub expires: u64,
+    pub tag: u32,
+    pub sequence: u64,
+    pub order: u64,
+    /// Where the record is: tells the members of one commit apart.
+    pub place: u64,
+}
+
+impl Facts {
+    pub fn of(record: &Record<'_, RealOs>) -> Facts {
+        let header = &record.header;
+        Facts {
+            kind: header.kind,
+            expires: header.expires,
+            tag: header.tag,
+            sequence: header.sequence,
+            order: header.order(),
+            place: record.offset as u64,
+        }
+    }
+}
+
+/// Copies a record's value into `to`, which is emptied first.
+pub(super) fn copy_value<C: Codec>(cache: &Cache<C>, record: &Record<'_, RealOs>, to: &mut Vec<u8>) -> Result<Facts> {
+    to.clear();
+    if let Some(reference) = record.large() {
+        *to = cache.store.read_large(reference)?;
+    } else if !record.append_value(to) {
+        return Err(Error::corrupt(cache.directory(), record.offset as u64, Corruption::Bounds));
+    }
+    Ok(Facts::of(record))
+}
+
+impl<C: Codec> Cache<C> {
+    /// The value of a key, or `None` if it is absent or has expired. Takes no lock and makes no system call, but for values
+    /// of 256 KiB and more, which are read from files of their own.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if the value was stored as another type, [`Error::Codec`] if it cannot be decoded,
+    /// [`Error::KeyTooLarge`], [`Error::Corrupt`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", &5u8)?;
+    /// assert_eq!(cache.get::<i64>("k")?, Some(5));
+    /// assert_eq!(cache.get::<i64>("absent")?, None);
+    /// assert!(cache.get::<String>("k").unwrap_err().is_type());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<V>> {
+        self.with_value(&key, |facts, bytes| value::decode(&self.codec, facts.kind, bytes))
+    }
+
+    /// The bytes stored by [`set_bytes`](Cache::set_bytes), or those of a string. [`Error::Type`] for other values.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_bytes("k", &[0, 255])?;
+    /// assert_eq!(cache.get_bytes("k")?, Some(vec![0, 255]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_bytes(&self, key: impl Key) -> Result<Option<Vec<u8>>> {
+        let hashed = self.hashed(&key)?;
+        let mut bytes = Vec::new();
+        let found = self.store.read(hashed.bytes(), hashed.hash, |record| copy_value(self, record, &mut bytes))?;
+        self.count_read(found.is_some());
+        let Some(facts) = found else { return Ok(None) };
+        if facts.kind != value::Kind::Bytes as u8 && facts.kind != value::Kind::Text as u8 {
+            return Err(Error::mismatch("bytes", value::kind_name(facts.kind)));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The encoded bytes of a value without a copy. For strings and byte strings they are the value; for others, see
+    /// [`ValueRef::decode`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "text")?;
+    /// assert_eq!(&*cache.get_ref("k")?.unwrap(), b"text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_ref(&self, key: impl Key) -> Result<Option<ValueRef<C>>> {
+        let hashed = self.hashed(&key)?;
+        let found = self.store.read(hashed.bytes(), hashed.hash, |record| {
+            let damaged = || Error::corrupt(self.directory(), record.offset as u64, Corruption::Bounds);
+            let bytes = match record.large() {
+                Some(large) => {
+                    let map = std::sync::Arc::new(self.store.map_large(large)?);
+                    let len = crate::os::OsMap::len(&*map);
+                    Borrowed::File(Pinned::new(map, 0, len).ok_or_else(damaged)?)
+                }
+                None => Borrowed::Log(record.pin().ok_or_else(damaged)?),
+            };
+            Ok(ValueRef { bytes, kind: record.header.kind, codec: self.codec.clone() })
+        })?;
+        self.count_read(found.is_some());
+        Ok(found)
+    }
+
+    /// The value of a key with its expiry, tag and size.
+    ///
+    /// ```
+    /// use larder::SetOptions;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_with("k", "value", SetOptions::new().tag("t"))?;
+    /// let entry = cache.entry::<String>("k")?.unwrap();
+    /// assert_eq!((entry.tag.as_deref(), entry.size), (Some("t"), 5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn entry<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<Entry<V>>> {
+        self.with_value(&key, |facts, bytes| self.entry_of(facts, bytes))
+    }
+
+    /// True if the key is there and has not expired. The value is not read, and nothing is counted.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// assert!(cache.contains("k")? && !cache.contains("absent")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "contains_key")]
+    pub fn contains(&self, key: impl Key) -> Result<bool> {
+        let hashed = self.hashed(&key)?;
+        Ok(self.store.read(hashed.bytes(), hashed.hash, |_| Ok(()))?.is_some())
+    }
+
+    /// Reads a value into the thread's buffer, counts, and decodes it there.
+    fn with_value<R>(&self, key: &impl Key, decode: impl FnOnce(&Facts, &[u8]) -> Result<R>) -> Result<Option<R>> {
+        let hashed = self.hashed(key)?;
+        // Taken, not borrowed: decoding runs the caller's code, which may read the cache again.
+        let mut buffer = BUFFER.take();
+        let found = self.store.read(hashed.bytes(), hashed.hash, |record| copy_value(self, record, &mut buffer));
+        let decoded = match found {
+            Ok(Some(facts)) => {
+                self.count_read(true);
+                decode(&facts, &buffer).map(Some)
+            }
+            Ok(None) => {
+                self.count_read(false);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        };
+        if buffer.capacity() <= BUFFER_MAX {
+            BUFFER.set(buffer);
+        }
+        decoded
+    }
+
+    #[inline]
+    fn count_read(&self, hit: bool) {
+        self.store.count(if hit { Counter::Hits } else { Counter::Misses }, 1);
+    }
+
+    pub(super) fn entry_of<V: DeserializeOwned>(&self, facts: &Facts, bytes: &[u8]) -> Result<Entry<V>> {
+        Ok(Entry {
+            value: value::decode(&self.codec, facts.kind, bytes)?,
+            expires_at: system_time(facts.expires),
+            tag: self.store.tag_name(facts.tag)?,
+            size: bytes.len() as u64,
+        })
+    }
+}
+
+/// `None` for never.
+fn system_time(expires: u64) -> Option<SystemTime> {
+    if expires == u64::MAX { None } else { SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(expires)) }
+}

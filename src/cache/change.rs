@@ -1,0 +1,248 @@
+//! Storing and removing one item.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::access::copy_value;
+use super::{Cache, checked_tag};
+use crate::codec::Codec;
+use crate::engine::{Counter, DecidedValue, Decision, OwnedTag, Put, Tag, Value};
+use crate::error::Result;
+use crate::key::Key;
+use crate::options::SetOptions;
+use crate::value;
+
+impl<C: Codec> Cache<C> {
+    /// Stores a value, replacing value, expiry and tag of the key. When it returns, every process sees the new value, and
+    /// the death of any of them leaves it there.
+    ///
+    /// Costs one append and no system call; values of 256 KiB and more go to files of their own.
+    ///
+    /// # Errors
+    /// [`Error::Full`](crate::Error::Full), [`Error::ValueTooLarge`](crate::Error::ValueTooLarge),
+    /// [`Error::KeyTooLarge`](crate::Error::KeyTooLarge), [`Error::Timeout`](crate::Error::Timeout),
+    /// [`Error::Codec`](crate::Error::Codec). After an error the key is as it was.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("text", "a string")?;
+    /// cache.set(("user", 7), &vec!["a", "list"])?;
+    /// assert_eq!(cache.get::<Vec<String>>(("user", 7))?.unwrap(), ["a", "list"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "insert")]
+    #[doc(alias = "put")]
+    pub fn set<V: Serialize + ?Sized>(&self, key: impl Key, value: &V) -> Result<()> {
+        self.set_with(key, value, SetOptions::new())
+    }
+
+    /// Stores a value with expiry and tag.
+    ///
+    /// ```
+    /// use larder::SetOptions;
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_with("rate", &1.08, SetOptions::new().expire(Duration::from_secs(600)).tag("rates"))?;
+    /// assert!(cache.entry::<f64>("rate")?.unwrap().expires_at.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_with<V: Serialize + ?Sized>(&self, key: impl Key, value: &V, options: SetOptions<'_>) -> Result<()> {
+        value::encode_with(&self.codec, value, |kind, bytes| self.put(&key, kind, bytes, &options))?
+    }
+
+    /// Stores bytes as they are, without serde: read them with [`get_bytes`](Cache::get_bytes) or
+    /// [`get_ref`](Cache::get_ref).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_bytes("image", &[137, 80, 78, 71])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_bytes(&self, key: impl Key, bytes: &[u8]) -> Result<()> {
+        self.set_bytes_with(key, bytes, SetOptions::new())
+    }
+
+    /// Stores bytes with expiry and tag.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_bytes_with("image", b"...", larder::SetOptions::new().tag("images"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_bytes_with(&self, key: impl Key, bytes: &[u8], options: SetOptions<'_>) -> Result<()> {
+        self.put(&key, value::Kind::Bytes as u8, bytes, &options)
+    }
+
+    fn put(&self, key: &impl Key, kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
+        let hashed = self.hashed(key)?;
+        let tag = checked_tag(options)?.map_or(Tag::None, Tag::Named);
+        let expires = self.expiry(options.expire);
+        let store = |value| {
+            self.store.put_hashed(hashed.bytes(), hashed.hash, Put { kind, value, expires, tag })?;
+            self.store.count(Counter::Stores, 1);
+            Ok(())
+        };
+        if self.store.is_large(bytes.len()) {
+            let draft = self.store.draft(bytes)?;
+            return store(Value::Draft { number: draft.number, len: draft.len, crc: draft.crc });
+        }
+        store(Value::Inline(bytes))
+    }
+
+    /// Stores a value if the key is absent or has expired, and says whether it did. Of several processes that try at once,
+    /// exactly one succeeds.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// assert!(cache.add("k", &1)?);
+    /// assert!(!cache.add("k", &2)?);
+    /// assert_eq!(cache.get::<i32>("k")?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add<V: Serialize + ?Sized>(&self, key: impl Key, value: &V) -> Result<bool> {
+        self.add_with(key, value, SetOptions::new())
+    }
+
+    /// As [`add`](Cache::add), with expiry and tag.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// let turn = larder::SetOptions::new().expire(Duration::from_secs(5));
+    /// assert!(cache.add_with("turn", "me", turn)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_with<V: Serialize + ?Sized>(&self, key: impl Key, value: &V, options: SetOptions<'_>) -> Result<bool> {
+        let hashed = self.hashed(&key)?;
+        if self.store.read(hashed.bytes(), hashed.hash, |_| Ok(()))?.is_some() {
+            return Ok(false);
+        }
+        let encoded = value::encode(&self.codec, value)?;
+        let draft = self.draft_if_large(encoded.bytes())?;
+        let put = self.decided(&encoded, draft.as_ref(), &options)?;
+        let added = self.store.update(hashed.bytes(), |present, buffer| {
+            if present.is_some() {
+                return Ok((Decision::Keep, false));
+            }
+            buffer.extend_from_slice(inline(&encoded, draft.is_some()));
+            Ok((put, true))
+        })?;
+        self.store.count(Counter::Stores, added.into());
+        Ok(added)
+    }
+
+    /// Gives a key another expiry, `None` for never, and keeps value and tag. False if the key is absent or has expired.
+    ///
+    /// Appends a copy of the record to the log; a value of 256 KiB and more is not copied.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// assert!(cache.touch("k", Some(Duration::from_secs(60)))?);
+    /// assert!(!cache.touch("absent", None)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn touch(&self, key: impl Key, expire: Option<Duration>) -> Result<bool> {
+        let hashed = self.hashed(&key)?;
+        let expires = self.expiry(expire);
+        self.store.update(hashed.bytes(), |present, buffer| {
+            let Some(present) = present else { return Ok((Decision::Keep, false)) };
+            let value = match present.large() {
+                Some(reference) => DecidedValue::Same(reference),
+                None => {
+                    *buffer = present.value();
+                    DecidedValue::Buffer
+                }
+            };
+            let tag = OwnedTag::Id(present.header.tag);
+            Ok((Decision::Put { kind: present.header.kind, expires, tag, value }, true))
+        })
+    }
+
+    /// Removes a key and gives its value; `None` if it is absent or has expired. Of several processes that pop at once, one
+    /// gets the value. If the value cannot be decoded, it stays.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// assert_eq!(cache.pop::<String>("k")?.as_deref(), Some("v"));
+    /// assert_eq!(cache.pop::<String>("k")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "take")]
+    pub fn pop<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<V>> {
+        let hashed = self.hashed(&key)?;
+        let mut bytes = Vec::new();
+        loop {
+            // Decoding is the caller's code and runs outside the lock; what was decoded is removed only if it is still
+            // what is stored.
+            let found = self.store.read(hashed.bytes(), hashed.hash, |record| copy_value(self, record, &mut bytes))?;
+            let Some(facts) = found else { return Ok(None) };
+            let value = value::decode(&self.codec, facts.kind, &bytes)?;
+            let removed = self.store.update(hashed.bytes(), |present, _| {
+                let same = present.is_some_and(|present| present.header.sequence == facts.sequence);
+                Ok((if same { Decision::Remove } else { Decision::Keep }, same))
+            })?;
+            if removed {
+                self.store.count(Counter::Removals, 1);
+                return Ok(Some(value));
+            }
+        }
+    }
+
+    /// Removes a key. False if it is absent or has expired.
+    ///
+    /// Works on a full store too.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// assert!(cache.delete("k")?);
+    /// assert!(!cache.delete("k")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "remove")]
+    pub fn delete(&self, key: impl Key) -> Result<bool> {
+        let hashed = self.hashed(&key)?;
+        let removed = self.store.remove_hashed(hashed.bytes(), hashed.hash)?;
+        self.store.count(Counter::Removals, removed.into());
+        Ok(removed)
+    }
+
+    pub(super) fn draft_if_large(&self, bytes: &[u8]) -> Result<Option<super::Draft<'_>>> {
+        if self.store.is_large(bytes.len()) { self.store.draft(bytes).map(Some) } else { Ok(None) }
+    }
+
+    /// A decision to store an encoded value.
+    pub(super) fn decided(
+        &self,
+        encoded: &value::EncodedValue,
+        draft: Option<&super::Draft<'_>>,
+        options: &SetOptions<'_>,
+    ) -> Result<Decision> {
+        let tag = checked_tag(options)?.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag.to_owned()));
+        let value = draft.map_or(DecidedValue::Buffer, |draft| DecidedValue::Draft {
+            number: draft.number,
+            len: draft.len,
+            crc: draft.crc,
+        });
+        Ok(Decision::Put { kind: encoded.kind, expires: self.expiry(options.expire), tag, value })
+    }
+}
+
+/// The bytes that go into the record itself.
+pub(super) fn inline(encoded: &value::EncodedValue, is_large: bool) -> &[u8] {
+    if is_large { &[] } else { encoded.bytes() }
+}

@@ -1,0 +1,264 @@
+//! The whole store: how much there is, removing by time, tag or altogether, settings, statistics, checking.
+
+use super::{Cache, checked_tag};
+use crate::codec::Codec;
+use crate::engine::{Counter, Shared, Sums};
+use crate::error::Result;
+use crate::options::{Eviction, SetOptions, Settings, Stats};
+
+pub use crate::engine::{Progress, Report};
+
+impl<C: Codec> Cache<C> {
+    /// The number of items. Items that have expired count until something removes them; what was deleted, evicted or
+    /// cleared does not. One load from memory.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// assert_eq!(cache.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn len(&self) -> usize {
+        usize::try_from(self.store.len()).unwrap_or(usize::MAX)
+    }
+
+    /// True if [`len`](Cache::len) is 0.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// assert!(larder::Cache::open(&dir)?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of items that have not expired, by looking at every one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_with("gone", "v", larder::SetOptions::new().expire(Duration::ZERO))?;
+    /// assert_eq!((cache.len(), cache.len_live()?), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn len_live(&self) -> Result<usize> {
+        self.keys::<crate::key::AnyKey>().try_fold(0, |count, key| key.map(|_| count + 1))
+    }
+
+    /// Bytes that the files take on disk, everything counted. One load from memory.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).size_limit(16 << 20).open()?;
+    /// assert!(cache.volume() > 0 && cache.volume() <= 16 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn volume(&self) -> u64 {
+        self.store.volume()
+    }
+
+    /// Removes the items that have expired, and says how many. Looks only at those segments of the log in which
+    /// something is due.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_with("gone", "v", larder::SetOptions::new().expire(Duration::ZERO))?;
+    /// assert_eq!(cache.expire()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn expire(&self) -> Result<u64> {
+        let removed = self.store.expire()?;
+        self.store.count(Counter::Expirations, removed);
+        Ok(removed)
+    }
+
+    /// Removes all items with a tag, by one commit whose cost does not depend on how many there are, and says how many: those
+    /// that counted in [`len`](Cache::len). Atomic for readers and after a crash.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_many_with((0..100).map(|i| (i, "item")), larder::SetOptions::new().tag("batch"))?;
+    /// assert_eq!(cache.evict("batch")?, 100);
+    /// assert_eq!(cache.evict("batch")?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn evict(&self, tag: &str) -> Result<u64> {
+        checked_tag(&SetOptions::new().tag(tag))?;
+        let removed = self.store.evict(tag)?;
+        self.store.count(Counter::Evictions, removed);
+        Ok(removed)
+    }
+
+    /// Removes everything, and says how many items that were. Atomic for readers and after a crash; most of the space is
+    /// given back before it returns.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// assert_eq!(cache.clear()?, 1);
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear(&self) -> Result<u64> {
+        let removed = self.store.clear()?;
+        self.store.count(Counter::Evictions, removed);
+        Ok(removed)
+    }
+
+    /// Makes everything that was stored before the call durable: it survives a power cut from then on. Takes as long as the
+    /// disk needs, and stops nobody.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// cache.sync()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sync(&self) -> Result<()> {
+        self.store.sync()
+    }
+
+    /// The settings in force, as every process sees them now.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// assert_eq!(larder::Cache::open(&dir)?.settings().size_limit, 1 << 30);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn settings(&self) -> Settings {
+        settings(self.store.shared_settings())
+    }
+
+    /// Changes settings for every process, durably, and gives what is in force then.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a size limit below 2 MiB or beyond what the directory was created for;
+    /// nothing is changed then.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// let settings = cache.update_settings(|settings| settings.size_limit = 512 << 20)?;
+    /// assert_eq!(settings.size_limit, 512 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn update_settings(&self, change: impl FnOnce(&mut Settings)) -> Result<Settings> {
+        let mut wanted = self.settings();
+        change(&mut wanted);
+        let shared = self.store.change_settings(|shared| {
+            shared.size_limit = wanted.size_limit;
+            shared.eviction = wanted.eviction.to_bits();
+            shared.statistics = wanted.statistics;
+        })?;
+        Ok(settings(shared))
+    }
+
+    /// Counts since the last reset, summed over all processes. Reads a file for each open handle.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).statistics(true).open()?;
+    /// cache.set("k", "v")?;
+    /// assert_eq!(cache.stats()?.stores, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> Result<Stats> {
+        self.store.sums().map(stats)
+    }
+
+    /// The counts, which begin at zero again for every process.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).statistics(true).open()?;
+    /// cache.set("k", "v")?;
+    /// assert_eq!(cache.reset_stats()?.stores, 1);
+    /// assert_eq!(cache.stats()?.stores, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reset_stats(&self) -> Result<Stats> {
+        self.store.reset_sums().map(stats)
+    }
+
+    /// Reads and verifies everything: every record of the log, every cell of the index, every large value, every count.
+    /// Other processes go on reading; writers wait until it is done, about a second for a GiB in memory.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// let report = cache.check()?;
+    /// assert!(report.is_clean());
+    /// assert_eq!(report.items, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check(&self) -> Result<Report> {
+        self.check_with(|_| {})
+    }
+
+    /// As [`check`](Cache::check), and says how far it is.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.check_with(|progress| println!("{} of {} bytes", progress.done, progress.total))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check_with(&self, mut progress: impl FnMut(Progress)) -> Result<Report> {
+        self.store.check(&mut progress)
+    }
+
+    /// Checks, and puts right what can be: makes the index and all counts anew from the records that are whole, and drops what
+    /// cannot be read. The report says what was found before. Writers wait; readers go on.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.repair()?;
+    /// assert!(cache.check()?.is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn repair(&self) -> Result<Report> {
+        self.repair_with(|_| {})
+    }
+
+    /// As [`repair`](Cache::repair), and says how far it is.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.repair_with(|progress| assert!(progress.done <= progress.total))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn repair_with(&self, mut progress: impl FnMut(Progress)) -> Result<Report> {
+        self.store.repair(&mut progress)
+    }
+}
+
+fn settings(shared: Shared) -> Settings {
+    Settings {
+        size_limit: shared.size_limit,
+        eviction: Eviction::from_bits(shared.eviction),
+        statistics: shared.statistics,
+    }
+}
+
+fn stats(sums: Sums) -> Stats {
+    let of = |counter: Counter| sums[counter as usize];
+    Stats {
+        hits: of(Counter::Hits),
+        misses: of(Counter::Misses),
+        stores: of(Counter::Stores),
+        removals: of(Counter::Removals),
+        evictions: of(Counter::Evictions),
+        expirations: of(Counter::Expirations),
+    }
+}

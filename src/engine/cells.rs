@@ -1,0 +1,176 @@
+//! The cell of a key as a commit sees it: finding it, and staging what it leads to. It does not know what is written
+//! to the log.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::os::{Os, OsMap};
+use crate::storage::index::{self, Table};
+use crate::storage::location::{Entry, Location};
+use crate::storage::record::{Header, LargeReference};
+use crate::storage::redo::Place;
+use crate::storage::state::{row, row_word};
+
+use super::commit::Commit;
+use super::read::{Life, Missing, Try};
+use super::view::Segment;
+
+/// The record that a key's cell leads to, seen under the lock.
+pub struct Present<O: Os> {
+    pub segment: Arc<Segment<O>>,
+    pub location: Location,
+    pub header: Header,
+    pub life: Life,
+}
+
+/// A key's cell, or where a new one goes.
+pub(super) struct KeyPlace<O: Os> {
+    pub table: Table,
+    pub cell: Cell,
+    pub present: Option<Present<O>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cell {
+    Taken {
+        offset: usize,
+        bits: u64,
+    },
+    Free {
+        offset: usize,
+    },
+    /// Every bucket of the chain is full; the last one ends at this offset.
+    ChainFull {
+        last: usize,
+    },
+}
+
+impl<O: Os> Present<O> {
+    /// Copies the value's bytes, as they are in the log.
+    pub fn value(&self) -> Vec<u8> {
+        let (offset, len) = self.header.value_range(self.location.offset());
+        let mut bytes = Vec::new();
+        // The header was checked against the same bounds, so this cannot fail.
+        let _ = self.segment.map.append_to(offset, len, &mut bytes);
+        bytes
+    }
+
+    /// The file of a large value.
+    pub fn large(&self) -> Option<LargeReference> {
+        self.header.is_large().then(|| LargeReference::decode(&self.value()))
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Finds a key's cell, or where a new one goes.
+    pub(super) fn locate(&mut self, key: &[u8], hash: u64) -> Result<KeyPlace<O>> {
+        loop {
+            let missing = match self.try_locate(key, hash)? {
+                Ok(place) => return Ok(place),
+                Err(missing) => missing,
+            };
+            self.store.map_missing_under_lock(missing)?;
+            self.refresh_view();
+        }
+    }
+
+    fn try_locate(&self, key: &[u8], hash: u64) -> Result<Result<KeyPlace<O>, Missing>> {
+        let table = self.store.geometry()?.table_of(hash);
+        let Some(index) = self.view.index(table) else { return Ok(Err(Missing::Index(table))) };
+        let tag = table.tag(hash);
+        let mut free = None;
+        let mut last = 0;
+        let load = |offset| self.word(Place::Index(table.generation), offset);
+        for bucket in index::chain(table, table.home(hash), load) {
+            last = bucket;
+            for cell in (bucket..index::link_of(bucket)).step_by(8) {
+                let bits = self.cell(table, &index.map, cell);
+                let entry = Entry::from_bits(bits);
+                if entry.is_empty() {
+                    free = free.or(Some(cell));
+                    continue;
+                }
+                if entry.tag() != tag {
+                    continue;
+                }
+                match self.present(key, entry.location()) {
+                    Try::Done(None) => {}
+                    Try::Done(found) => {
+                        let cell = Cell::Taken { offset: cell, bits };
+                        return Ok(Ok(KeyPlace { table, cell, present: found }));
+                    }
+                    Try::Map(missing) => return Ok(Err(missing)),
+                    Try::Again => {}
+                }
+            }
+        }
+        let cell = free.map_or(Cell::ChainFull { last }, |offset| Cell::Free { offset });
+        Ok(Ok(KeyPlace { table, cell, present: None }))
+    }
+
+    /// The record at a location, if it is this key's.
+    #[inline]
+    fn present(&self, key: &[u8], location: Location) -> Try<Option<Present<O>>> {
+        self.try_present_at(location, |segment, header| {
+            let (at, len) = header.key_range(location.offset());
+            len == key.len() && segment.map.equals(at, key)
+        })
+    }
+
+    /// The record at a location, if it is wanted.
+    #[inline]
+    pub(super) fn try_present_at(
+        &self,
+        location: Location,
+        wanted: impl FnOnce(&Segment<O>, &Header) -> bool,
+    ) -> Try<Option<Present<O>>> {
+        let slot = location.slot();
+        let id = if slot < self.store.rows { self.state(row_word(slot, row::ID)) } else { 0 };
+        let Some(segment) = self.view.segment(slot, id) else {
+            return if id == 0 { Try::Done(None) } else { Try::Map(Missing::Segment(slot, id)) };
+        };
+        let end = usize::try_from(self.state(row_word(slot, row::ALLOCATED))).unwrap_or(0).min(segment.map.len());
+        let Some(header) = Header::read(&segment.map, location.offset(), end) else { return Try::Done(None) };
+        if !wanted(segment, &header) {
+            return Try::Done(None);
+        }
+        match self.store.life(&self.view, &header) {
+            Try::Done(life) => Try::Done(Some(Present { segment: Arc::clone(segment), location, header, life })),
+            Try::Map(missing) => Try::Map(missing),
+            Try::Again => Try::Again,
+        }
+    }
+
+    /// The cell that leads to the record at a location, if one does: its table, offset and bits.
+    pub(super) fn cell_of(&mut self, location: Location) -> Result<Option<(Present<O>, Table, usize, u64)>> {
+        let Try::Done(Some(present)) = self.try_present_at(location, |_, _| true) else { return Ok(None) };
+        let (at, len) = present.header.key_range(location.offset());
+        let mut key = Vec::new();
+        if !present.segment.map.append_to(at, len, &mut key) {
+            return Ok(None);
+        }
+        let place = self.locate(&key, self.store.hash(&key))?;
+        Ok(match (place.present, place.cell) {
+            (Some(found), Cell::Taken { offset, bits }) if found.location == location => {
+                Some((found, place.table, offset, bits))
+            }
+            _ => None,
+        })
+    }
+
+    /// Stages the cell of a put: the key's own, a free one, or one of a bucket added to the chain.
+    pub(super) fn enter_cell(&mut self, place: &KeyPlace<O>, hash: u64, location: Location) -> Result<()> {
+        let entry = Entry::new(place.table.tag(hash), location).bits();
+        match place.cell {
+            Cell::Taken { offset, bits } => self.stage_cell(place.table, offset, bits, entry),
+            Cell::Free { offset } => self.stage_cell(place.table, offset, 0, entry),
+            Cell::ChainFull { last } => {
+                let bucket = self.overflow_bucket(place.table)?;
+                let offset = index::bucket_offset(bucket);
+                self.stage_cell(place.table, offset, 0, entry);
+                self.stage(Place::Index(place.table.generation), index::link_of(last), bucket);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! What is to be done with a key: plain values that say it, and know nothing of how.
+
+use crate::storage::record::LargeReference;
+
+/// The value of a put.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// Bytes for the log.
+    Inline(&'a [u8]),
+    /// A draft file that becomes the value: its number, length and checksum.
+    Draft { number: u64, len: u64, crc: u32 },
+    /// The file that the present record already refers to.
+    Same(LargeReference),
+}
+
+/// The tag of a put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag<'a> {
+    None,
+    Named(&'a str),
+    /// The one the present record has.
+    Id(u32),
+}
+
+/// What to store under a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Put<'a> {
+    pub kind: u8,
+    pub value: Value<'a>,
+    /// Nanoseconds since 1970.
+    pub expires: Option<u64>,
+    pub tag: Tag<'a>,
+}
+
+/// A change of one key.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    Keep,
+    Put(Put<'a>),
+    Remove,
+}
+
+/// One change of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Op<'a> {
+    pub key: &'a [u8],
+    pub hash: u64,
+    pub change: Change<'a>,
+}
+
+/// What a decision taken under the lock asks for; the bytes of a value are in the buffer that the decision filled.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    Keep,
+    Remove,
+    Put { kind: u8, expires: Option<u64>, tag: OwnedTag, value: DecidedValue },
+}
+
+/// The tag of a decision.
+#[derive(Clone, Debug)]
+pub enum OwnedTag {
+    None,
+    Named(String),
+    Id(u32),
+}
+
+/// The value of a decision.
+#[derive(Clone, Copy, Debug)]
+pub enum DecidedValue {
+    /// The bytes in the buffer.
+    Buffer,
+    Draft {
+        number: u64,
+        len: u64,
+        crc: u32,
+    },
+    Same(LargeReference),
+}
+
+impl Decision {
+    pub(super) fn change<'a>(&'a self, buffer: &'a [u8]) -> Change<'a> {
+        match self {
+            Decision::Keep => Change::Keep,
+            Decision::Remove => Change::Remove,
+            Decision::Put { kind, expires, tag, value } => Change::Put(Put {
+                kind: *kind,
+                expires: *expires,
+                tag: match tag {
+                    OwnedTag::None => Tag::None,
+                    OwnedTag::Named(name) => Tag::Named(name),
+                    OwnedTag::Id(id) => Tag::Id(*id),
+                },
+                value: match *value {
+                    DecidedValue::Buffer => Value::Inline(buffer),
+                    DecidedValue::Draft { number, len, crc } => Value::Draft { number, len, crc },
+                    DecidedValue::Same(reference) => Value::Same(reference),
+                },
+            }),
+        }
+    }
+}

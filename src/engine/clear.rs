@@ -1,0 +1,184 @@
+//! Removing everything, and removing what has expired.
+
+use crate::error::Result;
+use crate::os::{Os, OsMap};
+use crate::storage::index::{Geometry, LEVEL_MIN, Table, generation_after};
+use crate::storage::location::{Location, Tail};
+use crate::storage::paths::Name;
+use crate::storage::record::{Draft, Header, Type};
+use crate::storage::segment;
+use crate::storage::state::{self, Retiree, row, row_word};
+
+use super::commit::Commit;
+use super::lock::Locked;
+use super::read::Life;
+use super::room::Purpose;
+use super::store::Store;
+
+/// Records looked at, and items removed, under one hold of the lock.
+const QUANTUM: usize = 64;
+
+impl<O: Os> Store<O> {
+    /// Removes every item by one commit: a mark that makes all older records dead. A second commit puts an empty index in
+    /// place of the one that is all dead now and retires the segments; if it does not come to it, the marks hold all the
+    /// same. The number of items that counted as live.
+    pub fn clear(&self) -> Result<u64> {
+        let locked = self.lock()?;
+        let mut commit = Commit::new(&locked)?;
+        let items = commit.state(state::LIVE);
+        let draft = Draft { alone: true, ..Draft::bare(Type::Cleared, commit.sequence) };
+        commit.reserve(draft.size(), true, Purpose::Free)?;
+        commit.append(&draft)?;
+        let sequence = commit.sequence;
+        let before = commit.state(state::CLEARED);
+        commit.stage_state(state::CLEARED_BEFORE, before);
+        commit.stage_state(state::CLEARED, sequence);
+        commit.stage_state(state::LIVE, 0);
+        let large_bytes = commit.state(state::LARGE_BYTES);
+        let floor = commit.state(state::NEXT_VALUE);
+        commit.stage_state(state::VALUE_FLOOR, floor);
+        commit.stage_state(state::LARGE_BYTES, 0);
+        for slot in 0..self.rows {
+            let live = commit.state(row_word(slot, row::LIVE));
+            let names_alone = live >> 32 << 32;
+            if live != names_alone {
+                commit.stage_state(row_word(slot, row::LIVE), names_alone);
+            }
+        }
+        commit.publish()?;
+        drop(commit);
+        self.replace_index(&locked)?;
+        drop(locked);
+        self.epilogue()?;
+        self.unlink_values_below(floor, large_bytes)?;
+        Ok(items)
+    }
+
+    /// The second commit of `clear`.
+    fn replace_index(&self, locked: &Locked<'_, O>) -> Result<()> {
+        let geometry = self.geometry()?;
+        let mut commit = Commit::new(locked)?;
+        let tables = [Some(geometry.current), geometry.next.map(|(next, _)| next)];
+        let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
+        let fresh = Table { generation: generation_after(newest.generation), level: LEVEL_MIN, base: LEVEL_MIN };
+        commit.make_index(fresh)?;
+        commit.stage_state(state::GEOMETRY, Geometry { current: fresh, next: None }.bits());
+        for table in tables.into_iter().flatten() {
+            let bytes = self.map_index(table)?.map.load(crate::storage::index::ALLOCATED);
+            commit.retire(Retiree::Index(table.generation.into()), bytes);
+        }
+        commit.retire_dead_segments();
+        commit.publish()
+    }
+
+    /// Unlinks the files of large values that `clear` made dead, and gives their space back.
+    pub(super) fn unlink_values_below(&self, floor: u64, bytes: u64) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let names = self.os.list(self.paths.root()).unwrap_or_default();
+        for name in names.iter().filter_map(|name| Name::parse(name)) {
+            if let Name::Value(id) = name
+                && id < floor
+            {
+                self.unlink(Retiree::Value(id));
+            }
+        }
+        let locked = self.lock()?;
+        let mut commit = Commit::new(&locked)?;
+        commit.add_state(state::VOLUME, -(bytes as i64));
+        commit.publish()
+    }
+
+    /// Removes items that have expired. Looks only at segments in which something is due. The number removed.
+    pub fn expire(&self) -> Result<u64> {
+        let now = self.time();
+        let mut removed = 0;
+        for slot in 0..self.rows {
+            let earliest = self.state.load(row_word(slot, row::EXPIRES_MIN));
+            if self.segment_in(slot) != 0 && earliest != 0 && earliest <= now {
+                removed += self.expire_segment(slot, now)?;
+            }
+        }
+        self.epilogue()?;
+        Ok(removed)
+    }
+
+    /// Walks one segment in quanta, each under the lock, and afterwards knows the earliest expiry that is left.
+    fn expire_segment(&self, slot: usize, now: u64) -> Result<u64> {
+        let id = self.segment_in(slot);
+        let mut offset = segment::HEAD;
+        let mut removed = 0;
+        let mut left = 0;
+        loop {
+            let locked = self.lock()?;
+            let tail = Tail::from_bits(self.state.load(state::TAIL));
+            let end = if tail.slot == slot { tail.offset } else { self.state.load(row_word(slot, row::END)) };
+            if self.segment_in(slot) != id {
+                return Ok(removed);
+            }
+            let mut commit = Commit::new(&locked)?;
+            let mut due = 0;
+            for _ in 0..QUANTUM * 16 {
+                let Some(header) = commit.header_at(slot, id, offset, end)? else { break };
+                let location = Location::new(slot, offset as u64);
+                offset += header.size();
+                if header.kind_of_record != Type::Put || header.expires == u64::MAX {
+                    continue;
+                }
+                if header.expires > now {
+                    left = if left == 0 { header.expires } else { header.expires.min(left) };
+                } else if commit.remove_expired(location)? {
+                    removed += 1;
+                    due += 1;
+                    if due == QUANTUM {
+                        break;
+                    }
+                }
+            }
+            let done = offset as u64 >= end || commit.header_at(slot, id, offset, end)?.is_none();
+            if done {
+                commit.stage_state(row_word(slot, row::EXPIRES_MIN), left);
+                if left == 0 {
+                    commit.stage_state(row_word(slot, row::EXPIRES_MAX), 0);
+                }
+            }
+            self.state.fetch_max(state::CLOCK, now);
+            commit.publish()?;
+            if done {
+                return Ok(removed);
+            }
+        }
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// The header of the record at an offset of a segment's committed part.
+    fn header_at(&mut self, slot: usize, id: u64, offset: usize, end: u64) -> Result<Option<Header>> {
+        if self.view.segment(slot, id).is_none() {
+            self.store.map_segment(slot, id, crate::os::Access::Read)?;
+            self.refresh_view();
+        }
+        let end = usize::try_from(end).unwrap_or(0);
+        Ok(self
+            .view
+            .segment(slot, id)
+            .and_then(|segment| Header::read(&segment.map, offset, end.min(segment.map.len()))))
+    }
+
+    /// Empties the cell of an expired item, if its cell still leads to `location`. The log needs no record of it: the
+    /// item's own record says when it ended.
+    fn remove_expired(&mut self, location: Location) -> Result<bool> {
+        let Some((present, table, cell, bits)) = self.cell_of(location)? else { return Ok(false) };
+        if present.life == Life::Live {
+            return Ok(false);
+        }
+        let counted = present.life == Life::Expired;
+        self.stage_cell(table, cell, bits, 0);
+        if counted {
+            self.add_state(state::LIVE, -1);
+        }
+        self.count_replaced(&present, false);
+        Ok(counted)
+    }
+}

@@ -1,0 +1,351 @@
+//! A commit in the making: staged words, publishing them, and finishing what a dead owner published half. It does not
+//! know what the words mean.
+//!
+//! Staged words are seen by the commit itself through [`Commit::word`], by nobody else. Dropping a commit forgets them.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::Guard;
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{OpenMode, Os, OsFile, OsMap};
+use crate::storage::index::Table;
+use crate::storage::location::Tail;
+use crate::storage::paths::Name;
+use crate::storage::record::HEADER;
+use crate::storage::redo::{self, Address, Change, Place};
+use crate::storage::state::{self, PENDING, Retiree, VISIBLE};
+
+use super::lock::Locked;
+use super::store::Store;
+use super::view::View;
+
+/// Up to this many staged words are searched one by one.
+const LINEAR_MAX: usize = 24;
+
+/// Buffers that outlive a commit, so that a small one allocates nothing.
+#[derive(Default)]
+struct Scratch {
+    changes: Vec<Change>,
+    cells: Vec<Change>,
+    bytes: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+/// A file that a commit made, and mapped, before it is published.
+#[derive(Clone, Copy, Debug)]
+pub enum Made {
+    Segment { slot: usize, id: u64 },
+    Index(Table),
+    Tags(usize),
+    Value(u64),
+}
+
+/// A commit being prepared under the lock.
+pub struct Commit<'l, O: Os> {
+    pub store: &'l Store<O>,
+    pub view: Guard<Arc<View<O>>>,
+    /// What this commit will be.
+    pub sequence: u64,
+    /// Where the next record goes.
+    pub tail: Tail,
+    /// Structure words: applied first, so that a reader that meets a new cell finds what it needs to follow it.
+    changes: Vec<Change>,
+    /// Index cells: applied last.
+    cells: Vec<Change>,
+    places: HashMap<Address, usize>,
+    /// Bytes of the record being written.
+    pub bytes: Vec<u8>,
+    spill: Option<u64>,
+    /// What was written and is not published: the first record's place, and the files that were made.
+    pub written: Option<Tail>,
+    pub made: Vec<Made>,
+    /// Members of the batch that is being written.
+    pub members: u32,
+    /// Files that the ring of retirees had no room for.
+    pub unlink_after: Vec<Retiree>,
+}
+
+impl<'l, O: Os> Commit<'l, O> {
+    pub fn new(locked: &'l Locked<'_, O>) -> Result<Self> {
+        let store = locked.store;
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        scratch.changes.clear();
+        scratch.cells.clear();
+        Ok(Commit {
+            store,
+            view: store.enter()?,
+            sequence: store.state.load(VISIBLE) + 1,
+            tail: Tail::from_bits(store.state.load(state::TAIL)),
+            changes: scratch.changes,
+            cells: scratch.cells,
+            places: HashMap::new(),
+            bytes: scratch.bytes,
+            spill: None,
+            written: None,
+            made: Vec::new(),
+            members: 0,
+            unlink_after: Vec::new(),
+        })
+    }
+
+    /// Takes a fresh view after a file was mapped.
+    pub fn refresh_view(&mut self) {
+        self.view = self.store.view.load();
+    }
+
+    /// A word as this commit will leave it.
+    #[inline]
+    pub fn word(&self, place: Place, offset: usize) -> u64 {
+        let address = Address::new(place, offset);
+        match self.find(address) {
+            Some(change) => change.new,
+            None => self.view.map_of(place, &self.store.state).map_or(0, |map| map.load(offset)),
+        }
+    }
+
+    /// A word of the state file as this commit will leave it.
+    #[inline]
+    pub fn state(&self, offset: usize) -> u64 {
+        self.word(Place::State, offset)
+    }
+
+    #[inline]
+    fn find(&self, address: Address) -> Option<&Change> {
+        if self.places.is_empty() {
+            return self.changes.iter().find(|c| c.address == address);
+        }
+        self.changes.get(*self.places.get(&address)?)
+    }
+
+    /// Stages a structure word.
+    #[inline]
+    pub fn stage(&mut self, place: Place, offset: usize, new: u64) {
+        let address = Address::new(place, offset);
+        let found = match self.places.is_empty() {
+            true => self.changes.iter().position(|c| c.address == address),
+            false => self.places.get(&address).copied(),
+        };
+        if let Some(at) = found {
+            self.changes[at].new = new;
+            return;
+        }
+        let old = self.view.map_of(place, &self.store.state).map_or(0, |map| map.load(offset));
+        self.changes.push(Change { address, old, new });
+        if !self.places.is_empty() {
+            self.places.insert(address, self.changes.len() - 1);
+        } else if self.changes.len() > LINEAR_MAX {
+            self.places = self.changes.iter().enumerate().map(|(i, c)| (c.address, i)).collect();
+        }
+    }
+
+    /// Stages a word of the state file.
+    #[inline]
+    pub fn stage_state(&mut self, offset: usize, new: u64) {
+        self.stage(Place::State, offset, new);
+    }
+
+    /// Stages a word of the state file plus or minus something.
+    #[inline]
+    pub fn add_state(&mut self, offset: usize, delta: i64) {
+        let now = self.state(offset);
+        self.stage_state(offset, now.saturating_add_signed(delta));
+    }
+
+    /// Stages an index cell. No cell is staged twice in a commit: a batch holds each key once.
+    #[inline]
+    pub fn stage_cell(&mut self, table: Table, offset: usize, old: u64, new: u64) {
+        self.cells.push(Change { address: Address::new(Place::Index(table.generation), offset), old, new });
+    }
+
+    /// A cell as this commit will leave it.
+    #[inline]
+    pub fn cell(&self, table: Table, map: &O::Map, offset: usize) -> u64 {
+        if self.cells.is_empty() {
+            return map.load(offset);
+        }
+        let address = Address::new(Place::Index(table.generation), offset);
+        self.cells.iter().rev().find(|c| c.address == address).map_or_else(|| map.load(offset), |c| c.new)
+    }
+
+    /// Steps 5 to 8 but for the unlocking. Everything that can fail comes first.
+    pub fn publish(&mut self) -> Result<()> {
+        if self.state(state::TAIL) != self.tail.bits() {
+            self.stage_state(state::TAIL, self.tail.bits());
+        }
+        self.changes.extend_from_slice(&self.cells);
+        self.cells.clear();
+        let state = &self.store.state;
+        if self.changes.len() > redo::CHANGES_INLINE {
+            self.write_spill()?;
+            redo::write_spilled(state, self.changes.len(), self.sequence);
+        } else {
+            redo::write_inline(state, &self.changes);
+        }
+        state.store(PENDING, self.sequence);
+        self.written = None;
+        self.made.clear();
+        for change in &self.changes {
+            if let Some((place, offset)) = change.address.parse()
+                && let Some(map) = self.view.map_of(place, state)
+            {
+                map.store(offset, change.new);
+            }
+        }
+        state.store(VISIBLE, self.sequence);
+        state.store(PENDING, 0);
+        self.changes.clear();
+        self.places.clear();
+        if let Some(sequence) = self.spill.take() {
+            // A spill that stays is replaced by the next of its name, or swept at open.
+            let _ = self.store.os.remove(&self.store.paths.of(Name::Spill(sequence)));
+        }
+        for file in self.unlink_after.drain(..) {
+            self.store.unlink(file);
+        }
+        self.sequence += 1;
+        Ok(())
+    }
+
+    #[cold]
+    fn write_spill(&mut self) -> Result<()> {
+        let path = self.store.paths.of(Name::Spill(self.sequence));
+        let _ = self.store.os.remove(&path);
+        let file = self.store.os.open(&path, OpenMode::Create).map_err(|e| Error::io("create", &path, e))?;
+        file.write_at(&redo::encode_spill(&self.changes), 0).map_err(|e| Error::io("write", &path, e))?;
+        self.spill = Some(self.sequence);
+        Ok(())
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Makes sure that a rebuild finds nothing of a batch that failed after its first byte: its caller was told so. The
+    /// next batch goes to the same place; until then a record with an empty header stands there.
+    #[cold]
+    fn wipe(&mut self) {
+        let mut rolled = false;
+        for made in std::mem::take(&mut self.made) {
+            rolled |= matches!(made, Made::Segment { .. });
+            self.store.forget(made);
+        }
+        if let Some(first) = self.written.take()
+            && !rolled
+        {
+            let id = self.store.segment_in(first.slot);
+            if let Some(segment) = self.view.segment(first.slot, id)
+                && segment.map.is_writable()
+            {
+                segment.map.write(first.offset as usize, &[0; HEADER]);
+            }
+        }
+    }
+}
+
+impl<O: Os> Drop for Commit<'_, O> {
+    fn drop(&mut self) {
+        if self.written.is_some() || !self.made.is_empty() {
+            self.wipe();
+        }
+        let scratch = Scratch {
+            changes: std::mem::take(&mut self.changes),
+            cells: std::mem::take(&mut self.cells),
+            bytes: std::mem::take(&mut self.bytes),
+        };
+        if scratch.changes.capacity() <= 4096 && scratch.bytes.capacity() <= 1 << 16 {
+            SCRATCH.set(Some(Box::new(scratch)));
+        }
+    }
+}
+
+impl<O: Os> Locked<'_, O> {
+    /// What the owner that died may have left of a commit that never happened: a segment made ahead. A rebuild would
+    /// take it for the next of the chain, and would not see what is still going to be written before it. The batch it may
+    /// have written at the tail needs nothing: the next one goes to the same place.
+    #[cold]
+    pub(super) fn sweep_after_takeover(&self) {
+        if self.store.state.load(PENDING) <= self.store.state.load(VISIBLE) {
+            let next = self.store.state.load(state::NEXT_SEGMENT);
+            let _ = self.store.os.remove(&self.store.paths.of(Name::Segment(next)));
+        }
+    }
+
+    /// Finishes the commit that `PENDING` names: steps 6 to 8 with the list that is there. Values are absolute, so it
+    /// may be begun any number of times. A list that cannot be read leaves everything as it is and says so.
+    #[cold]
+    pub(super) fn recover(&self) -> Result<()> {
+        let store = self.store;
+        let pending = store.state.load(PENDING);
+        if pending > store.state.load(VISIBLE) {
+            let (changes, spill) = redo::describe(&store.state);
+            match spill {
+                None if changes <= redo::CHANGES_INLINE => {
+                    for i in 0..changes {
+                        self.apply(redo::read_inline(&store.state, i))?;
+                    }
+                }
+                Some(sequence) if changes <= redo::CHANGES_MAX => {
+                    for change in self.read_spill(sequence, changes)? {
+                        self.apply(change)?;
+                    }
+                }
+                _ => return Err(self.damaged_list()),
+            }
+            store.state.store(VISIBLE, pending);
+        }
+        store.state.store(PENDING, 0);
+        Ok(())
+    }
+
+    fn read_spill(&self, sequence: u64, changes: usize) -> Result<Vec<Change>> {
+        let path = self.store.paths.of(Name::Spill(sequence));
+        let file = self.store.os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
+        let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
+        let expected = changes as u64 * redo::CHANGE as u64 + 8;
+        if len != expected {
+            return Err(Error::corrupt(&path, 0, Corruption::Truncated));
+        }
+        let mut bytes = vec![0; expected as usize];
+        file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
+        redo::decode_spill(&bytes, changes).ok_or_else(|| Error::corrupt(&path, 0, Corruption::Checksum))
+    }
+
+    fn apply(&self, change: Change) -> Result<()> {
+        let store = self.store;
+        let (place, offset) = change.address.parse().ok_or_else(|| self.damaged_list())?;
+        let mut view = store.view.load();
+        if view.map_of(place, &store.state).is_none() {
+            self.map_place(place)?;
+            view = store.view.load();
+        }
+        let map = view.map_of(place, &store.state).ok_or_else(|| self.damaged_list())?;
+        if offset.checked_add(8).is_none_or(|end| end > map.len()) || (place == Place::State && offset < state::HEAD) {
+            return Err(self.damaged_list());
+        }
+        map.store(offset, change.new);
+        Ok(())
+    }
+
+    /// Maps the file a change leads into. The table of a generation is in the geometry word: before the change it is the
+    /// current or the next one.
+    fn map_place(&self, place: Place) -> Result<()> {
+        match place {
+            Place::State => Ok(()),
+            Place::Tags(chunk) => self.store.map_tags(chunk as usize).map(drop),
+            Place::Index(generation) => {
+                let geometry = self.store.geometry()?;
+                let next = geometry.next.map(|(next, _)| next);
+                let table = [Some(geometry.current), next].into_iter().flatten().find(|t| t.generation == generation);
+                self.store.map_index(table.ok_or_else(|| self.damaged_list())?).map(drop)
+            }
+        }
+    }
+
+    fn damaged_list(&self) -> Error {
+        Error::corrupt(&self.store.paths.of(Name::State), state::REDO as u64, Corruption::Bounds)
+    }
+}

@@ -1,0 +1,265 @@
+//! Growing the index while it is used: a table of twice the home buckets is made beside the current one, and every
+//! write moves a few buckets over. No reader stops and no write waits for more than [`QUANTUM`] buckets.
+//!
+//! 1. Make the file, allocate its home buckets; a commit says `growing, moved 0`.
+//! 2. For each of the next buckets of the current table: fill its two buckets of the next table, which nobody looks at
+//!    yet, from scratch; then a commit raises `moved` over them. A death before it leaves nothing to undo: the next
+//!    mover fills them again.
+//! 3. When all have moved, a commit makes the next table the current one and retires the file.
+//!
+//! Entries keep their tags, whose bits tell the halves apart. When those bits run out, or half of the cells lead to dead
+//! items, the move reads the keys instead: it takes fresh tags and leaves the dead behind.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::index::{self, CELLS, Geometry, LEVEL_MAX, Table, generation_after};
+use crate::storage::location::Entry;
+use crate::storage::paths::Name;
+use crate::storage::redo::Place;
+use crate::storage::state::{self, Retiree};
+
+use super::commit::{Commit, Made};
+use super::lock::Locked;
+use super::read::{Life, Try};
+use super::room::Purpose;
+use super::store::Store;
+use super::view::Index;
+
+/// Home buckets moved by one write: some two microseconds.
+const QUANTUM: u64 = 16;
+/// A write of more new keys than this grows the table before it begins.
+const BULK: u64 = 64;
+/// Space for overflow buckets is taken this many bytes at a time.
+const OVERFLOW_STEP: u64 = 64 << 10;
+
+impl<O: Os> Store<O> {
+    /// What every write does before its own work: its share of growing. A write of many new keys grows the table to the
+    /// end first, so that they do not pile up in overflow buckets.
+    #[inline]
+    pub(super) fn prologue(&self, locked: &Locked<'_, O>, new_keys: u64) -> Result<()> {
+        loop {
+            let geometry = self.geometry()?;
+            if geometry.next.is_some() {
+                self.move_buckets(locked, if new_keys > BULK { geometry.current.homes() } else { QUANTUM })?;
+                if new_keys <= BULK {
+                    return Ok(());
+                }
+                continue;
+            }
+            let view = self.view.load();
+            let Some(index) = view.index(geometry.current) else {
+                drop(view);
+                self.map_index(geometry.current)?;
+                continue;
+            };
+            if index.map.load(index::CELLS_USED) + new_keys <= index::FILL * geometry.current.homes() {
+                return Ok(());
+            }
+            drop(view);
+            if !self.begin_growth(locked, geometry.current)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What every write does after it has unlocked: unlinks what was retired.
+    #[inline]
+    pub(super) fn epilogue(&self) -> Result<()> {
+        if self.has_retired() { self.unlink_retired() } else { Ok(()) }
+    }
+
+    /// Step 1. False if the table stays as it is: a fuller one is slower, not wrong.
+    #[cold]
+    fn begin_growth(&self, locked: &Locked<'_, O>, current: Table) -> Result<bool> {
+        let used = self.map_index(current)?.map.load(index::CELLS_USED);
+        let mostly_dead = self.len() < used / 2;
+        let level = if mostly_dead { current.level } else { current.level + 1 };
+        if level > LEVEL_MAX {
+            return Ok(false);
+        }
+        let base = if !mostly_dead && current.can_split_by_tag() { current.base } else { level };
+        let next = Table { generation: generation_after(current.generation), level, base };
+        let mut commit = Commit::new(locked)?;
+        match commit.make_index(next) {
+            Err(Error::Full) => return Ok(false),
+            made => made?,
+        }
+        commit.stage_state(state::GEOMETRY, Geometry { current, next: Some((next, 0)) }.bits());
+        commit.publish()?;
+        Ok(true)
+    }
+
+    /// Steps 2 and 3.
+    fn move_buckets(&self, locked: &Locked<'_, O>, count: u64) -> Result<()> {
+        let Geometry { current, next: Some((next, moved)) } = self.geometry()? else { return Ok(()) };
+        let from = self.map_index(current)?;
+        let to = self.map_index(next)?;
+        let mut commit = Commit::new(locked)?;
+        let end = (moved + count).min(current.homes());
+        for home in moved..end {
+            move_bucket(&mut commit, &from, &to, home)?;
+        }
+        if end < current.homes() {
+            commit.stage_state(state::GEOMETRY, Geometry { current, next: Some((next, end)) }.bits());
+        } else {
+            commit.stage_state(state::GEOMETRY, Geometry { current: next, next: None }.bits());
+            commit.retire(Retiree::Index(current.generation.into()), from.map.load(index::ALLOCATED));
+        }
+        commit.publish()
+    }
+}
+
+/// Fills the buckets of the next table that take over a home bucket.
+fn move_bucket<O: Os>(commit: &mut Commit<'_, O>, from: &Index<O>, to: &Arc<Index<O>>, home: u64) -> Result<()> {
+    let (old, new) = (from.table, to.table);
+    let halves = new.level - old.level;
+    let reads_keys = halves == 0 || new.base != old.base;
+    let mut targets: [Vec<u64>; 2] = [Vec::with_capacity(CELLS), Vec::new()];
+    for (_, entry) in index::entries_of(&from.map, old, home) {
+        let (half, entry) = if reads_keys {
+            match rehash(commit, new, entry)? {
+                Some((bucket, entry)) => (bucket.wrapping_sub(home << halves), entry),
+                None => continue,
+            }
+        } else {
+            (old.split_bit(entry.tag()), entry)
+        };
+        // A hash outside its home bucket's range is damage; the entry is of no use.
+        if half < 1 << halves {
+            targets[half as usize].push(entry.bits());
+        }
+    }
+    for (half, entries) in targets.iter().enumerate().take(1 << halves) {
+        fill_bucket(commit, to, (home << halves) + half as u64, entries)?;
+    }
+    Ok(())
+}
+
+/// The home bucket and the entry of a record in a new table; `None` if it is dead, which is then counted out.
+fn rehash<O: Os>(commit: &mut Commit<'_, O>, new: Table, entry: Entry) -> Result<Option<(u64, Entry)>> {
+    let Some(present) = commit.present_at(entry.location())? else { return Ok(None) };
+    if present.life == Life::Gone {
+        commit.count_replaced(&present, false);
+        return Ok(None);
+    }
+    let mut key = Vec::new();
+    let (at, len) = present.header.key_range(entry.location().offset());
+    if !present.segment.map.append_to(at, len, &mut key) {
+        return Ok(None);
+    }
+    let hash = commit.store.hash(&key);
+    Ok(Some((new.home(hash), Entry::new(new.tag(hash), entry.location()))))
+}
+
+/// Overwrites a home bucket of the next table, and the overflow buckets it needs.
+pub(super) fn fill_bucket<O: Os>(
+    commit: &mut Commit<'_, O>,
+    to: &Arc<Index<O>>,
+    home: u64,
+    entries: &[u64],
+) -> Result<()> {
+    let mut bucket = index::bucket_offset(home);
+    let mut rest = entries;
+    loop {
+        let (here, after) = rest.split_at(rest.len().min(CELLS));
+        for cell in 0..CELLS {
+            to.map.store(bucket + cell * 8, here.get(cell).copied().unwrap_or(0));
+        }
+        let link = if after.is_empty() { 0 } else { commit.take_overflow_bucket(to)? };
+        to.map.store(index::link_of(bucket), link);
+        to.map.store(index::CELLS_USED, to.map.load(index::CELLS_USED) + here.len() as u64);
+        if link == 0 {
+            return Ok(());
+        }
+        bucket = index::bucket_offset(link);
+        rest = after;
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Makes the file of a table, with all its home buckets empty.
+    pub fn make_index(&mut self, table: Table) -> Result<()> {
+        self.admit(table.home_bytes(), Purpose::Free)?;
+        let path = self.store.paths.of(Name::Index(table.generation.into()));
+        let make = || {
+            // What a commit left that never happened, or a generation that has long been retired.
+            let _ = self.store.os.remove(&path);
+            let file = self.store.os.open(&path, OpenMode::Create)?;
+            file.allocate(0, table.home_bytes())?;
+            file.write_at(&table.encode_head(self.store.store_id), 0)?;
+            file.extend(table.file_bytes())?;
+            let map = file.map(usize::try_from(table.file_bytes()).unwrap_or(usize::MAX), Access::Write)?;
+            map.store(index::ALLOCATED, table.home_bytes());
+            Ok(map)
+        };
+        let map = make().map_err(|e| Error::io("create", &path, e))?;
+        self.made.push(Made::Index(table));
+        self.store.install_index(Arc::new(Index { table, map }));
+        self.refresh_view();
+        self.add_state(state::VOLUME, table.home_bytes() as i64);
+        Ok(())
+    }
+
+    /// Stages the use of one more overflow bucket of a table that readers see.
+    pub(super) fn overflow_bucket(&mut self, table: Table) -> Result<u64> {
+        let place = Place::Index(table.generation);
+        let used = self.word(place, index::OVERFLOW_USED);
+        let bucket = table.homes() + used;
+        if bucket >= table.buckets() {
+            return Err(Error::Full);
+        }
+        let end = index::bucket_offset(bucket + 1) as u64;
+        let allocated = self.word(place, index::ALLOCATED);
+        if end > allocated {
+            let upto = self.allocate_overflow(table, allocated)?;
+            self.stage(place, index::ALLOCATED, upto);
+        }
+        self.stage(place, index::OVERFLOW_USED, used + 1);
+        Ok(bucket)
+    }
+
+    /// Takes an overflow bucket of a table that nobody looks at yet. One that is taken and not used after a crash is lost to
+    /// the table, no more.
+    fn take_overflow_bucket(&mut self, to: &Arc<Index<O>>) -> Result<u64> {
+        let used = to.map.load(index::OVERFLOW_USED);
+        let bucket = to.table.homes() + used;
+        if bucket >= to.table.buckets() {
+            return Err(Error::Full);
+        }
+        let allocated = to.map.load(index::ALLOCATED);
+        if index::bucket_offset(bucket + 1) as u64 > allocated {
+            let upto = self.allocate_overflow(to.table, allocated)?;
+            to.map.store(index::ALLOCATED, upto);
+        }
+        to.map.store(index::OVERFLOW_USED, used + 1);
+        Ok(bucket)
+    }
+
+    #[cold]
+    fn allocate_overflow(&mut self, table: Table, allocated: u64) -> Result<u64> {
+        let upto = (allocated + OVERFLOW_STEP).min(table.file_bytes());
+        self.admit(upto - allocated, Purpose::Free)?;
+        let path = self.store.paths.of(Name::Index(table.generation.into()));
+        let grown = self.store.os.open(&path, OpenMode::Write).and_then(|f| f.allocate(allocated, upto - allocated));
+        grown.map_err(|e| Error::io("allocate", &path, e))?;
+        self.add_state(state::VOLUME, (upto - allocated) as i64);
+        Ok(upto)
+    }
+
+    /// The record at a location, whatever its key.
+    pub(super) fn present_at(
+        &mut self,
+        location: crate::storage::location::Location,
+    ) -> Result<Option<super::cells::Present<O>>> {
+        loop {
+            match self.try_present_at(location, |_, _| true) {
+                Try::Done(found) => return Ok(found),
+                Try::Again => return Ok(None),
+                Try::Map(missing) => self.store.map_missing_under_lock(missing)?,
+            }
+            self.refresh_view();
+        }
+    }
+}

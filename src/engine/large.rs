@@ -1,0 +1,132 @@
+//! Large values: files of their own, written before the lock is taken and named by a record. It does not know the log.
+//!
+//! A value is written to a draft file whose name holds its writer's id. Under the lock the draft gets the next value id
+//! as its name, and the commit that counts that id up names it: until then the next writer replaces what is there. A draft
+//! whose writer is dead is swept at the next open. A value file never changes.
+
+use std::sync::atomic::Ordering;
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::paths::Name;
+use crate::storage::record::{LargeReference, checksum};
+use crate::storage::state;
+
+use super::commit::{Commit, Made};
+use super::room::segment_bytes;
+use super::store::Store;
+
+/// Values from this length on get a file, if the store's segments are long enough to make smaller ones worth keeping in.
+const LARGE: u64 = 256 << 10;
+const BLOCK: u64 = 4096;
+
+/// Space that a value's file takes.
+pub fn file_space(len: u64) -> u64 {
+    len.next_multiple_of(BLOCK)
+}
+
+/// A large value that is written and not yet committed. Dropping it gives its space back; after its commit, the draft's
+/// name is gone and the space belongs to the value.
+pub struct Draft<'s, O: Os> {
+    store: &'s Store<O>,
+    pub number: u64,
+    pub len: u64,
+    pub crc: u32,
+}
+
+impl<O: Os> Drop for Draft<'_, O> {
+    fn drop(&mut self) {
+        self.store.state.fetch_add(state::RESERVED, file_space(self.len).wrapping_neg());
+        let _ = self.store.os.remove(&self.store.paths.of(Name::ValueDraft(self.store.owner.into(), self.number)));
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// True if a value of that length gets a file of its own.
+    #[inline]
+    pub fn is_large(&self, len: usize) -> bool {
+        len as u64 >= (segment_bytes(self.state.load(state::SIZE_LIMIT)) / 8).min(LARGE)
+    }
+
+    /// The longest value that can be stored.
+    pub fn value_max(&self) -> u64 {
+        let limit = self.state.load(state::SIZE_LIMIT);
+        limit - limit / 8
+    }
+
+    /// Bytes set aside for large values that are being written.
+    pub(super) fn reserved(&self) -> u64 {
+        self.state.load(state::RESERVED)
+    }
+
+    /// Writes a value to a draft file.
+    pub fn draft(&self, bytes: &[u8]) -> Result<Draft<'_, O>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let len = bytes.len() as u64;
+        if len > self.value_max() {
+            return Err(Error::ValueTooLarge { bytes: len, limit: self.value_max() });
+        }
+        let number = self.next_draft.fetch_add(1, Ordering::Relaxed);
+        let reserved = self.state.fetch_add(state::RESERVED, file_space(len));
+        let draft = Draft { store: self, number, len, crc: checksum(0, bytes) };
+        let limit = self.state.load(state::SIZE_LIMIT);
+        let taken = self.volume().saturating_add(reserved).saturating_add(file_space(len));
+        if taken.saturating_add(segment_bytes(limit)) > limit {
+            return Err(Error::Full);
+        }
+        let path = self.paths.of(Name::ValueDraft(self.owner.into(), number));
+        let file = self.os.open(&path, OpenMode::Create).map_err(|e| Error::io("create", &path, e))?;
+        file.write_at(bytes, 0).map_err(|e| Error::io("write", &path, e))?;
+        Ok(draft)
+    }
+
+    /// Reads a large value whole and verifies it.
+    pub fn read_large(&self, reference: LargeReference) -> Result<Vec<u8>> {
+        let (file, path) = self.open_large(reference)?;
+        let len = usize::try_from(reference.len).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
+        let mut bytes = vec![0; len];
+        file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
+        if checksum(0, &bytes) != reference.crc {
+            return Err(Error::corrupt(&path, 0, Corruption::Checksum));
+        }
+        Ok(bytes)
+    }
+
+    /// Maps a large value.
+    pub fn map_large(&self, reference: LargeReference) -> Result<O::Map> {
+        let (file, path) = self.open_large(reference)?;
+        let len = usize::try_from(reference.len).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
+        file.map(len, Access::Read).map_err(|e| Error::io("map", &path, e))
+    }
+
+    /// The file's length is checked before anything of that length is allocated.
+    fn open_large(&self, reference: LargeReference) -> Result<(O::File, std::path::PathBuf)> {
+        let path = self.paths.of(Name::Value(reference.file));
+        let file = self.os.open(&path, OpenMode::Read).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::corrupt(&path, 0, Corruption::Missing),
+            _ => Error::io("open", &path, e),
+        })?;
+        let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
+        if len != reference.len {
+            return Err(Error::corrupt(&path, len, Corruption::Truncated));
+        }
+        Ok((file, path))
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Gives a draft the name under which the commit refers to it.
+    pub fn adopt(&mut self, number: u64, len: u64, crc: u32) -> Result<LargeReference> {
+        let file = self.state(state::NEXT_VALUE);
+        let from = self.store.paths.of(Name::ValueDraft(self.store.owner.into(), number));
+        let to = self.store.paths.of(Name::Value(file));
+        self.store.os.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
+        self.made.push(Made::Value(file));
+        self.stage_state(state::NEXT_VALUE, file + 1);
+        self.add_state(state::VOLUME, file_space(len) as i64);
+        self.add_state(state::LARGE_BYTES, file_space(len) as i64);
+        Ok(LargeReference { file, len, crc })
+    }
+}

@@ -1,0 +1,144 @@
+//! The writer lock of a store: one 32-bit word in the state file, and the presence of whoever it names. It does not know
+//! what is done under it, but that an interrupted commit is finished first.
+//!
+//! The word is 0, or the owner's id with bit 31 set if somebody sleeps. Ids are never used twice while anybody lives
+//! who may have seen them, so a word that has not changed names the same handle.
+//!
+//! Taking it: 0 → my id by compare-and-exchange. If that fails: spin a little, set bit 31, sleep on the word for at most
+//! [`ROUND_MAX`], and if the owner has not changed meanwhile, probe its presence. The kernel takes the presence away when
+//! the process ends and never before, so a missing one means dead, and a stopped process is never robbed. The
+//! compare-and-exchange of that very word to my id decides between several who found it dead.
+//!
+//! Fairness: a waiter of more than [`PATIENCE`] writes a wish into `YIELD_UNTIL`; newcomers who see one sleep once,
+//! briefly, before they try. A wish passes by itself, so a waiter that dies leaves nothing behind.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::os::{Os, OsMap};
+use crate::storage::state::{LOCK, PENDING, YIELD_UNTIL};
+
+use super::store::Store;
+
+/// Bit of the word that says that somebody sleeps on it.
+const SLEEPERS: u32 = 1 << 31;
+/// Tries before the first sleep: about two microseconds, ten times the length of a commit.
+const SPINS: u32 = 60;
+/// The longest sleep between two probes; it bounds how late a death is noticed.
+const ROUND_MAX: Duration = Duration::from_millis(4);
+const ROUND_FIRST: Duration = Duration::from_millis(1);
+/// A waiter older than this asks newcomers to wait.
+const PATIENCE: Duration = Duration::from_millis(1);
+/// How long such a wish holds.
+const WISH: Duration = Duration::from_millis(2);
+/// How long a newcomer gives way.
+const COURTESY: Duration = Duration::from_micros(100);
+
+/// The held lock. Dropping it unlocks, whatever happened meanwhile: a commit that was not published leaves no trace, and
+/// one that was cut short in the middle is finished by the next owner.
+pub struct Locked<'s, O: Os> {
+    pub store: &'s Store<O>,
+    /// A guard stays with its thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl<O: Os> Store<O> {
+    /// Takes the lock and finishes what a dead owner left, within the handle's lock time-out.
+    #[inline]
+    pub(super) fn lock(&self) -> Result<Locked<'_, O>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if self.state.load(YIELD_UNTIL) != 0 {
+            self.give_way();
+        }
+        let taken_over = self.state.compare_exchange32(LOCK, 0, self.owner).is_err() && self.lock_contended()?;
+        let locked = Locked { store: self, _thread: PhantomData };
+        if taken_over {
+            locked.sweep_after_takeover();
+        }
+        if self.state.load(PENDING) != 0 {
+            locked.recover()?;
+        }
+        Ok(locked)
+    }
+
+    #[cold]
+    fn give_way(&self) {
+        let until = self.state.load(YIELD_UNTIL);
+        if millis(self.os.uptime()) >= until {
+            // The wish has passed. A failure means that a newer one came, which is as good.
+            let _ = self.state.compare_exchange(YIELD_UNTIL, until, 0);
+            return;
+        }
+        let word = self.state.load32(LOCK);
+        self.os.wait(&self.state, LOCK, word, COURTESY);
+    }
+
+    /// True if the lock was taken over from a dead owner.
+    #[cold]
+    fn lock_contended(&self) -> Result<bool> {
+        for _ in 0..SPINS {
+            self.os.spin();
+            if self.state.load32(LOCK) == 0 && self.state.compare_exchange32(LOCK, 0, self.owner).is_ok() {
+                return Ok(false);
+            }
+        }
+        let start = self.os.uptime();
+        let mut round = ROUND_FIRST;
+        let mut wished = false;
+        loop {
+            let word = self.state.load32(LOCK);
+            if word & !SLEEPERS == 0 {
+                // Whoever slept once may not be the only sleeper, so the bit is set: the next unlock wakes another.
+                if self.state.compare_exchange32(LOCK, word, self.owner | SLEEPERS).is_ok() {
+                    if wished {
+                        self.state.store(YIELD_UNTIL, 0);
+                    }
+                    return Ok(false);
+                }
+                continue;
+            }
+            let sleeping = word | SLEEPERS;
+            if word != sleeping && self.state.compare_exchange32(LOCK, word, sleeping).is_err() {
+                continue;
+            }
+            self.os.wait(&self.state, LOCK, sleeping, round);
+            let owner = sleeping & !SLEEPERS;
+            if self.state.load32(LOCK) == sleeping
+                && self.is_dead(owner)
+                && self.state.compare_exchange32(LOCK, sleeping, self.owner | SLEEPERS).is_ok()
+            {
+                return Ok(true);
+            }
+            let waited = self.os.uptime().saturating_sub(start);
+            if waited >= self.lock_timeout {
+                return Err(Error::Timeout);
+            }
+            if waited >= PATIENCE {
+                wished = true;
+                self.state.store(YIELD_UNTIL, millis(self.os.uptime() + WISH));
+            }
+            round = ROUND_MAX;
+        }
+    }
+
+    fn is_dead(&self, owner: u32) -> bool {
+        owner != self.owner && !self.os.is_alive(&self.paths.presence(owner.into()))
+    }
+}
+
+/// Milliseconds of uptime, never 0: 0 means no wish.
+fn millis(uptime: Duration) -> u64 {
+    u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+impl<O: Os> Drop for Locked<'_, O> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.store.state.swap32(LOCK, 0) & SLEEPERS != 0 {
+            self.store.os.wake(&self.store.state, LOCK, 1);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Reading the log in order: batch by batch, verified. It does not know the index.
+
+use crate::os::OsMap;
+use crate::storage::record::{self, Header, Type};
+use crate::storage::segment;
+
+/// One record of a verified batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    pub offset: usize,
+    pub header: Header,
+}
+
+/// Reads the batches of one segment's bytes up to `end`.
+pub struct Batches<'m, M: OsMap> {
+    map: &'m M,
+    nonce: u64,
+    end: usize,
+    /// Where the next batch begins.
+    pub offset: usize,
+    buffer: Vec<u8>,
+    members: Vec<Member>,
+}
+
+impl<'m, M: OsMap> Batches<'m, M> {
+    pub fn new(map: &'m M, nonce: u64, end: usize) -> Self {
+        let end = end.min(map.len());
+        Batches { map, nonce, end, offset: segment::HEAD, buffer: Vec::new(), members: Vec::new() }
+    }
+
+    /// The members of the next batch; `None` where no whole batch begins. Every member is verified.
+    pub fn next_batch(&mut self) -> Option<&[Member]> {
+        self.members.clear();
+        let first = self.verified(self.offset)?;
+        if first.is_alone() {
+            self.members.push(Member { offset: self.offset, header: first });
+            self.offset += first.size();
+            return Some(&self.members);
+        }
+        if first.kind_of_record != Type::Batch {
+            return None;
+        }
+        let (value, len) = first.value_range(self.offset);
+        self.buffer.clear();
+        if !self.map.append_to(value, len, &mut self.buffer) {
+            return None;
+        }
+        let (bytes, count) = record::parse_batch_value(&self.buffer);
+        let start = self.offset + first.size();
+        let stop = start.checked_add(usize::try_from(bytes).ok()?).filter(|&stop| stop <= self.end)?;
+        let mut at = start;
+        for _ in 0..count {
+            let header = self.verified(at)?;
+            if header.sequence != first.sequence || header.is_alone() || at + header.size() > stop {
+                return None;
+            }
+            self.members.push(Member { offset: at, header });
+            at += header.size();
+        }
+        if at != stop {
+            return None;
+        }
+        self.offset = stop;
+        Some(&self.members)
+    }
+
+    /// Looks for the next place at which a whole batch begins, past damage. False if there is none.
+    pub fn skip_damage(&mut self) -> bool {
+        while self.offset + record::HEADER <= self.end {
+            self.offset += 8;
+            let here = self.offset;
+            if self.verified(here).is_some() && self.next_batch().is_some() {
+                self.offset = here;
+                return true;
+            }
+            self.offset = here;
+        }
+        false
+    }
+
+    fn verified(&mut self, offset: usize) -> Option<Header> {
+        let header = Header::read(self.map, offset, self.end)?;
+        let salt = record::salt(self.nonce, offset);
+        header.verify(self.map, offset, salt, &mut self.buffer).then_some(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::real::RealOs;
+    use crate::os::{Access, OpenMode, Os, OsFile};
+    use crate::storage::record::{Draft, batch_value};
+
+    const NONCE: u64 = 77;
+
+    fn append(log: &mut Vec<u8>, draft: Draft<'_>) {
+        let mut out = Vec::new();
+        draft.encode(record::salt(NONCE, log.len()), &mut out);
+        log.extend_from_slice(&out);
+    }
+
+    /// A segment with a put, a batch of two, and a put.
+    fn log() -> Vec<u8> {
+        let mut log = vec![0; segment::HEAD];
+        append(&mut log, Draft { key: b"a", alone: true, ..Draft::bare(Type::Put, 1) });
+        let member = |key: &'static [u8]| Draft { key, value: b"v", ..Draft::bare(Type::Put, 2) };
+        let value = batch_value(2 * member(b"b").size() as u64, 2);
+        append(&mut log, Draft { value: &value, ..Draft::bare(Type::Batch, 2) });
+        append(&mut log, member(b"b"));
+        append(&mut log, member(b"c"));
+        append(&mut log, Draft { key: b"d", alone: true, ..Draft::bare(Type::Put, 3) });
+        log
+    }
+
+    fn sequences(bytes: &[u8]) -> Vec<Vec<u64>> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealOs::new().unwrap().open(&dir.path().join("f"), OpenMode::Create).unwrap();
+        file.write_at(bytes, 0).unwrap();
+        let map = file.map(bytes.len(), Access::Read).unwrap();
+        let mut batches = Batches::new(&map, NONCE, bytes.len());
+        let mut found = Vec::new();
+        while let Some(members) = batches.next_batch() {
+            found.push(members.iter().map(|m| m.header.sequence).collect());
+        }
+        found
+    }
+
+    #[test]
+    fn batches_come_whole_and_in_order() {
+        assert_eq!(sequences(&log()), [vec![1], vec![2, 2], vec![3]]);
+    }
+
+    #[test]
+    fn a_log_cut_anywhere_gives_a_prefix_of_whole_batches() {
+        let log = log();
+        let whole = sequences(&log);
+        for cut in segment::HEAD..log.len() {
+            let found = sequences(&log[..cut]);
+            assert!(whole.starts_with(&found) && found.len() < whole.len(), "cut at {cut}: {found:?}");
+            let mut zeroed = log.clone();
+            zeroed[cut..].fill(0);
+            let found = sequences(&zeroed);
+            assert!(whole.starts_with(&found), "zeros from {cut}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_member_voids_its_batch_and_reading_can_go_on_behind() {
+        let mut log = log();
+        let second = segment::HEAD + 32 + 40;
+        log[second + 24] ^= 1;
+        assert_eq!(sequences(&log), [vec![1]]);
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealOs::new().unwrap().open(&dir.path().join("f"), OpenMode::Create).unwrap();
+        file.write_at(&log, 0).unwrap();
+        let map = file.map(log.len(), Access::Read).unwrap();
+        let mut batches = Batches::new(&map, NONCE, log.len());
+        assert!(batches.next_batch().is_some() && batches.next_batch().is_none());
+        assert!(batches.skip_damage());
+        assert_eq!(batches.next_batch().unwrap()[0].header.sequence, 3);
+    }
+}

@@ -1,0 +1,154 @@
+//! Mapping one more file, and dropping the maps of files that are out of use. It does not know what the maps are read
+//! for.
+
+use std::sync::Arc;
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::index::{self, Table};
+use crate::storage::location::SEGMENT_BYTES_MAX;
+use crate::storage::paths::Name;
+use crate::storage::segment::{self, Head};
+use crate::storage::{state, tag_table};
+
+use super::commit::Made;
+use super::store::Store;
+use super::view::{Index, Segment, View};
+
+impl<O: Os> Store<O> {
+    fn replace_view(&self, change: impl FnOnce(&mut View<O>)) {
+        let _one_at_a_time = self.remap.lock().unwrap_or_else(|e| e.into_inner());
+        let mut view = View::clone(&self.view.load());
+        change(&mut view);
+        self.view.store(Arc::new(view));
+    }
+
+    /// Maps the segment that a slot's row names, for appending too if `access` says so.
+    pub(super) fn map_segment(&self, slot: usize, id: u64, access: Access) -> Result<Arc<Segment<O>>> {
+        let path = self.paths.of(Name::Segment(id));
+        let mode = if access == Access::Write { OpenMode::Write } else { OpenMode::Read };
+        let file = self.os.open(&path, mode).map_err(|e| Error::io("open", &path, e))?;
+        let mut bytes = [0; segment::HEAD];
+        file.read_at(&mut bytes, 0).map_err(|e| self.short("read", &path, e))?;
+        let head = Head::decode(&bytes, self.store_id, id).map_err(|what| Error::corrupt(&path, 0, what))?;
+        let capacity = u64::from(head.capacity);
+        if capacity < segment::HEAD as u64 || capacity > SEGMENT_BYTES_MAX {
+            return Err(Error::corrupt(&path, 12, Corruption::Bounds));
+        }
+        let map = file.map(head.capacity as usize, access).map_err(|e| self.short("map", &path, e))?;
+        let file = (access == Access::Write).then_some(file);
+        let segment = Arc::new(Segment { id, nonce: head.nonce, map, file });
+        self.install_segment(slot, Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    pub(super) fn install_segment(&self, slot: usize, segment: Arc<Segment<O>>) {
+        self.replace_view(|view| {
+            if let Some(place) = view.segments.get_mut(slot) {
+                *place = Some(segment);
+            }
+        });
+    }
+
+    /// Maps the file of an index table.
+    pub(super) fn map_index(&self, table: Table) -> Result<Arc<Index<O>>> {
+        if let Some(index) = self.view.load().index(table) {
+            return Ok(Arc::clone(index));
+        }
+        let path = self.paths.of(Name::Index(table.generation.into()));
+        let access = self.access();
+        let mode = if access == Access::Write { OpenMode::Write } else { OpenMode::Read };
+        let file = self.os.open(&path, mode).map_err(|e| Error::io("open", &path, e))?;
+        let mut head = [0; index::HEAD];
+        file.read_at(&mut head, 0).map_err(|e| self.short("read", &path, e))?;
+        if !table.is_head(self.store_id, &head) {
+            return Err(Error::corrupt(&path, 0, Corruption::Identity));
+        }
+        let len = usize::try_from(table.file_bytes()).map_err(|_| Error::corrupt(&path, 12, Corruption::Bounds))?;
+        let map = file.map(len, access).map_err(|e| self.short("map", &path, e))?;
+        let index = Arc::new(Index { table, map });
+        self.install_index(Arc::clone(&index));
+        Ok(index)
+    }
+
+    pub(super) fn install_index(&self, index: Arc<Index<O>>) {
+        self.replace_view(|view| {
+            view.indexes.retain(|other| other.table.generation != index.table.generation);
+            view.indexes.push(index);
+        });
+    }
+
+    /// Maps the chunks of the tag table up to and including `chunk`.
+    pub(super) fn map_tags(&self, chunk: usize) -> Result<Arc<O::Map>> {
+        loop {
+            let view = self.view.load_full();
+            if let Some(map) = view.tags(chunk) {
+                return Ok(Arc::clone(map));
+            }
+            let missing = view.tags.len();
+            let path = self.paths.of(Name::Tags(missing as u64));
+            let access = self.access();
+            let mode = if access == Access::Write { OpenMode::Write } else { OpenMode::Read };
+            let file = self.os.open(&path, mode).map_err(|e| Error::io("open", &path, e))?;
+            let len = tag_table::chunk_bytes(missing);
+            let map = Arc::new(file.map(len, access).map_err(|e| self.short("map", &path, e))?);
+            self.replace_view(|view| {
+                if view.tags.len() == missing {
+                    view.tags.push(map);
+                }
+            });
+        }
+    }
+
+    /// Drops the maps of files that are retired, so that the kernel can give their space back.
+    #[cold]
+    pub(super) fn drop_retired_maps(&self) {
+        let retired = self.state.load(state::RETIRED);
+        let tables = self.geometry().map(|g| (g.current, g.next.map(|(next, _)| next)));
+        self.replace_view(|view| {
+            view.retired = retired;
+            for (slot, segment) in view.segments.iter_mut().enumerate() {
+                let id = self.state.load(state::row_word(slot, state::row::ID));
+                if segment.as_ref().is_some_and(|s| s.id != id) {
+                    *segment = None;
+                }
+            }
+            if let Ok((current, next)) = tables {
+                view.indexes.retain(|index| index.table == current || Some(index.table) == next);
+            }
+        });
+    }
+
+    /// Undoes the making of a file by a commit that failed: another process may make one of the same name.
+    pub(super) fn forget(&self, made: Made) {
+        let name = match made {
+            Made::Segment { id, .. } => Name::Segment(id),
+            Made::Index(table) => Name::Index(table.generation.into()),
+            Made::Tags(chunk) => Name::Tags(chunk as u64),
+            Made::Value(id) => Name::Value(id),
+        };
+        self.replace_view(|view| match made {
+            Made::Segment { slot, id } => {
+                if let Some(place) = view.segments.get_mut(slot) {
+                    place.take_if(|segment| segment.id == id);
+                }
+            }
+            Made::Index(table) => view.indexes.retain(|index| index.table != table),
+            Made::Tags(chunk) => view.tags.truncate(chunk),
+            Made::Value(_) => {}
+        });
+        let _ = self.os.remove(&self.paths.of(name));
+    }
+
+    fn access(&self) -> Access {
+        if self.read_only { Access::Read } else { Access::Write }
+    }
+
+    /// A file that ends before its header says is damage, not an operating system failure.
+    fn short(&self, action: &'static str, path: &std::path::Path, error: std::io::Error) -> Error {
+        match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Error::corrupt(path, 0, Corruption::Truncated),
+            _ => Error::io(action, path, error),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The engine floor: bytes in, bytes out, safe across threads and processes. It may know storage and os; it knows no
+//! types, codecs or options of the front.
+//!
+//! # The commit protocol
+//!
+//! One writer at a time, readers that never wait. Steps of a write, numbered as in the code and in DESIGN.md:
+//!
+//! 1. Outside the lock: encode, hash, prefetch the home bucket; write a large value to a draft file of its own.
+//! 2. Take the lock word. If `PENDING` is not 0, recover, however the lock was obtained.
+//! 3. Everything that can fail: find cells, tag rows and overflow buckets, make room in the log, map files, write a spill file.
+//!    On an error, drop what was staged and unlock: nothing was published.
+//! 4. Write the batch at the tail. Nobody is led there yet; a later owner that finds `PENDING == 0` writes over it.
+//! 5. Write the redo list; `PENDING = sequence`: committed against the death of this process.
+//! 6. Store every new value of the list: structure words first, then cells.
+//! 7. `VISIBLE = sequence`: readers accept the whole batch at once.
+//! 8. `PENDING = 0`; unlock; wake a sleeper if there is one.
+//! 9. Outside the lock: unlink files that the commit retired.
+//!
+//! Recovery is steps 6 to 8 with the list that is there. Values are absolute, so any number of deaths inside it is harmless.
+//!
+//! # Invariants
+//!
+//! - **I1** At most one living handle is between steps 2 and 8.
+//! - **I2** A commit is in effect for every process as soon as, and only if, its `PENDING` was stored.
+//! - **I3** A reader that accepts one record of a batch accepts all of them.
+//! - **I4** Bytes that an entry leads to never change and stay mapped while they are read.
+//! - **I5** A key has one cell in the table that holds its hash, and keeps it for the life of that table.
+//! - **I6** `LIVE` and the tags' counts equal a full count whenever the lock is free and `PENDING` is 0.
+//! - **I7** Replaying the log gives the index, up to cells of dead items.
+//! - **I8** Words from disk are checked before they are used as an offset, a length or a number of steps.
+
+mod cells;
+mod change;
+mod check;
+mod clear;
+mod commit;
+mod durable;
+mod growth;
+mod large;
+mod lock;
+mod log;
+mod mapping;
+mod read;
+mod rebuild;
+mod recovery;
+mod repair;
+mod replay;
+mod retire;
+mod room;
+mod scan;
+mod settings;
+mod snapshot;
+mod statistics;
+mod store;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod view;
+mod write;
+
+pub use cells::Present;
+pub use change::{Change, DecidedValue, Decision, Op, OwnedTag, Put, Tag, Value};
+pub use check::{Progress, Report};
+pub use large::Draft;
+pub use read::Record;
+pub use recovery::Opening;
+pub use settings::Shared;
+pub use statistics::{Counter, Sums};
+pub use store::Store;
+pub use view::Segment;

@@ -1,0 +1,324 @@
+//! Finding the record of a key without a lock, a system call or a wait.
+//!
+//! 1. Geometry word → table → home bucket. For each cell of the chain whose tag matches:
+//! 2. segment id from the row the entry names; then the same cell and geometry again: unchanged, the id is the one the
+//!    entry was written for (I5), and files never change, so what follows cannot be torn (I4);
+//! 3. header, bounds, the whole key;
+//! 4. the record's sequence against `VISIBLE`, loaded after the cell: newer means that its commit is under way, and the
+//!    record it replaced counts (I3);
+//! 5. dead if older than the newest visible `clear` or eviction of its tag, or if it has expired;
+//! 6. the caller copies what it wants; then the cell again: unchanged, or from the start.
+//!
+//! The answer is the state at some moment during the call. After [`RETRIES`] changed cells the lock decides.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::os::{Access, Os, OsMap, Pinned};
+use crate::storage::index::{self, Geometry, Table};
+use crate::storage::location::{Entry, Location};
+use crate::storage::record::{Header, LargeReference, Type};
+use crate::storage::state::{self, Marks, VISIBLE};
+use crate::storage::tag_table;
+
+use super::store::Store;
+use super::view::{Segment, View};
+
+/// Lock-free tries before a reader takes the lock.
+const RETRIES: usize = 64;
+
+/// A record that was found, and where.
+pub struct Record<'v, O: Os> {
+    pub segment: &'v Arc<Segment<O>>,
+    pub offset: usize,
+    pub header: Header,
+}
+
+impl<O: Os> Record<'_, O> {
+    /// Copies the value's bytes, as they are in the log, onto the end of `to`.
+    pub fn append_value(&self, to: &mut Vec<u8>) -> bool {
+        let (offset, len) = self.header.value_range(self.offset);
+        self.segment.map.append_to(offset, len, to)
+    }
+
+    /// The file of a large value.
+    #[inline]
+    pub fn large(&self) -> Option<LargeReference> {
+        if !self.header.is_large() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        self.append_value(&mut bytes).then(|| LargeReference::decode(&bytes))
+    }
+
+    /// Borrows the value's bytes from the log. A record that a cell led to is committed or pending, and its bytes are
+    /// never written again.
+    pub fn pin(&self) -> Option<Pinned<Segment<O>>> {
+        let (offset, len) = self.header.value_range(self.offset);
+        Pinned::new(Arc::clone(self.segment), offset, len)
+    }
+
+    /// Copies the key's bytes onto the end of `to`.
+    pub fn append_key(&self, to: &mut Vec<u8>) -> bool {
+        let (offset, len) = self.header.key_range(self.offset);
+        self.segment.map.append_to(offset, len, to)
+    }
+}
+
+/// Why a record counts, or does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Live,
+    /// Its time has passed. It still counts in `LIVE`.
+    Expired,
+    /// Removed, evicted or cleared.
+    Gone,
+}
+
+/// What one lock-free try came to.
+pub(super) enum Try<T> {
+    Done(T),
+    /// Something moved meanwhile.
+    Again,
+    /// A file has to be mapped first.
+    Map(Missing),
+}
+
+/// A file that a reader needs and has not mapped.
+pub(super) enum Missing {
+    Index(Table),
+    Segment(usize, u64),
+    Tags(usize),
+}
+
+/// A cell that led to the key.
+pub(super) struct Hit<'v, O: Os> {
+    index: &'v O::Map,
+    cell: usize,
+    entry: Entry,
+    pub record: Record<'v, O>,
+}
+
+impl<O: Os> Store<O> {
+    /// Calls `take` with the live record of a key and gives what it returns; `None` if there is none. `take` may be
+    /// called more than once; the last call counts.
+    #[inline]
+    pub fn read<R>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        mut take: impl FnMut(&Record<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let mut view = self.enter()?;
+        for _ in 0..RETRIES {
+            match self.try_read(&view, key, hash, &mut take)? {
+                Try::Done(found) => return Ok(found),
+                Try::Again => {}
+                Try::Map(missing) => {
+                    drop(view);
+                    self.map_missing(missing)?;
+                }
+            }
+            view = self.view.load();
+        }
+        drop(view);
+        self.read_locked(key, hash, take)
+    }
+
+    #[cold]
+    fn read_locked<R>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        mut take: impl FnMut(&Record<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let _locked = self.lock()?;
+        loop {
+            let view = self.view.load();
+            match self.try_read(&view, key, hash, &mut take)? {
+                Try::Done(found) => return Ok(found),
+                // Only the lock's owner changes cells, so nothing can have moved: a damaged cell looks like that.
+                Try::Again => return Ok(None),
+                Try::Map(missing) => self.map_missing_under_lock(missing)?,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn try_read<R>(
+        &self,
+        view: &View<O>,
+        key: &[u8],
+        hash: u64,
+        take: &mut impl FnMut(&Record<'_, O>) -> Result<R>,
+    ) -> Result<Try<Option<R>>> {
+        let hit = match self.find(view, key, hash)? {
+            Try::Done(Some(hit)) => hit,
+            Try::Done(None) => return Ok(Try::Done(None)),
+            Try::Again => return Ok(Try::Again),
+            Try::Map(missing) => return Ok(Try::Map(missing)),
+        };
+        let record = match self.accepted(view, key, &hit.record)? {
+            Try::Done(Some(previous)) => previous,
+            Try::Done(None) => return Ok(Try::Done(None)),
+            Try::Again => return Ok(Try::Again),
+            Try::Map(missing) => return Ok(Try::Map(missing)),
+        };
+        match self.life(view, &record.header) {
+            Try::Done(Life::Live) => {}
+            Try::Done(_) => return Ok(if self.is_current(&hit) { Try::Done(None) } else { Try::Again }),
+            Try::Again => return Ok(Try::Again),
+            Try::Map(missing) => return Ok(Try::Map(missing)),
+        }
+        let taken = take(&record);
+        if !self.is_current(&hit) {
+            return Ok(Try::Again);
+        }
+        taken.map(|value| Try::Done(Some(value)))
+    }
+
+    /// True if the cell still leads to the record.
+    #[inline(always)]
+    fn is_current(&self, hit: &Hit<'_, O>) -> bool {
+        hit.index.load(hit.cell) == hit.entry.bits()
+    }
+
+    /// Steps 1 to 3.
+    #[inline(always)]
+    pub(super) fn find<'v>(&self, view: &'v View<O>, key: &[u8], hash: u64) -> Result<Try<Option<Hit<'v, O>>>> {
+        let word = self.state.load(state::GEOMETRY);
+        let Some(geometry) = Geometry::from_bits(word) else { return self.geometry().map(|_| Try::Again) };
+        let table = geometry.table_of(hash);
+        let Some(index) = view.index(table) else { return Ok(Try::Map(Missing::Index(table))) };
+        let tag = table.tag(hash);
+        for bucket in index::chain(table, table.home(hash), |offset| index.map.load(offset)) {
+            for cell in (bucket..index::link_of(bucket)).step_by(8) {
+                let entry = Entry::from_bits(index.map.load(cell));
+                if entry.tag() != tag || entry.is_empty() {
+                    continue;
+                }
+                let location = entry.location();
+                let id = self.segment_in(location.slot());
+                if index.map.load(cell) != entry.bits() || !self.still_holds(word, table, hash) {
+                    return Ok(Try::Again);
+                }
+                let Some(segment) = view.segment(location.slot(), id) else {
+                    if id == 0 {
+                        continue;
+                    }
+                    return Ok(Try::Map(Missing::Segment(location.slot(), id)));
+                };
+                let Some(record) = self.record_at(segment, location) else { continue };
+                let (at, len) = record.header.key_range(record.offset);
+                if len == key.len() && segment.map.equals(at, key) {
+                    return Ok(Try::Done(Some(Hit { index: &index.map, cell, entry, record })));
+                }
+            }
+        }
+        Ok(if self.still_holds(word, table, hash) { Try::Done(None) } else { Try::Again })
+    }
+
+    /// True if the table that held a hash under the geometry `word` still does.
+    #[inline(always)]
+    pub(super) fn still_holds(&self, word: u64, table: Table, hash: u64) -> bool {
+        let now = self.state.load(state::GEOMETRY);
+        now == word || Geometry::from_bits(now).is_some_and(|geometry| geometry.table_of(hash) == table)
+    }
+
+    /// The record at a location, if one can begin there.
+    #[inline(always)]
+    pub(super) fn record_at<'v>(&self, segment: &'v Arc<Segment<O>>, location: Location) -> Option<Record<'v, O>> {
+        let end = self.readable(location.slot(), segment);
+        let header = Header::read(&segment.map, location.offset(), end)?;
+        Some(Record { segment, offset: location.offset(), header })
+    }
+
+    /// Step 4: the record itself if its commit is visible, else the one before it.
+    #[inline(always)]
+    pub(super) fn accepted<'v>(
+        &self,
+        view: &'v View<O>,
+        key: &[u8],
+        newest: &Record<'v, O>,
+    ) -> Result<Try<Option<Record<'v, O>>>> {
+        let Record { segment, offset, header } = *newest;
+        if header.sequence <= self.seen.load(Ordering::Relaxed) || header.sequence <= self.visible() {
+            return Ok(Try::Done(Some(Record { segment, offset, header })));
+        }
+        self.before(view, key, &header)
+    }
+
+    /// The record that a pending one replaced. While the newer one is pending the older one is where it was, so what is
+    /// read here counts only if it still is pending afterwards.
+    #[cold]
+    fn before<'v>(&self, view: &'v View<O>, key: &[u8], newest: &Header) -> Result<Try<Option<Record<'v, O>>>> {
+        let location = Location::from_bits(newest.previous);
+        if location.is_none() {
+            let pending = self.state.load(VISIBLE) < newest.sequence;
+            return Ok(if pending { Try::Done(None) } else { Try::Again });
+        }
+        let id = self.segment_in(location.slot());
+        let found = match view.segment(location.slot(), id) {
+            Some(segment) => self.record_at(segment, location),
+            None if id == 0 => None,
+            None => return Ok(Try::Map(Missing::Segment(location.slot(), id))),
+        };
+        if self.state.load(VISIBLE) >= newest.sequence {
+            return Ok(Try::Again);
+        }
+        Ok(Try::Done(found.filter(|record| {
+            let (at, len) = record.header.key_range(record.offset);
+            len == key.len() && record.segment.map.equals(at, key)
+        })))
+    }
+
+    /// Step 5.
+    #[inline(always)]
+    pub(super) fn life(&self, view: &View<O>, header: &Header) -> Try<Life> {
+        if header.kind_of_record != Type::Put {
+            return Try::Done(Life::Gone);
+        }
+        let cleared = Marks::cleared(&self.state);
+        if cleared.newest != 0 && cleared.kill(header.sequence, self.visible_at_least(cleared.newest)) {
+            return Try::Done(Life::Gone);
+        }
+        if let Some(place) = tag_table::place_of(header.tag) {
+            if place.chunk as u64 >= self.state.load(state::TAG_CHUNKS) {
+                return Try::Done(Life::Gone);
+            }
+            let Some(chunk) = view.tags(place.chunk) else { return Try::Map(Missing::Tags(place.chunk)) };
+            let marks = tag_table::marks(&**chunk, place.offset);
+            if marks.newest != 0 && marks.kill(header.sequence, self.visible_at_least(marks.newest)) {
+                return Try::Done(Life::Gone);
+            }
+        }
+        Try::Done(if self.has_expired(header.expires) { Life::Expired } else { Life::Live })
+    }
+
+    /// A visible sequence that is current if that matters for `mark`.
+    #[inline(always)]
+    fn visible_at_least(&self, mark: u64) -> u64 {
+        let seen = self.seen.load(Ordering::Relaxed);
+        if seen >= mark { seen } else { self.visible() }
+    }
+
+    /// Maps what a reader misses. A file that is gone was retired meanwhile, which the next try sees; it is damage only
+    /// if the row or the geometry still names it.
+    #[cold]
+    pub(super) fn map_missing(&self, missing: Missing) -> Result<()> {
+        match self.map_missing_under_lock(missing) {
+            Err(Error::Io(failure)) if failure.source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    #[cold]
+    pub(super) fn map_missing_under_lock(&self, missing: Missing) -> Result<()> {
+        match missing {
+            Missing::Index(table) => self.map_index(table).map(drop),
+            Missing::Segment(slot, id) => self.map_segment(slot, id, Access::Read).map(drop),
+            Missing::Tags(chunk) => self.map_tags(chunk).map(drop),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Rebuilding everything that is derived, from the log alone. For an opener under the open lock, when nobody else lives.
+//!
+//! 1. Chain: segments by ascending id, each naming the one before it and where that one ended. Batches are verified in
+//!    order; the first break ends the log: what is behind it may be younger than what is missing, and is dropped. So a
+//!    prefix of the commits survives, each whole.
+//! 2. Replay the records of the chain into a new index, new tag chunks and a new state file under a draft name.
+//! 3. Seal the last segment at the break, so that nothing is ever written over what was there.
+//! 4. The state file gets its name. Until then nothing that is looked at has changed, and a crash begins anew.
+//!
+//! Nothing here edits a byte of the log.
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::index::{FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table};
+use crate::storage::location::Tail;
+use crate::storage::manifest::Manifest;
+use crate::storage::paths::{Name, Paths};
+use crate::storage::record::Type;
+use crate::storage::segment::{self, Head};
+use crate::storage::state::{self, row, row_word};
+
+use super::log::Batches;
+use super::repair::OVERHEAD;
+use super::replay::{Chained, Replay};
+
+/// The generation of a rebuilt index.
+const GENERATION: u32 = 1;
+
+/// Makes a new state file for a store, with everything that its log says. Of an empty directory too.
+pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<O::Map> {
+    let (chain, dropped) = read_chain(os, paths, manifest)?;
+    sweep_derived(os, paths, &dropped)?;
+    let records: u64 = chain.iter().map(|s| s.puts).sum();
+    let mut level = LEVEL_MIN;
+    while level < LEVEL_MAX && FILL << level < records {
+        level += 1;
+    }
+    let table = Table { generation: GENERATION, level, base: level };
+    let index = make_index(os, paths, manifest, table)?;
+    let mut replay = Replay::new(os, paths, manifest, table, &index, &chain);
+    replay.run()?;
+    let values: HashSet<u64> = replay.values.clone();
+    let map = write_state(os, paths, manifest, &replay, &chain)?;
+    sweep_values(os, paths, &values)?;
+    Ok(map)
+}
+
+/// Step 1. Also the segments that are not part of the chain.
+fn read_chain<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Vec<Chained<O>>, Vec<u64>)> {
+    let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
+    let id_of = |name: &String| match Name::parse(name) {
+        Some(Name::Segment(id)) => Some(id),
+        _ => None,
+    };
+    let mut ids: Vec<u64> = names.iter().filter_map(id_of).collect();
+    ids.sort_unstable();
+    let mut chain: Vec<Chained<O>> = Vec::new();
+    let mut opened = ids.iter().map(|&id| open_segment(os, paths, manifest, id));
+    let mut next = opened.next().transpose()?.flatten();
+    while let Some((head, map, allocated)) = next.take() {
+        let follows = opened.next().transpose()?.flatten().filter(|(after, ..)| after.previous == head.id);
+        let limit = follows.as_ref().map_or(allocated, |(after, ..)| u64::from(after.previous_end));
+        let (end, puts, newest) = verify(&map, head.nonce, limit);
+        let whole = end == limit;
+        chain.push(Chained { id: head.id, nonce: head.nonce, born: head.born, map, allocated, end, puts, newest });
+        if whole && chain.len() < manifest.rows as usize {
+            next = follows;
+        }
+    }
+    let kept = chain.len();
+    Ok((chain, ids.split_off(kept.min(ids.len()))))
+}
+
+type Opened<O> = (Head, <O as Os>::Map, u64);
+
+/// A segment that is one; `None` for a file that is damaged from the start.
+fn open_segment<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, id: u64) -> Result<Option<Opened<O>>> {
+    let path = paths.of(Name::Segment(id));
+    let file = os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
+    let mut bytes = [0; segment::HEAD];
+    if file.read_at(&mut bytes, 0).is_err() {
+        return Ok(None);
+    }
+    let Ok(head) = Head::decode(&bytes, manifest.store, id) else { return Ok(None) };
+    let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
+    let allocated = file.allocated().map_err(|e| Error::io("measure", &path, e))?;
+    // A file that lost its end is read as far as it goes.
+    let readable = len.min(head.capacity.into());
+    let map = file.map(usize::try_from(readable).unwrap_or(0), Access::Read).map_err(|e| Error::io("map", &path, e))?;
+    Ok(Some((head, map, allocated.min(readable))))
+}
+
+/// How far the batches of a segment are whole, how many puts they hold, and the newest sequence.
+fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64) -> (u64, u64, u64) {
+    let mut batches = Batches::new(map, nonce, usize::try_from(limit).unwrap_or(0));
+    let (mut puts, mut newest) = (0, 0);
+    while let Some(members) = batches.next_batch() {
+        puts += members.iter().filter(|m| m.header.kind_of_record == Type::Put).count() as u64;
+        newest = members.iter().map(|m| m.header.sequence).fold(newest, u64::max);
+    }
+    (batches.offset as u64, puts, newest)
+}
+
+/// Removes everything that is derived, and the segments behind the break.
+fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64]) -> Result<()> {
+    let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
+    for name in names.iter().filter_map(|name| Name::parse(name)) {
+        let derived = match name {
+            Name::State | Name::StateDraft | Name::Index(_) | Name::Tags(_) | Name::Spill(_) => true,
+            Name::ValueDraft(..) => true,
+            Name::Segment(id) => dropped.contains(&id),
+            _ => false,
+        };
+        if derived {
+            let path = paths.of(name);
+            os.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+        }
+    }
+    Ok(())
+}
+
+fn sweep_values<O: Os>(os: &O, paths: &Paths, used: &HashSet<u64>) -> Result<()> {
+    let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
+    for name in names.iter().filter_map(|name| Name::parse(name)) {
+        if let Name::Value(id) = name
+            && !used.contains(&id)
+        {
+            let _ = os.remove(&paths.of(name));
+        }
+    }
+    Ok(())
+}
+
+fn make_index<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, table: Table) -> Result<O::Map> {
+    let path = paths.of(Name::Index(table.generation.into()));
+    let make = || {
+        let file = os.open(&path, OpenMode::Create)?;
+        // All of it, overflow buckets too: the replay stops for nothing.
+        file.allocate(0, table.file_bytes())?;
+        file.write_at(&table.encode_head(manifest.store), 0)?;
+        let map = file.map(usize::try_from(table.file_bytes()).unwrap_or(usize::MAX), Access::Write)?;
+        map.store(crate::storage::index::ALLOCATED, table.file_bytes());
+        Ok(map)
+    };
+    make().map_err(|e| Error::io("create", &path, e))
+}
+
+/// Steps 3 and 4.
+fn write_state<O: Os>(
+    os: &O,
+    paths: &Paths,
+    manifest: &Manifest,
+    replay: &Replay<'_, O>,
+    chain: &[Chained<O>],
+) -> Result<O::Map> {
+    let draft = paths.of(Name::StateDraft);
+    let bytes = state::file_bytes(manifest.rows as usize);
+    let make = || {
+        let file = os.open(&draft, OpenMode::Create)?;
+        file.allocate(0, bytes as u64)?;
+        let identity = file.identity()?;
+        file.write_at(&state::encode_head(manifest.store, manifest.rows, &identity), 0)?;
+        let map = file.map(bytes, Access::Write)?;
+        fill_state(&map, manifest, replay, chain);
+        os.rename(&draft, &paths.of(Name::State))?;
+        Ok(map)
+    };
+    make().map_err(|e: std::io::Error| Error::io("create", &draft, e))
+}
+
+fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, replay: &Replay<'_, O>, chain: &[Chained<O>]) {
+    let next_segment = chain.last().map_or(1, |last| last.id + 1);
+    let next_value = replay.values.iter().max().map_or(1, |last| last + 1);
+    let mut volume = OVERHEAD + map.len() as u64 + replay.table.file_bytes() + replay.tag_bytes() + replay.value_bytes;
+    for (slot, segment) in chain.iter().enumerate() {
+        let counts = &replay.rows[slot];
+        // The last segment is not appended to again: what stands behind its end may be a batch of its own.
+        for (word, value) in [
+            (row::ID, segment.id),
+            (row::END, segment.end),
+            (row::CAPACITY, segment.end),
+            (row::ALLOCATED, segment.allocated),
+            (row::LIVE, counts.live),
+            (row::EXPIRES_MIN, counts.expires_min),
+            (row::EXPIRES_MAX, counts.expires_max),
+            (row::NEWEST, segment.newest),
+        ] {
+            map.store(row_word(slot, word), value);
+        }
+        volume += segment.allocated;
+    }
+    let tail =
+        chain.last().map_or(Tail { slot: 0, offset: 0 }, |last| Tail { slot: chain.len() - 1, offset: last.end });
+    let newest = chain.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
+    for (word, value) in [
+        (state::VISIBLE, newest),
+        (state::GEOMETRY, Geometry { current: replay.table, next: None }.bits()),
+        (state::CLEARED, replay.cleared),
+        (state::SIZE_LIMIT, manifest.size_limit),
+        (state::EVICTION, manifest.eviction.into()),
+        (state::STATISTICS, manifest.statistics.into()),
+        (state::LIVE, replay.live),
+        (state::VOLUME, volume),
+        (state::TAIL, tail.bits()),
+        (state::NEXT_SEGMENT, next_segment),
+        (state::NEXT_VALUE, next_value),
+        (state::TAG_CHUNKS, replay.chunks() as u64),
+        (state::LARGE_BYTES, replay.value_bytes),
+        (state::NEXT_OWNER, 1),
+    ] {
+        map.store(word, value);
+    }
+}

@@ -1,0 +1,296 @@
+//! Opening is recovery: making a directory a store, or finding one and deciding what of it can be trusted.
+//!
+//! 1. Make the directory if need be; refuse file systems that processes cannot share.
+//! 2. Take the open lock: openers come one by one. It is held to the end.
+//! 3. Sweep presences: whoever is dead is counted into the totals and forgotten. Is anybody alive?
+//! 4. Read the manifest, or write one.
+//! 5. Trust the state file if somebody alive uses it, or if it was written under this boot and mount: then every word is as
+//!    the last store left it, and a commit that was cut short is finished by the first who takes the lock. Else
+//!    rebuild everything from the log.
+//! 6. Without anybody alive: free a dead owner's lock word, and sweep what died unfinished.
+//! 7. Announce this handle under an id that was never used.
+//! 8. Apply settings that the caller asked for.
+//!
+//! Read-only handles trust the state file or fail; they write nothing and announce nothing.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+
+use crate::error::{ConfigProblem, Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::manifest::{KIND_CACHE, Manifest};
+use crate::storage::paths::{Name, Paths};
+use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
+
+use super::settings::{self, Shared};
+use super::statistics;
+use super::store::Store;
+use super::view::View;
+
+/// Owner ids are 30 bits wide. A sole opener begins anew long before they run out.
+const OWNERS: u64 = 1 << 30;
+
+/// What an opener asks for; `None` leaves what the directory has, or the default.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub size_limit: Option<u64>,
+    pub eviction: Option<u32>,
+    pub statistics: Option<bool>,
+    pub lock_timeout: Duration,
+    pub read_only: bool,
+}
+
+/// What a store is set to if nobody says otherwise.
+const DEFAULTS: Shared = Shared { size_limit: 1 << 30, eviction: 0, statistics: false };
+
+/// What sweeping the presences found.
+struct Others {
+    alive: bool,
+    dead: bool,
+    sums: statistics::Sums,
+}
+
+impl<O: Os> Store<O> {
+    /// Opens a store, making one if the directory holds none.
+    pub fn open(os: O, directory: &Path, opening: &Opening) -> Result<Store<O>> {
+        let paths = Paths::new(directory);
+        if opening.read_only {
+            return Self::open_to_read(os, paths, opening);
+        }
+        let asked = opening.size_limit.unwrap_or(DEFAULTS.size_limit);
+        if asked < settings::SIZE_LIMIT_MIN {
+            return Err(Error::Config(ConfigProblem::SizeLimitTooSmall));
+        }
+        prepare_directory(&os, &paths)?;
+        let lock_path = paths.of(Name::OpenLock);
+        let _one_by_one = os
+            .lock(&lock_path, opening.lock_timeout)
+            .map_err(|e| Error::io("lock", &lock_path, e))?
+            .ok_or(Error::Timeout)?;
+        let others = sweep_presences(&os, &paths)?;
+        let manifest = match settings::read_manifest(&os, &paths)? {
+            Some(manifest) if manifest.kind == KIND_CACHE => manifest,
+            Some(_) => return Err(Error::Config(ConfigProblem::OtherKind)),
+            None => create_manifest(&os, &paths, opening)?,
+        };
+        settings::check_size_limit(asked.min(manifest.size_limit), manifest.rows)?;
+        let trusted = match open_state(&os, &paths, &manifest, Access::Write)? {
+            Some((map, matches)) if others.alive || (matches && map.load(state::SUSPECT) == 0) => Some(map),
+            _ if others.alive => {
+                let path = paths.of(Name::State);
+                return Err(Error::corrupt(&path, 0, crate::error::Corruption::Identity));
+            }
+            _ => None,
+        };
+        let map = match trusted {
+            Some(map) => map,
+            None => super::rebuild::rebuild(&os, &paths, &manifest)?,
+        };
+        let mut store = Self::over(os, paths, &manifest, map, opening);
+        if !others.alive {
+            store.take_over_alone();
+        }
+        store.fold(&others.sums);
+        store.announce()?;
+        if others.dead || !others.alive {
+            store.sweep_leftovers();
+        }
+        store.apply(opening)?;
+        Ok(store)
+    }
+
+    fn over(os: O, paths: Paths, manifest: &Manifest, state: O::Map, opening: &Opening) -> Store<O> {
+        let rows = manifest.rows as usize;
+        Store {
+            os,
+            paths,
+            store_id: manifest.store,
+            seed: manifest.seed,
+            rows,
+            read_only: opening.read_only,
+            lock_timeout: opening.lock_timeout,
+            owner: 0,
+            presence: None,
+            state,
+            view: ArcSwap::new(Arc::new(View::empty(rows))),
+            remap: Mutex::new(()),
+            seen: CachePadded::new(AtomicU64::new(0)),
+            next_draft: AtomicU64::new(0),
+        }
+    }
+
+    fn open_to_read(os: O, paths: Paths, opening: &Opening) -> Result<Store<O>> {
+        let nothing = || Error::Config(ConfigProblem::NothingToRead);
+        let manifest = settings::read_manifest(&os, &paths)?.ok_or_else(nothing)?;
+        match open_state(&os, &paths, &manifest, Access::Read)? {
+            Some((map, true)) => Ok(Self::over(os, paths, &manifest, map, opening)),
+            _ => Err(nothing()),
+        }
+    }
+
+    /// Step 6: nobody lives, so whoever the lock word names is dead.
+    fn take_over_alone(&self) {
+        let word = self.state.load32(LOCK);
+        if word != 0 && self.state.compare_exchange32(LOCK, word, 0).is_ok() {
+            let pending = self.state.load(PENDING) > self.state.load(VISIBLE);
+            if !pending {
+                let next = self.state.load(state::NEXT_SEGMENT);
+                let _ = self.os.remove(&self.paths.of(Name::Segment(next)));
+            }
+        }
+        self.state.store(state::YIELD_UNTIL, 0);
+        self.state.store(state::RESERVED, 0);
+        if self.state.load(state::NEXT_OWNER) > OWNERS / 2 {
+            self.state.store(state::NEXT_OWNER, 1);
+        }
+    }
+
+    /// Step 7.
+    fn announce(&mut self) -> Result<()> {
+        loop {
+            let owner = self.state.fetch_add(state::NEXT_OWNER, 1);
+            let path = self.paths.presence(owner);
+            match self.os.announce(&path) {
+                Ok(presence) => {
+                    self.owner = (owner % OWNERS) as u32;
+                    self.presence = Some(presence);
+                    return Ok(());
+                }
+                // A file of an id that was given out by a state file that is no more.
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("create", &path, e)),
+            }
+        }
+    }
+
+    /// Unlinks what the dead left unfinished: drafts of values, spilled lists that are done, retired files.
+    fn sweep_leftovers(&self) {
+        let names = self.os.list(self.paths.root()).unwrap_or_default();
+        for name in names.iter().filter_map(|name| Name::parse(name)) {
+            let useless = match name {
+                Name::ValueDraft(owner, _) => !self.os.is_alive(&self.paths.presence(owner)),
+                Name::StateDraft => true,
+                Name::Spill(sequence) => sequence <= self.state.load(VISIBLE) && self.state.load(PENDING) == 0,
+                _ => false,
+            };
+            if useless {
+                let _ = self.os.remove(&self.paths.of(name));
+            }
+        }
+        // What stays is swept by the next opener, or retired by the next writer.
+        let _ = self.epilogue();
+    }
+
+    /// Step 8.
+    fn apply(&self, opening: &Opening) -> Result<()> {
+        let now = self.shared_settings();
+        let wanted = Shared {
+            size_limit: opening.size_limit.unwrap_or(now.size_limit),
+            eviction: opening.eviction.unwrap_or(now.eviction),
+            statistics: opening.statistics.unwrap_or(now.statistics),
+        };
+        if wanted != now {
+            self.change_settings(|shared| *shared = wanted)?;
+        }
+        Ok(())
+    }
+}
+
+/// Step 1.
+fn prepare_directory<O: Os>(os: &O, paths: &Paths) -> Result<()> {
+    let root = paths.root();
+    os.create_dir(root).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotADirectory => Error::NotAStore(root.to_owned()),
+        _ => Error::io("create", root, e),
+    })?;
+    let magic = os.unsupported_file_system(root).map_err(|e| Error::io("examine", root, e))?;
+    if let Some(magic) = magic {
+        return Err(Error::FileSystem { path: root.to_owned(), magic });
+    }
+    let presences = paths.of(Name::Presences);
+    os.create_dir(&presences).map_err(|e| Error::io("create", &presences, e))
+}
+
+/// Step 3.
+fn sweep_presences<O: Os>(os: &O, paths: &Paths) -> Result<Others> {
+    let directory = paths.of(Name::Presences);
+    let names = os.list(&directory).map_err(|e| Error::io("list", &directory, e))?;
+    let mut others = Others { alive: false, dead: false, sums: Default::default() };
+    for owner in names.iter().filter_map(|name| Paths::parse_presence(name)) {
+        let path = paths.presence(owner);
+        if os.is_alive(&path) {
+            others.alive = true;
+            continue;
+        }
+        others.dead = true;
+        statistics::read_page(os, paths, owner, &mut others.sums);
+        let _ = os.remove(&path);
+    }
+    Ok(others)
+}
+
+fn create_manifest<O: Os>(os: &O, paths: &Paths, opening: &Opening) -> Result<Manifest> {
+    let size_limit = opening.size_limit.unwrap_or(DEFAULTS.size_limit);
+    let manifest = Manifest {
+        store: os.random(),
+        seed: os.random(),
+        kind: KIND_CACHE,
+        rows: settings::rows_for(size_limit),
+        size_limit,
+        eviction: opening.eviction.unwrap_or(DEFAULTS.eviction),
+        statistics: opening.statistics.unwrap_or(DEFAULTS.statistics),
+    };
+    settings::check_size_limit(size_limit, manifest.rows)?;
+    // Segments without a manifest are what is left of a store whose manifest is gone. They are not overwritten.
+    let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
+    if names.iter().any(|name| matches!(Name::parse(name), Some(Name::Segment(_)))) {
+        return Err(Error::corrupt(&paths.of(Name::Manifest), 0, crate::error::Corruption::Missing));
+    }
+    settings::write_manifest(os, paths, &manifest)?;
+    Ok(manifest)
+}
+
+/// The state file, and whether its words were written under the present boot and mount. `None` if there is none, or it is
+/// not this store's.
+fn open_state<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, access: Access) -> Result<Option<(O::Map, bool)>> {
+    let path = paths.of(Name::State);
+    let mode = if access == Access::Write { OpenMode::Write } else { OpenMode::Read };
+    let file = match os.open(&path, mode) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("open", &path, e)),
+    };
+    let bytes = state::file_bytes(manifest.rows as usize);
+    let mut head = [0; state::HEAD];
+    if file.read_at(&mut head, 0).is_err() {
+        return Ok(None);
+    }
+    let Some(written_under) = state::decode_head(&head, manifest.store, manifest.rows) else { return Ok(None) };
+    let identity = file.identity().map_err(|e| Error::io("examine", &path, e))?;
+    match file.map(bytes, access) {
+        Ok(map) => Ok(Some((map, written_under == identity))),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(Error::io("map", &path, e)),
+    }
+}
+
+impl<O: Os> Drop for Store<O> {
+    fn drop(&mut self) {
+        // A forked child must leave its parent's files and locks alone; the kernel already keeps the lock from it.
+        if self.os.is_forked() {
+            return;
+        }
+        let Some(presence) = self.presence.take() else { return };
+        let mut sums = Default::default();
+        statistics::read_page(&self.os, &self.paths, self.owner.into(), &mut sums);
+        self.fold(&sums);
+        // Without the name nobody adds the counters a second time.
+        let _ = self.os.remove(&self.paths.presence(self.owner.into()));
+        drop(presence);
+    }
+}

@@ -1,0 +1,212 @@
+//! Putting right what a check found: the index and every count are made anew from the records that are whole. Done under
+//! the lock and published by one commit, so that readers go from the old index to the new one at once.
+//!
+//! 1. Check. If nothing is wrong, nothing is done.
+//! 2. Replay the log in order, past damaged places, into a map from key to location.
+//! 3. Make a new index table of it, without what is dead and without large values that cannot be read.
+//! 4. Stage the table, `LIVE`, the rows, the tags' counts and the volume; publish.
+//! 5. Unlink the files of large values that nothing refers to.
+//!
+//! A removal whose record is damaged is forgotten: what it removed may be back. That is the price of keeping all that
+//! is whole.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::Result;
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::index::{self, FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table, generation_after};
+use crate::storage::location::{Entry, Location};
+use crate::storage::paths::Name;
+use crate::storage::record::Type;
+use crate::storage::redo::Place;
+use crate::storage::state::{self, Retiree, row, row_word};
+use crate::storage::tag_table;
+
+use super::cells::Present;
+use super::check::{Progress, Report};
+use super::commit::Commit;
+use super::growth::fill_bucket;
+use super::large::file_space;
+use super::lock::Locked;
+use super::log::Batches;
+use super::read::Life;
+use super::store::Store;
+
+/// Volume charged for the manifest, presences and directories.
+pub const OVERHEAD: u64 = 64 << 10;
+
+/// What the new table will hold, and what it counts up to.
+#[derive(Default)]
+struct Survivors {
+    by_home: HashMap<u64, Vec<u64>>,
+    live: u64,
+    rows: HashMap<usize, (u64, u64, u64)>,
+    tags: HashMap<u32, (u64, u64)>,
+    values: HashSet<u64>,
+    value_bytes: u64,
+}
+
+impl<O: Os> Store<O> {
+    /// Checks and repairs. The report says what was wrong.
+    pub fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+        self.enter()?;
+        let locked = self.lock()?;
+        let report = self.check_locked(&locked, progress)?;
+        if report.is_clean() {
+            return Ok(report);
+        }
+        let found = self.replay_keys();
+        let values = self.publish_anew(&locked, found)?;
+        drop(locked);
+        self.epilogue()?;
+        self.unlink_values_but(&values);
+        Ok(report)
+    }
+
+    /// Step 2.
+    fn replay_keys(&self) -> HashMap<Vec<u8>, Location> {
+        let mut found = HashMap::new();
+        let mut slots: Vec<usize> = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0).collect();
+        slots.sort_unstable_by_key(|&slot| self.segment_in(slot));
+        for slot in slots {
+            let Ok(segment) = self.map_segment(slot, self.segment_in(slot), Access::Read) else { continue };
+            let end = usize::try_from(self.committed_end(slot)).unwrap_or(0);
+            let mut batches = Batches::new(&segment.map, segment.nonce, end);
+            loop {
+                while let Some(members) = batches.next_batch() {
+                    for member in members {
+                        let (at, len) = member.header.key_range(member.offset);
+                        let mut key = Vec::new();
+                        let _ = segment.map.append_to(at, len, &mut key);
+                        match member.header.kind_of_record {
+                            Type::Put => drop(found.insert(key, Location::new(slot, member.offset as u64))),
+                            Type::Removal => drop(found.remove(&key)),
+                            Type::Cleared => found.clear(),
+                            Type::Batch | Type::TagDefined | Type::TagEvicted => {}
+                        }
+                    }
+                }
+                if !batches.skip_damage() {
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    /// Steps 3 and 4. The large values that are in use.
+    fn publish_anew(&self, locked: &Locked<'_, O>, found: HashMap<Vec<u8>, Location>) -> Result<HashSet<u64>> {
+        let geometry = self.geometry()?;
+        let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
+        let mut level = LEVEL_MIN;
+        while level < LEVEL_MAX && FILL << level < found.len() as u64 {
+            level += 1;
+        }
+        let table = Table { generation: generation_after(newest.generation), level, base: level };
+        let mut commit = Commit::new(locked)?;
+        let mut survivors = Survivors::default();
+        for (key, location) in found {
+            let Some(present) = commit.present_at(location)? else { continue };
+            if present.life != Life::Gone {
+                let hash = self.hash(&key);
+                let entry = Entry::new(table.tag(hash), location).bits();
+                self.keep(&mut survivors, &present, table.home(hash), entry);
+            }
+        }
+        commit.make_index(table)?;
+        let made = self.map_index(table)?;
+        for (home, entries) in &survivors.by_home {
+            fill_bucket(&mut commit, &made, *home, entries)?;
+        }
+        commit.stage_state(state::GEOMETRY, Geometry { current: table, next: None }.bits());
+        for old in [Some(geometry.current), geometry.next.map(|(next, _)| next)].into_iter().flatten() {
+            let bytes = self.map_index(old).map_or(old.file_bytes(), |old| old.map.load(index::ALLOCATED));
+            commit.retire(Retiree::Index(old.generation.into()), bytes.min(old.file_bytes()));
+        }
+        self.stage_counts(&mut commit, &survivors)?;
+        commit.stage_state(state::VOLUME, self.files_space() + OVERHEAD);
+        commit.publish()?;
+        self.state.store(state::SUSPECT, 0);
+        Ok(survivors.values)
+    }
+
+    /// Counts one record in, unless it is a large value that cannot be read.
+    fn keep(&self, survivors: &mut Survivors, present: &Present<O>, home: u64, entry: u64) {
+        if let Some(large) = present.large() {
+            if self.read_large(large).is_err() || !survivors.values.insert(large.file) {
+                return;
+            }
+            survivors.value_bytes += file_space(large.len);
+        }
+        survivors.by_home.entry(home).or_default().push(entry);
+        survivors.live += 1;
+        let (live, earliest, latest) = survivors.rows.entry(present.location.slot()).or_default();
+        *live += 1;
+        let expires = present.header.expires;
+        if expires != u64::MAX {
+            *earliest = if *earliest == 0 { expires.max(1) } else { expires.clamp(1, *earliest) };
+            *latest = expires.max(*latest);
+        }
+        if present.header.tag != 0 {
+            let (items, bytes) = survivors.tags.entry(present.header.tag).or_default();
+            *items += 1;
+            *bytes += present.header.size() as u64;
+        }
+    }
+
+    fn stage_counts(&self, commit: &mut Commit<'_, O>, survivors: &Survivors) -> Result<()> {
+        commit.stage_state(state::LIVE, survivors.live);
+        commit.stage_state(state::LARGE_BYTES, survivors.value_bytes);
+        for slot in 0..self.rows {
+            if self.segment_in(slot) == 0 {
+                continue;
+            }
+            let (live, earliest, latest) = survivors.rows.get(&slot).copied().unwrap_or_default();
+            let names = commit.state(row_word(slot, row::LIVE)) >> 32 << 32;
+            commit.stage_state(row_word(slot, row::LIVE), names + live);
+            commit.stage_state(row_word(slot, row::EXPIRES_MIN), earliest);
+            commit.stage_state(row_word(slot, row::EXPIRES_MAX), latest);
+        }
+        let chunks = usize::try_from(commit.state(state::TAG_CHUNKS)).unwrap_or(0).min(tag_table::CHUNKS_MAX);
+        let cleared = commit.state(state::CLEARED);
+        for chunk in 0..chunks {
+            self.map_tags(chunk)?;
+            commit.refresh_view();
+            let place = Place::Tags(chunk as u32);
+            for offset in (0..tag_table::chunk_bytes(chunk)).step_by(tag_table::ROW_BYTES) {
+                if commit.word(place, offset + tag_table::row::HASH_LOW) == 0 {
+                    continue;
+                }
+                let id = tag_table::id_of(tag_table::RowPlace { chunk, offset });
+                let (items, bytes) = survivors.tags.get(&id).copied().unwrap_or_default();
+                commit.stage(place, offset + tag_table::row::LIVE, items);
+                commit.stage(place, offset + tag_table::row::BYTES, bytes);
+                commit.stage(place, offset + tag_table::row::COUNTED_SINCE, cleared);
+            }
+        }
+        Ok(())
+    }
+
+    /// Allocated bytes of all files in the store's directory.
+    pub(super) fn files_space(&self) -> u64 {
+        let names = self.os.list(self.paths.root()).unwrap_or_default();
+        let files = names.iter().filter_map(|name| Name::parse(name)).filter(|name| !matches!(name, Name::Presences));
+        files
+            .filter_map(|name| self.os.open(&self.paths.of(name), OpenMode::Read).ok()?.allocated().ok())
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Step 5.
+    fn unlink_values_but(&self, used: &HashSet<u64>) {
+        let next = self.state.load(state::NEXT_VALUE);
+        let names = self.os.list(self.paths.root()).unwrap_or_default();
+        for name in names.iter().filter_map(|name| Name::parse(name)) {
+            if let Name::Value(id) = name
+                && id < next
+                && !used.contains(&id)
+            {
+                self.unlink(Retiree::Value(id));
+            }
+        }
+    }
+}

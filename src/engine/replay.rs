@@ -1,0 +1,340 @@
+//! Replaying verified records into an empty index and empty tag chunks that nobody else sees. It does not know where the
+//! segments come from, nor what becomes of the result.
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::index::{self, Table};
+use crate::storage::location::{Entry, Location};
+use crate::storage::manifest::Manifest;
+use crate::storage::paths::{Name, Paths};
+use crate::storage::record::{Header, LargeReference, Type};
+use crate::storage::tag_table::{self, CHUNKS_MAX, RowPlace, TagHash};
+
+use super::large::file_space;
+use super::log::{Batches, Member};
+
+/// A segment of the chain, verified up to its end.
+pub struct Chained<O: Os> {
+    pub id: u64,
+    pub nonce: u64,
+    pub born: u64,
+    pub map: O::Map,
+    pub allocated: u64,
+    pub end: u64,
+    pub puts: u64,
+    pub newest: u64,
+}
+
+/// What a segment's row will say.
+#[derive(Clone, Copy, Default)]
+pub struct RowCounts {
+    pub live: u64,
+    pub expires_min: u64,
+    pub expires_max: u64,
+}
+
+/// A replay under way, and its result.
+pub struct Replay<'c, O: Os> {
+    os: &'c O,
+    paths: &'c Paths,
+    seed: u64,
+    pub table: Table,
+    index: &'c O::Map,
+    chain: &'c [Chained<O>],
+    tags: Vec<O::Map>,
+    pub rows: Vec<RowCounts>,
+    pub live: u64,
+    pub cleared: u64,
+    pub values: HashSet<u64>,
+    pub value_bytes: u64,
+    key: Vec<u8>,
+}
+
+impl<'c, O: Os> Replay<'c, O> {
+    pub fn new(
+        os: &'c O,
+        paths: &'c Paths,
+        manifest: &Manifest,
+        table: Table,
+        index: &'c O::Map,
+        chain: &'c [Chained<O>],
+    ) -> Self {
+        Replay {
+            os,
+            paths,
+            seed: manifest.seed,
+            table,
+            index,
+            chain,
+            tags: Vec::new(),
+            rows: vec![RowCounts::default(); chain.len()],
+            live: 0,
+            cleared: 0,
+            values: HashSet::new(),
+            value_bytes: 0,
+            key: Vec::new(),
+        }
+    }
+
+    pub fn chunks(&self) -> usize {
+        self.tags.len()
+    }
+
+    /// Space of the tag chunks that were made.
+    pub fn tag_bytes(&self) -> u64 {
+        (0..self.tags.len()).map(|chunk| tag_table::chunk_bytes(chunk) as u64).sum()
+    }
+
+    /// Replays the whole chain.
+    pub fn run(&mut self) -> Result<()> {
+        for (slot, segment) in self.chain.iter().enumerate() {
+            let end = usize::try_from(segment.end).unwrap_or(0);
+            let mut batches = Batches::new(&segment.map, segment.nonce, end);
+            while let Some(members) = batches.next_batch() {
+                for member in members {
+                    self.apply(slot, member)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, slot: usize, member: &Member) -> Result<()> {
+        let location = Location::new(slot, member.offset as u64);
+        match member.header.kind_of_record {
+            Type::Put => self.put(location, &member.header),
+            Type::Removal => {
+                self.read_key(location, &member.header);
+                if let Some((cell, old)) = self.find() {
+                    self.count_out(old);
+                    self.index.store(cell, 0);
+                }
+                Ok(())
+            }
+            Type::TagDefined => self.define_tag(location, &member.header),
+            Type::TagEvicted => {
+                self.evict_tag(&member.header);
+                Ok(())
+            }
+            Type::Cleared => {
+                self.clear(member.header.sequence);
+                Ok(())
+            }
+            Type::Batch => Ok(()),
+        }
+    }
+
+    fn put(&mut self, location: Location, header: &Header) -> Result<()> {
+        self.read_key(location, header);
+        let hash = self.hash();
+        let found = self.find();
+        if let Some((_, old)) = found {
+            self.count_out(old);
+        }
+        // After the old record is counted out: both may refer to one file.
+        let readable = self.large(location, header).is_none_or(|large| self.adopt_value(large));
+        let entry = if readable { Entry::new(self.table.tag(hash), location).bits() } else { 0 };
+        match found {
+            Some((cell, _)) => self.index.store(cell, entry),
+            None if readable => self.insert(hash, entry)?,
+            None => {}
+        }
+        if readable {
+            self.count_in(location, header);
+        }
+        Ok(())
+    }
+
+    fn hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64_with_seed(&self.key, self.seed)
+    }
+
+    fn read_key(&mut self, location: Location, header: &Header) {
+        self.key.clear();
+        let (at, len) = header.key_range(location.offset());
+        if let Some(segment) = self.chain.get(location.slot()) {
+            let _ = segment.map.append_to(at, len, &mut self.key);
+        }
+    }
+
+    fn header_at(&self, location: Location) -> Option<Header> {
+        let segment = self.chain.get(location.slot())?;
+        Header::read(&segment.map, location.offset(), usize::try_from(segment.end).ok()?)
+    }
+
+    /// The cell of the key in `self.key`, and the record it leads to.
+    fn find(&self) -> Option<(usize, Location)> {
+        let hash = self.hash();
+        let tag = self.table.tag(hash);
+        for bucket in index::chain(self.table, self.table.home(hash), |offset| self.index.load(offset)) {
+            for cell in (bucket..index::link_of(bucket)).step_by(8) {
+                let entry = Entry::from_bits(self.index.load(cell));
+                if entry.is_empty() || entry.tag() != tag {
+                    continue;
+                }
+                let location = entry.location();
+                let Some(header) = self.header_at(location) else { continue };
+                let (at, len) = header.key_range(location.offset());
+                if len == self.key.len() && self.chain[location.slot()].map.equals(at, &self.key) {
+                    return Some((cell, location));
+                }
+            }
+        }
+        None
+    }
+
+    fn insert(&mut self, hash: u64, entry: u64) -> Result<()> {
+        let mut last = 0;
+        for bucket in index::chain(self.table, self.table.home(hash), |offset| self.index.load(offset)) {
+            last = bucket;
+            for cell in (bucket..index::link_of(bucket)).step_by(8) {
+                if self.index.load(cell) == 0 {
+                    self.index.store(cell, entry);
+                    self.index.store(index::CELLS_USED, self.index.load(index::CELLS_USED) + 1);
+                    return Ok(());
+                }
+            }
+        }
+        let used = self.index.load(index::OVERFLOW_USED);
+        let bucket = self.table.homes() + used;
+        if bucket >= self.table.buckets() {
+            return Err(Error::Full);
+        }
+        self.index.store(index::OVERFLOW_USED, used + 1);
+        self.index.store(index::bucket_offset(bucket), entry);
+        self.index.store(index::link_of(last), bucket);
+        self.index.store(index::CELLS_USED, self.index.load(index::CELLS_USED) + 1);
+        Ok(())
+    }
+
+    fn large(&self, location: Location, header: &Header) -> Option<LargeReference> {
+        if !header.is_large() {
+            return None;
+        }
+        let (at, len) = header.value_range(location.offset());
+        let mut bytes = Vec::new();
+        let _ = self.chain.get(location.slot())?.map.append_to(at, len, &mut bytes);
+        Some(LargeReference::decode(&bytes))
+    }
+
+    /// True if the file of a large value is there and as long as it must be.
+    fn adopt_value(&mut self, large: LargeReference) -> bool {
+        let file = self.os.open(&self.paths.of(Name::Value(large.file)), OpenMode::Read);
+        let fits = file.and_then(|file| file.len()).is_ok_and(|len| len == large.len);
+        if fits && self.values.insert(large.file) {
+            self.value_bytes += file_space(large.len);
+        }
+        fits
+    }
+
+    fn tag_row(&self, id: u32) -> Option<(&O::Map, RowPlace)> {
+        let place = tag_table::place_of(id)?;
+        Some((self.tags.get(place.chunk)?, place))
+    }
+
+    fn add_to_tag(&self, id: u32, items: i64, bytes: i64) {
+        let Some((map, place)) = self.tag_row(id) else { return };
+        for (word, delta) in [(tag_table::row::LIVE, items), (tag_table::row::BYTES, bytes)] {
+            let at = place.offset + word;
+            map.store(at, map.load(at).saturating_add_signed(delta));
+        }
+    }
+
+    fn count_in(&mut self, location: Location, header: &Header) {
+        self.live += 1;
+        let row = &mut self.rows[location.slot()];
+        row.live += 1;
+        if header.expires != u64::MAX {
+            let expires = header.expires.max(1);
+            row.expires_min = if row.expires_min == 0 { expires } else { row.expires_min.min(expires) };
+            row.expires_max = row.expires_max.max(expires);
+        }
+        self.add_to_tag(header.tag, 1, header.size() as i64);
+    }
+
+    /// Counts out the record that a cell led to, dead or alive.
+    fn count_out(&mut self, location: Location) {
+        let Some(header) = self.header_at(location) else { return };
+        let row = &mut self.rows[location.slot()];
+        row.live = row.live.saturating_sub(1);
+        if let Some(large) = self.large(location, &header)
+            && self.values.remove(&large.file)
+        {
+            self.value_bytes = self.value_bytes.saturating_sub(file_space(large.len));
+        }
+        let evicted =
+            self.tag_row(header.tag).map_or(0, |(map, place)| map.load(place.offset + tag_table::row::EVICTED));
+        if header.sequence >= evicted && header.sequence >= self.cleared {
+            self.live = self.live.saturating_sub(1);
+            self.add_to_tag(header.tag, -1, -(header.size() as i64));
+        }
+    }
+
+    fn define_tag(&mut self, location: Location, header: &Header) -> Result<()> {
+        let Some(place) = tag_table::place_of(header.tag) else { return Ok(()) };
+        let (at, len) = header.value_range(location.offset());
+        let mut name = Vec::new();
+        let _ = self.chain[location.slot()].map.append_to(at, len, &mut name);
+        let Ok(name) = std::str::from_utf8(&name) else { return Ok(()) };
+        while self.tags.len() <= place.chunk && self.tags.len() < CHUNKS_MAX {
+            self.make_chunk()?;
+        }
+        let hash = TagHash::new(self.seed, name);
+        let Some((map, place)) = self.tag_row(header.tag) else { return Ok(()) };
+        map.store(place.offset + tag_table::row::HASH_LOW, hash.low);
+        map.store(place.offset + tag_table::row::HASH_HIGH, hash.high);
+        map.store(place.offset + tag_table::row::COUNTED_SINCE, self.cleared);
+        map.store(place.offset + tag_table::row::NAME, location.bits());
+        self.rows[location.slot()].live += crate::storage::state::LIVE_NAME as u64;
+        Ok(())
+    }
+
+    fn make_chunk(&mut self) -> Result<()> {
+        let chunk = self.tags.len();
+        let path = self.paths.of(Name::Tags(chunk as u64));
+        let bytes = tag_table::chunk_bytes(chunk);
+        let make = || {
+            let file = self.os.open(&path, OpenMode::Create)?;
+            file.allocate(0, bytes as u64)?;
+            file.map(bytes, Access::Write)
+        };
+        self.tags.push(make().map_err(|e| Error::io("create", &path, e))?);
+        Ok(())
+    }
+
+    fn evict_tag(&mut self, header: &Header) {
+        let Some((map, place)) = self.tag_row(header.tag) else { return };
+        let live = map.load(place.offset + tag_table::row::LIVE);
+        map.store(place.offset + tag_table::row::EVICTED, header.sequence);
+        map.store(place.offset + tag_table::row::LIVE, 0);
+        map.store(place.offset + tag_table::row::BYTES, 0);
+        self.live = self.live.saturating_sub(live);
+    }
+
+    fn clear(&mut self, sequence: u64) {
+        self.cleared = sequence;
+        self.live = 0;
+        self.values.clear();
+        self.value_bytes = 0;
+        for row in &mut self.rows {
+            row.live = row.live >> 32 << 32;
+        }
+        for (chunk, map) in self.tags.iter().enumerate() {
+            for offset in (0..tag_table::chunk_bytes(chunk)).step_by(tag_table::ROW_BYTES) {
+                map.store(offset + tag_table::row::LIVE, 0);
+                map.store(offset + tag_table::row::BYTES, 0);
+                map.store(offset + tag_table::row::COUNTED_SINCE, sequence);
+            }
+        }
+        let end = usize::try_from(self.table.file_bytes()).unwrap_or(0);
+        for word in (index::BUCKETS..end).step_by(8) {
+            if self.index.load(word) != 0 {
+                self.index.store(word, 0);
+            }
+        }
+        self.index.store(index::OVERFLOW_USED, 0);
+        self.index.store(index::CELLS_USED, 0);
+    }
+}

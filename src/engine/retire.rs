@@ -1,0 +1,79 @@
+//! Files that are out of use: named by a commit, unlinked after it. It does not know why they are.
+//!
+//! A commit that takes a file out of use writes its name into the ring of retirees. Whoever comes by unlinks what the ring
+//! names and takes it out by a commit of its own, which also gives the space back to the volume: space counts until it
+//! is really free. A process that dies in between leaves the name to the next one. A file that finds the ring full is
+//! unlinked right after its commit; if the process dies just then, the file stays until `repair`.
+
+use crate::error::Result;
+use crate::os::{Os, OsMap};
+use crate::storage::paths::Name;
+use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree};
+
+use super::commit::Commit;
+use super::store::Store;
+
+impl<O: Os> Commit<'_, O> {
+    /// Stages a file for unlinking.
+    pub fn retire(&mut self, file: Retiree, bytes: u64) {
+        self.add_state(state::RETIRED, 1);
+        let free = (0..RETIREES_MAX).map(|i| RETIREES + i * 16).find(|&at| self.state(at) == 0);
+        match free {
+            Some(at) => {
+                self.stage_state(at, file.bits());
+                self.stage_state(at + 8, bytes);
+            }
+            None => {
+                self.unlink_after.push(file);
+                self.add_state(state::VOLUME, -(bytes as i64));
+            }
+        }
+    }
+}
+
+impl<O: Os> Store<O> {
+    fn path_of(&self, file: Retiree) -> std::path::PathBuf {
+        self.paths.of(match file {
+            Retiree::Segment(id) => Name::Segment(id),
+            Retiree::Index(generation) => Name::Index(generation),
+            Retiree::Value(id) => Name::Value(id),
+        })
+    }
+
+    /// Unlinks a file. One that is gone already is as good.
+    pub(super) fn unlink(&self, file: Retiree) {
+        let _ = self.os.remove(&self.path_of(file));
+    }
+
+    /// Unlinks what the ring names, outside the lock, and empties it.
+    #[cold]
+    pub(super) fn unlink_retired(&self) -> Result<()> {
+        let named = || (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
+        let found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
+        for &(_, bits) in &found {
+            if let Some(file) = Retiree::from_bits(bits) {
+                self.unlink(file);
+            }
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let locked = self.lock()?;
+        let mut commit = Commit::new(&locked)?;
+        for (at, bits) in found {
+            if commit.state(at) == bits {
+                let bytes = commit.state(at + 8);
+                commit.stage_state(at, 0);
+                commit.stage_state(at + 8, 0);
+                let volume = commit.state(state::VOLUME);
+                commit.stage_state(state::VOLUME, volume.saturating_sub(bytes));
+            }
+        }
+        commit.publish()
+    }
+
+    /// True if the ring names anything.
+    pub(super) fn has_retired(&self) -> bool {
+        (0..RETIREES_MAX).any(|i| self.state.load(RETIREES + i * 16) != 0)
+    }
+}

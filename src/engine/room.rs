@@ -1,0 +1,245 @@
+//! Room in the log: where the bytes of a batch go, and the files that hold them. It does not know what the bytes are.
+//!
+//! A segment is made as long as it may ever get and allocated in windows, each zeroed by one large write under the lock:
+//! that takes the space (a full disk is an error here, never a signal later), and lets the kernel use large pages, so
+//! that the small records that follow cost a copy and no page fault each. Records of [`WRITE_MIN`] bytes and more are
+//! written with one call into space that nobody zeroed.
+//!
+//! All of it is staged: a segment that was made for a commit that failed is made again by the next, under the same id.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
+use crate::storage::paths::Name;
+use crate::storage::record::{self, Draft};
+use crate::storage::segment::{self, Head};
+use crate::storage::state::{self, Retiree, row, row_word};
+
+use super::commit::{Commit, Made};
+use super::view::Segment;
+
+/// The most bytes zeroed at a time.
+const WINDOW: u64 = 256 << 10;
+static ZEROS: [u8; WINDOW as usize] = [0; WINDOW as usize];
+/// Records at least this long are written by a call, shorter ones through the map: measured on ext4, where a first
+/// touch of a mapped page costs as much as writing two pages does.
+const WRITE_MIN: usize = 8 << 10;
+const BLOCK: u64 = 4096;
+
+/// Segments are this share of the size limit …
+const SEGMENTS: u64 = 64;
+/// … between these bounds.
+const SEGMENT_MIN: u64 = 64 << 10;
+const SEGMENT_MAX: u64 = 64 << 20;
+
+/// Who asks for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A put: leaves the space of one segment free.
+    Store,
+    /// A removal or eviction: may use that space too, so that a full store can be emptied.
+    Free,
+}
+
+/// Length of an ordinary segment under a size limit.
+pub fn segment_bytes(size_limit: u64) -> u64 {
+    (size_limit / SEGMENTS).clamp(SEGMENT_MIN, SEGMENT_MAX) / SEGMENT_MIN * SEGMENT_MIN
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Makes sure that `bytes` can be appended in one piece; `whole` if they are one record.
+    pub fn reserve(&mut self, bytes: usize, whole: bool, purpose: Purpose) -> Result<()> {
+        let slot = self.tail.slot;
+        let end = self.tail.offset + bytes as u64;
+        let capacity = self.state(row_word(slot, row::CAPACITY));
+        if self.store.segment_in(slot) == 0 || end > capacity {
+            return self.roll(bytes as u64, whole, purpose);
+        }
+        let allocated = self.state(row_word(slot, row::ALLOCATED));
+        if end <= allocated {
+            return Ok(());
+        }
+        let written_whole = whole && bytes >= WRITE_MIN;
+        let upto = window_end(if written_whole { end } else { end + WINDOW / 2 }, written_whole, capacity);
+        self.admit(upto - allocated, purpose)?;
+        if !written_whole {
+            let segment = self.active()?;
+            zero(&segment, allocated, upto).map_err(|e| self.failed("append to", segment.id, e))?;
+        }
+        self.stage_state(row_word(slot, row::ALLOCATED), upto);
+        self.add_state(state::VOLUME, (upto - allocated) as i64);
+        Ok(())
+    }
+
+    /// Writes a record at the tail, where [`Commit::reserve`] made room for it.
+    #[inline]
+    pub fn append(&mut self, draft: &Draft<'_>) -> Result<Location> {
+        let segment = self.active()?;
+        let offset = self.tail.offset as usize;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        draft.encode(record::salt(segment.nonce, offset), &mut bytes);
+        let written = match &segment.file {
+            Some(file) if bytes.len() >= WRITE_MIN => file.write_at(&bytes, offset as u64),
+            _ => {
+                segment.map.write(offset, &bytes);
+                Ok(())
+            }
+        };
+        self.written.get_or_insert(self.tail);
+        self.members += 1;
+        self.tail.offset += bytes.len() as u64;
+        self.bytes = bytes;
+        written.map_err(|e| self.failed("append to", segment.id, e))?;
+        Ok(Location::new(self.tail.slot, offset as u64))
+    }
+
+    /// The segment that the tail is in, mapped for writing.
+    #[inline]
+    fn active(&mut self) -> Result<Arc<Segment<O>>> {
+        let slot = self.tail.slot;
+        let id = self.state(row_word(slot, row::ID));
+        if let Some(segment) = self.view.segment(slot, id)
+            && segment.map.is_writable()
+        {
+            return Ok(Arc::clone(segment));
+        }
+        let segment = self.store.map_segment(slot, id, Access::Write)?;
+        self.refresh_view();
+        Ok(segment)
+    }
+
+    /// Seals the segment that the tail is in and begins another, long enough for `bytes`.
+    #[cold]
+    fn roll(&mut self, bytes: u64, whole: bool, purpose: Purpose) -> Result<()> {
+        self.retire_dead_segments();
+        let limit = self.state(state::SIZE_LIMIT);
+        let needed = (bytes + segment::HEAD as u64).next_multiple_of(BLOCK);
+        let capacity = segment_bytes(limit).max(needed);
+        if capacity >= SEGMENT_BYTES_MAX {
+            return Err(Error::TransactionTooLarge { bytes, limit: SEGMENT_BYTES_MAX - BLOCK });
+        }
+        let written_whole = whole && bytes >= WRITE_MIN as u64;
+        let first = if written_whole { needed } else { window_end(needed + WINDOW / 2, false, capacity) };
+        self.admit(first, purpose)?;
+
+        let sealed = self.tail;
+        let previous = self.state(row_word(sealed.slot, row::ID));
+        let slot = self.free_slot(sealed.slot)?;
+        let id = self.state(state::NEXT_SEGMENT);
+        let head = Head {
+            capacity: capacity as u32,
+            store: self.store.store_id,
+            id,
+            nonce: self.store.os.random(),
+            previous,
+            previous_end: if previous == 0 { 0 } else { sealed.offset as u32 },
+            born: self.sequence - 1,
+        };
+        let created = self.create_segment(&head, if written_whole { BLOCK } else { first })?;
+        self.made.push(Made::Segment { slot, id });
+        self.store.install_segment(slot, Arc::new(created));
+        self.refresh_view();
+
+        if previous != 0 {
+            self.stage_state(row_word(sealed.slot, row::END), sealed.offset);
+        }
+        for (word, value) in [
+            (row::ID, id),
+            (row::END, 0),
+            (row::CAPACITY, capacity),
+            (row::ALLOCATED, first),
+            (row::LIVE, 0),
+            (row::EXPIRES_MIN, 0),
+            (row::EXPIRES_MAX, 0),
+            (row::NEWEST, 0),
+        ] {
+            self.stage_state(row_word(slot, word), value);
+        }
+        self.stage_state(state::NEXT_SEGMENT, id + 1);
+        self.add_state(state::VOLUME, first as i64);
+        self.tail = Tail { slot, offset: segment::HEAD as u64 };
+        Ok(())
+    }
+
+    fn create_segment(&self, head: &Head, zeroed: u64) -> Result<Segment<O>> {
+        let path = self.store.paths.of(Name::Segment(head.id));
+        let create = || {
+            // A file of this name is what a commit left that never happened; nobody was ever led into it.
+            let _ = self.store.os.remove(&path);
+            let file = self.store.os.open(&path, OpenMode::Create)?;
+            let mut first = ZEROS[..zeroed.min(WINDOW) as usize].to_vec();
+            first[..segment::HEAD].copy_from_slice(&head.encode());
+            file.write_at(&first, 0)?;
+            file.extend(head.capacity.into())?;
+            let map = file.map(head.capacity as usize, Access::Write)?;
+            let segment = Segment { id: head.id, nonce: head.nonce, map, file: Some(file) };
+            zero(&segment, first.len() as u64, zeroed)?;
+            Ok(segment)
+        };
+        create().map_err(|e| {
+            let _ = self.store.os.remove(&path);
+            Error::io("create", &path, e)
+        })
+    }
+
+    /// A row without a segment, looked for behind `after` so that slots are reused as late as possible.
+    fn free_slot(&self, after: usize) -> Result<usize> {
+        let rows = self.store.rows;
+        (1..=rows)
+            .map(|step| (after + step) % rows)
+            .find(|&slot| self.state(row_word(slot, row::ID)) == 0)
+            .ok_or(Error::Full)
+    }
+
+    /// Refuses what would take the store over its limit.
+    pub fn admit(&self, bytes: u64, purpose: Purpose) -> Result<()> {
+        let limit = self.state(state::SIZE_LIMIT);
+        let spare = if purpose == Purpose::Store { segment_bytes(limit) } else { 0 };
+        let taken = self.state(state::VOLUME).saturating_add(self.store.reserved());
+        if taken.saturating_add(bytes).saturating_add(spare) > limit { Err(Error::Full) } else { Ok(()) }
+    }
+
+    /// Retires the oldest segments as long as no index entry leads into them. Oldest first: then whatever a removal in
+    /// them removed is gone already, and nothing can come back when the index is rebuilt from the rest.
+    pub(super) fn retire_dead_segments(&mut self) {
+        let active = self.tail.slot;
+        loop {
+            let oldest = (0..self.store.rows)
+                .filter(|&slot| slot != active)
+                .map(|slot| (self.state(row_word(slot, row::ID)), slot))
+                .filter(|&(id, _)| id != 0)
+                .min();
+            let Some((id, slot)) = oldest else { return };
+            if self.state(row_word(slot, row::LIVE)) != 0 {
+                return;
+            }
+            let bytes = self.state(row_word(slot, row::ALLOCATED));
+            self.stage_state(row_word(slot, row::ID), 0);
+            self.retire(Retiree::Segment(id), bytes);
+        }
+    }
+
+    fn failed(&self, action: &'static str, id: u64, error: std::io::Error) -> Error {
+        Error::io(action, &self.store.paths.of(Name::Segment(id)), error)
+    }
+}
+
+/// Where the window ends that covers the bytes below `wanted`: at a multiple of the window's length, or of a block if
+/// it is not going to be zeroed, and never beyond the segment.
+fn window_end(wanted: u64, exact: bool, capacity: u64) -> u64 {
+    let window = WINDOW.min((capacity / 4).next_multiple_of(BLOCK));
+    wanted.next_multiple_of(if exact { BLOCK } else { window }).min(capacity)
+}
+
+fn zero<O: Os>(segment: &Segment<O>, from: u64, to: u64) -> std::io::Result<()> {
+    let Some(file) = &segment.file else { return Err(std::io::ErrorKind::PermissionDenied.into()) };
+    let mut at = from;
+    while at < to {
+        let step = (to - at).min(WINDOW);
+        file.write_at(&ZEROS[..step as usize], at)?;
+        at += step;
+    }
+    Ok(())
+}

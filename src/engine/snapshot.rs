@@ -1,0 +1,175 @@
+//! Reading many keys as of one moment, without a lock if nobody removes keys meanwhile.
+//!
+//! 1. `S = VISIBLE`.
+//! 2. For each key: the record its cell leads to if its sequence is at most S, else the record that one replaced, if its
+//!    sequence is at most S: the versions of a key follow each other, so it is the one of S. Else from the start.
+//! 3. A key without a record may have been removed after S: unless `VISIBLE` is S still, from the start.
+//!
+//! After [`RETRIES`] starts the lock is taken; then nothing changes.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::os::{Os, OsMap};
+use crate::storage::index;
+use crate::storage::location::Location;
+use crate::storage::state::{Marks, VISIBLE};
+use crate::storage::tag_table;
+
+use super::read::{Life, Missing, Record, Try};
+use super::store::Store;
+use super::view::View;
+
+const RETRIES: usize = 8;
+/// Keys whose buckets are fetched ahead of their turn.
+const AHEAD: usize = 16;
+
+impl<O: Os> Store<O> {
+    /// Calls `take` with the number of each key and its live record, all as of one moment. `restart` is called when what
+    /// was taken does not count.
+    pub fn read_many<R>(
+        &self,
+        keys: &[(&[u8], u64)],
+        into: &mut R,
+        restart: impl Fn(&mut R),
+        mut take: impl FnMut(&mut R, usize, &Record<'_, O>) -> Result<()>,
+    ) -> Result<()> {
+        let mut locked = None;
+        let mut tries = 0;
+        loop {
+            let view = self.enter()?;
+            match self.try_read_many(&view, keys, into, &mut take)? {
+                Try::Done(()) => return Ok(()),
+                Try::Again => {
+                    tries += 1;
+                    if tries > RETRIES && locked.is_none() && !self.read_only {
+                        locked = Some(self.lock()?);
+                    }
+                }
+                Try::Map(missing) => {
+                    drop(view);
+                    self.map_missing(missing)?;
+                }
+            }
+            restart(into);
+        }
+    }
+
+    fn try_read_many<R>(
+        &self,
+        view: &Arc<View<O>>,
+        keys: &[(&[u8], u64)],
+        into: &mut R,
+        take: &mut impl FnMut(&mut R, usize, &Record<'_, O>) -> Result<()>,
+    ) -> Result<Try<()>> {
+        let moment = self.visible();
+        let mut missed = false;
+        for &(_, hash) in keys.iter().take(AHEAD) {
+            self.prefetch_home(view, hash);
+        }
+        for (i, &(key, hash)) in keys.iter().enumerate() {
+            if let Some(&(_, ahead)) = keys.get(i + AHEAD) {
+                self.prefetch_home(view, ahead);
+            }
+            if let Some(&(_, ahead)) = keys.get(i + AHEAD / 2) {
+                self.prefetch_record(view, ahead);
+            }
+            let hit = match self.find(view, key, hash)? {
+                Try::Done(Some(hit)) => hit,
+                Try::Done(None) => {
+                    missed = true;
+                    continue;
+                }
+                Try::Again => return Ok(Try::Again),
+                Try::Map(missing) => return Ok(Try::Map(missing)),
+            };
+            let record = match self.as_of(view, key, &hit.record, moment) {
+                Try::Done(Some(record)) => record,
+                Try::Done(None) => {
+                    missed = true;
+                    continue;
+                }
+                Try::Again => return Ok(Try::Again),
+                Try::Map(missing) => return Ok(Try::Map(missing)),
+            };
+            match self.life_as_of(view, &record, moment) {
+                Try::Done(Life::Live) => take(into, i, &record)?,
+                Try::Done(_) => missed = true,
+                Try::Again => return Ok(Try::Again),
+                Try::Map(missing) => return Ok(Try::Map(missing)),
+            }
+        }
+        Ok(if missed && self.state.load(VISIBLE) != moment { Try::Again } else { Try::Done(()) })
+    }
+
+    /// The record of a key at a moment.
+    fn as_of<'v>(
+        &self,
+        view: &'v View<O>,
+        key: &[u8],
+        newest: &Record<'v, O>,
+        moment: u64,
+    ) -> Try<Option<Record<'v, O>>> {
+        let Record { segment, offset, header } = *newest;
+        if header.sequence <= moment {
+            return Try::Done(Some(Record { segment, offset, header }));
+        }
+        let location = Location::from_bits(header.previous);
+        if location.is_none() {
+            return Try::Done(None);
+        }
+        let id = self.segment_in(location.slot());
+        let Some(segment) = view.segment(location.slot(), id) else {
+            return if id == 0 { Try::Again } else { Try::Map(Missing::Segment(location.slot(), id)) };
+        };
+        // A segment that has come into the slot since holds only younger records.
+        let found = self.record_at(segment, location).filter(|record| {
+            let (at, len) = record.header.key_range(record.offset);
+            record.header.sequence <= moment && len == key.len() && segment.map.equals(at, key)
+        });
+        found.map_or(Try::Again, |record| Try::Done(Some(record)))
+    }
+
+    /// Whether a record was live at a moment. Marks keep two evictions; if both came after the moment, it is too long ago.
+    fn life_as_of(&self, view: &View<O>, record: &Record<'_, O>, moment: u64) -> Try<Life> {
+        let life = match self.life(view, &record.header) {
+            Try::Done(life) => life,
+            other => return other,
+        };
+        let cleared = Marks::cleared(&self.state);
+        let tag = tag_table::place_of(record.header.tag)
+            .and_then(|place| Some(tag_table::marks(&**view.tags(place.chunk)?, place.offset)));
+        let newest = cleared.newest.max(tag.map_or(0, |marks| marks.newest));
+        // A mark that came after the moment decides nothing about it.
+        if newest > moment { Try::Again } else { Try::Done(life) }
+    }
+
+    fn prefetch_home(&self, view: &View<O>, hash: u64) {
+        if let Ok(geometry) = self.geometry() {
+            let table = geometry.table_of(hash);
+            if let Some(index) = view.index(table) {
+                index.map.prefetch(index::bucket_offset(table.home(hash)));
+            }
+        }
+    }
+
+    /// Fetches the record that the first matching cell of a home bucket leads to.
+    fn prefetch_record(&self, view: &View<O>, hash: u64) {
+        let Ok(geometry) = self.geometry() else { return };
+        let table = geometry.table_of(hash);
+        let Some(index) = view.index(table) else { return };
+        let tag = table.tag(hash);
+        let bucket = index::bucket_offset(table.home(hash));
+        for cell in (bucket..index::link_of(bucket)).step_by(8) {
+            let entry = crate::storage::location::Entry::from_bits(index.map.load(cell));
+            if entry.tag() == tag && !entry.is_empty() {
+                let location = entry.location();
+                if let Some(segment) = view.segment(location.slot(), self.segment_in(location.slot())) {
+                    segment.map.prefetch(location.offset());
+                    segment.map.prefetch(location.offset() + 64);
+                }
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Counting hits, misses and the like without a line that processes share: every handle counts in its own presence
+//! page, in one of [`STRIPES`] lines that its threads spread over. Sums are made when somebody asks.
+//!
+//! A presence page: [`STRIPES`] lines of eight 64-bit counters, in the order of [`Counter`].
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::Result;
+use crate::os::{OpenMode, Os, OsFile, OsMap};
+use crate::storage::paths::Paths;
+use crate::storage::state::{self, BASELINE, TOTALS};
+
+use super::store::Store;
+
+/// Lines that the threads of a process spread over.
+const STRIPES: usize = 16;
+/// Counters of a line.
+pub const COUNTERS: usize = 8;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    Hits = 0,
+    Misses = 1,
+    Stores = 2,
+    Removals = 3,
+    Expirations = 4,
+    Evictions = 5,
+}
+
+/// One value for each counter.
+pub type Sums = [u64; COUNTERS];
+
+static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static STRIPE: usize = NEXT_THREAD.fetch_add(1, Ordering::Relaxed) % STRIPES;
+}
+
+fn add(sums: &mut Sums, bytes: &[u8]) {
+    for (i, word) in bytes.chunks_exact(8).enumerate().take(STRIPES * COUNTERS) {
+        let sum = &mut sums[i % COUNTERS];
+        *sum = sum.wrapping_add(word.try_into().map_or(0, u64::from_ne_bytes));
+    }
+}
+
+/// Reads the counters of a handle's presence page, living or dead.
+pub(super) fn read_page<O: Os>(os: &O, paths: &Paths, owner: u64, sums: &mut Sums) {
+    let mut page = [0; STRIPES * COUNTERS * 8];
+    let file = os.open(&paths.presence(owner), OpenMode::Read);
+    if file.and_then(|file| file.read_at(&mut page, 0)).is_ok() {
+        add(sums, &page);
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// Counts, if statistics are on.
+    #[inline(always)]
+    pub fn count(&self, counter: Counter, by: u64) {
+        if self.state.load(state::STATISTICS) != 0 {
+            self.count_now(counter, by);
+        }
+    }
+
+    #[inline(never)]
+    fn count_now(&self, counter: Counter, by: u64) {
+        if let Some(presence) = &self.presence {
+            let line = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
+            O::presence_page(presence).fetch_add(line * COUNTERS * 8 + counter as usize * 8, by);
+        }
+    }
+
+    /// Sums over all handles, living and gone, since the last reset.
+    pub fn sums(&self) -> Result<Sums> {
+        let raw = self.raw_sums()?;
+        let baseline = |i: usize| self.state.load(BASELINE + i * 8);
+        Ok(std::array::from_fn(|i| raw[i].wrapping_sub(baseline(i))))
+    }
+
+    /// As [`Store::sums`], and begins again at zero.
+    pub fn reset_sums(&self) -> Result<Sums> {
+        if self.read_only {
+            return Err(crate::error::Error::ReadOnly);
+        }
+        let raw = self.raw_sums()?;
+        Ok(std::array::from_fn(|i| {
+            let before = self.state.load(BASELINE + i * 8);
+            self.state.store(BASELINE + i * 8, raw[i]);
+            raw[i].wrapping_sub(before)
+        }))
+    }
+
+    fn raw_sums(&self) -> Result<Sums> {
+        let directory = self.paths.of(crate::storage::paths::Name::Presences);
+        let names = self.os.list(&directory).map_err(|e| crate::error::Error::io("list", &directory, e))?;
+        let mut sums: Sums = std::array::from_fn(|i| self.state.load(TOTALS + i * 8));
+        for owner in names.iter().filter_map(|name| Paths::parse_presence(name)) {
+            read_page(&self.os, &self.paths, owner, &mut sums);
+        }
+        Ok(sums)
+    }
+
+    /// Adds a gone handle's counters to the totals.
+    pub(super) fn fold(&self, sums: &Sums) {
+        for (i, &sum) in sums.iter().enumerate() {
+            if sum != 0 {
+                self.state.fetch_add(TOTALS + i * 8, sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The open store: its maps, its identity among the other handles, and what every operation does first. No algorithms:
+//! those are in the files named after what they do.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{Os, OsMap};
+use crate::storage::index::Geometry;
+use crate::storage::paths::{Name, Paths};
+use crate::storage::state;
+
+use super::view::{Segment, View};
+
+/// An open store. Shared by all threads of a process through an `Arc`.
+pub struct Store<O: Os> {
+    pub(super) os: O,
+    pub(super) paths: Paths,
+    pub(super) store_id: u64,
+    pub(super) seed: u64,
+    pub(super) rows: usize,
+    pub(super) read_only: bool,
+    pub(super) lock_timeout: Duration,
+    /// This handle's id: what the lock word holds while it owns the lock. 0 for a read-only handle.
+    pub(super) owner: u32,
+    /// `None` for a read-only handle, and while the handle is being dropped.
+    pub(super) presence: Option<O::Presence>,
+    pub(super) state: O::Map,
+    pub(super) view: ArcSwap<View<O>>,
+    pub(super) remap: Mutex<()>,
+    /// A visible sequence seen before: records up to it need no look at the contended word.
+    pub(super) seen: CachePadded<AtomicU64>,
+    /// Number of the next draft of a large value.
+    pub(super) next_draft: AtomicU64,
+}
+
+impl<O: Os> Store<O> {
+    /// The hash of an encoded key, under this store's seed.
+    #[inline(always)]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        xxhash_rust::xxh3::xxh3_64_with_seed(key, self.seed)
+    }
+
+    /// What every operation does first: refuses a handle inherited through `fork`, and unmaps what others retired.
+    #[inline(always)]
+    pub(super) fn enter(&self) -> Result<arc_swap::Guard<Arc<View<O>>>> {
+        if self.os.is_forked() {
+            return Err(Error::Forked);
+        }
+        let view = self.view.load();
+        if view.retired == self.state.load(state::RETIRED) {
+            return Ok(view);
+        }
+        drop(view);
+        self.drop_retired_maps();
+        Ok(self.view.load())
+    }
+
+    pub(super) fn geometry(&self) -> Result<Geometry> {
+        Geometry::from_bits(self.state.load(state::GEOMETRY))
+            .ok_or_else(|| Error::corrupt(&self.paths.of(Name::State), state::GEOMETRY as u64, Corruption::Bounds))
+    }
+
+    /// The id in a slot's row; 0 for a free or impossible slot.
+    #[inline(always)]
+    pub(super) fn segment_in(&self, slot: usize) -> u64 {
+        if slot < self.rows { self.state.load(state::row_word(slot, state::row::ID)) } else { 0 }
+    }
+
+    /// How far a segment may be read: what is allocated of it.
+    #[inline(always)]
+    pub(super) fn readable(&self, slot: usize, segment: &Segment<O>) -> usize {
+        let allocated = self.state.load(state::row_word(slot, state::row::ALLOCATED));
+        segment.map.len().min(usize::try_from(allocated).unwrap_or(0))
+    }
+
+    /// The newest sequence that readers accept, read from the shared word.
+    #[inline]
+    pub(super) fn visible(&self) -> u64 {
+        let visible = self.state.load(state::VISIBLE);
+        self.seen.fetch_max(visible, Ordering::Relaxed);
+        visible
+    }
+
+    /// The time at which expiry is decided: the clock's, or the latest at which anything was found expired, so that an
+    /// item that has expired once stays so when the clock steps back.
+    #[inline]
+    pub(super) fn time(&self) -> u64 {
+        self.os.now().max(self.state.load(state::CLOCK))
+    }
+
+    /// True if `expires` has passed. Remembers the time if so.
+    #[inline]
+    pub(super) fn has_expired(&self, expires: u64) -> bool {
+        if expires == u64::MAX {
+            return false;
+        }
+        let now = self.time();
+        if now < expires {
+            return false;
+        }
+        if !self.read_only && self.state.load(state::CLOCK) < expires {
+            self.state.fetch_max(state::CLOCK, expires);
+        }
+        true
+    }
+
+    /// Items that were stored and not removed, evicted or cleared since; those that expired may be among them.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.state.load(state::LIVE)
+    }
+
+    /// Bytes that the store's files take on disk.
+    #[inline]
+    pub fn volume(&self) -> u64 {
+        self.state.load(state::VOLUME)
+    }
+
+    /// The clock, as expiry sees it.
+    pub fn now(&self) -> u64 {
+        self.time()
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &std::path::Path {
+        self.paths.root()
+    }
+}

@@ -1,0 +1,191 @@
+//! Tags: a name's row, its counts, and evicting all items of a tag at once by one mark.
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::location::Location;
+use crate::storage::paths::Name;
+use crate::storage::record::{Draft, Type};
+use crate::storage::redo::Place;
+use crate::storage::state;
+use crate::storage::tag_table::{self, CHUNKS_MAX, Probe, RowPlace, TagHash, row};
+
+use super::commit::{Commit, Made};
+use super::room::Purpose;
+use super::store::Store;
+
+/// A tag as a commit sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct TagRow {
+    pub id: u32,
+    pub place: RowPlace,
+    /// The commit has to write the tag's name into the log.
+    pub is_new: bool,
+}
+
+fn place_in(row: RowPlace) -> Place {
+    Place::Tags(row.chunk as u32)
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// The row of a tag, if it has one.
+    pub fn find_tag(&mut self, name: &str) -> Result<Option<RowPlace>> {
+        let hash = TagHash::new(self.store.seed, name);
+        for chunk in (0..self.chunks()).rev() {
+            self.map_chunk(chunk)?;
+            let load = |offset| self.word(Place::Tags(chunk as u32), offset);
+            if let Probe::Found(offset) = tag_table::find(hash, chunk, load) {
+                return Ok(Some(RowPlace { chunk, offset }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The row of a tag, made if need be.
+    pub fn tag(&mut self, name: &str) -> Result<TagRow> {
+        if let Some(place) = self.find_tag(name)? {
+            return Ok(TagRow { id: tag_table::id_of(place), place, is_new: false });
+        }
+        let hash = TagHash::new(self.store.seed, name);
+        for chunk in 0..CHUNKS_MAX {
+            if chunk == self.chunks() {
+                self.make_chunk(chunk)?;
+            }
+            self.map_chunk(chunk)?;
+            let tags = Place::Tags(chunk as u32);
+            let load = |offset| self.word(tags, offset);
+            if let Probe::Free(offset) = tag_table::find(hash, chunk, load) {
+                let since = self.state(state::CLEARED);
+                for (word, value) in
+                    [(row::HASH_LOW, hash.low), (row::HASH_HIGH, hash.high), (row::COUNTED_SINCE, since)]
+                {
+                    self.stage(tags, offset + word, value);
+                }
+                let place = RowPlace { chunk, offset };
+                return Ok(TagRow { id: tag_table::id_of(place), place, is_new: true });
+            }
+        }
+        Err(Error::Full)
+    }
+
+    /// Remembers where a new tag's name stands in the log.
+    pub fn stage_tag_name(&mut self, place: RowPlace, name: Location) {
+        self.stage(place_in(place), place.offset + row::NAME, name.bits());
+    }
+
+    /// Counts items and bytes in or out of a tag.
+    pub fn count_tag(&mut self, place: RowPlace, items: i64, bytes: i64) {
+        let since = self.state(state::CLEARED);
+        let tags = place_in(place);
+        let current = self.word(tags, place.offset + row::COUNTED_SINCE) == since;
+        for (word, delta) in [(row::LIVE, items), (row::BYTES, bytes)] {
+            let now = if current { self.word(tags, place.offset + word) } else { 0 };
+            self.stage(tags, place.offset + word, now.saturating_add_signed(delta));
+        }
+        if !current {
+            self.stage(tags, place.offset + row::COUNTED_SINCE, since);
+        }
+    }
+
+    fn chunks(&self) -> usize {
+        usize::try_from(self.state(state::TAG_CHUNKS)).unwrap_or(0).min(CHUNKS_MAX)
+    }
+
+    fn map_chunk(&mut self, chunk: usize) -> Result<()> {
+        if self.view.tags(chunk).is_none() {
+            self.store.map_tags(chunk)?;
+            self.refresh_view();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn make_chunk(&mut self, chunk: usize) -> Result<()> {
+        let bytes = tag_table::chunk_bytes(chunk) as u64;
+        self.admit(bytes, Purpose::Store)?;
+        let path = self.store.paths.of(Name::Tags(chunk as u64));
+        let make = || {
+            // What a commit left that never happened.
+            let _ = self.store.os.remove(&path);
+            let file = self.store.os.open(&path, OpenMode::Create)?;
+            file.allocate(0, bytes)?;
+            file.map(bytes as usize, Access::Read)
+        };
+        make().map_err(|e| Error::io("create", &path, e))?;
+        self.made.push(Made::Tags(chunk));
+        self.stage_state(state::TAG_CHUNKS, chunk as u64 + 1);
+        self.add_state(state::VOLUME, bytes as i64);
+        Ok(())
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// Evicts every item of a tag by one commit. The number of items that counted as live.
+    pub fn evict(&self, name: &str) -> Result<u64> {
+        let locked = self.lock()?;
+        let mut commit = Commit::new(&locked)?;
+        let Some(place) = commit.find_tag(name)? else { return Ok(0) };
+        let tags = place_in(place);
+        let word = |commit: &Commit<'_, O>, word| commit.word(tags, place.offset + word);
+        let counted = word(&commit, row::COUNTED_SINCE) == commit.state(state::CLEARED);
+        let items = if counted { word(&commit, row::LIVE) } else { 0 };
+        if items == 0 {
+            return Ok(0);
+        }
+        let mut draft = Draft::bare(Type::TagEvicted, commit.sequence);
+        draft.tag = tag_table::id_of(place);
+        draft.alone = true;
+        commit.reserve(draft.size(), true, Purpose::Free)?;
+        commit.append(&draft)?;
+        let before = word(&commit, row::EVICTED);
+        commit.stage(tags, place.offset + row::EVICTED_BEFORE, before);
+        commit.stage(tags, place.offset + row::EVICTED, commit.sequence);
+        commit.stage(tags, place.offset + row::LIVE, 0);
+        commit.stage(tags, place.offset + row::BYTES, 0);
+        let live = commit.state(state::LIVE);
+        commit.stage_state(state::LIVE, live.saturating_sub(items));
+        commit.publish()?;
+        Ok(items)
+    }
+
+    /// The name of a tag. `None` for no tag.
+    pub fn tag_name(&self, id: u32) -> Result<Option<String>> {
+        let Some(place) = tag_table::place_of(id) else { return Ok(None) };
+        if place.chunk as u64 >= self.state.load(state::TAG_CHUNKS) {
+            return Ok(None);
+        }
+        let chunk = self.map_tags(place.chunk)?;
+        let location = Location::from_bits(chunk.load(place.offset + row::NAME));
+        let path = self.paths.of(Name::Tags(place.chunk as u64));
+        let damaged = || Error::corrupt(&path, place.offset as u64, Corruption::Index);
+        let slot = location.slot();
+        let segment_id = self.segment_in(slot);
+        let view = self.enter()?;
+        let segment = match view.segment(slot, segment_id) {
+            Some(segment) => std::sync::Arc::clone(segment),
+            None if segment_id == 0 => return Err(damaged()),
+            None => self.map_segment(slot, segment_id, Access::Read)?,
+        };
+        let record = self.record_at(&segment, location).ok_or_else(damaged)?;
+        if record.header.kind_of_record != Type::TagDefined || record.header.tag != id {
+            return Err(damaged());
+        }
+        let mut bytes = Vec::new();
+        if !record.append_value(&mut bytes) {
+            return Err(damaged());
+        }
+        String::from_utf8(bytes).map(Some).map_err(|_| damaged())
+    }
+
+    /// The id of a tag by name, without the lock; `None` if it was never used.
+    pub fn tag_id(&self, name: &str) -> Result<Option<u32>> {
+        let hash = TagHash::new(self.seed, name);
+        let chunks = usize::try_from(self.state.load(state::TAG_CHUNKS)).unwrap_or(0).min(CHUNKS_MAX);
+        for chunk in (0..chunks).rev() {
+            let map = self.map_tags(chunk)?;
+            if let Probe::Found(offset) = tag_table::find(hash, chunk, |offset| map.load(offset)) {
+                return Ok(Some(tag_table::id_of(RowPlace { chunk, offset })));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,86 @@
+//! Which files this process has mapped. A [`View`] is an immutable snapshot of all maps; mapping one more file makes a
+//! new view. Readers hold the view they began with, so nothing is unmapped under them; a map goes when the last view
+//! or pinned value that holds it does.
+//!
+//! This file does not know what the maps are read for.
+
+use std::sync::Arc;
+
+use crate::os::{HoldsMap, Os};
+use crate::storage::index::Table;
+use crate::storage::redo::Place;
+
+/// A mapped segment.
+pub struct Segment<O: Os> {
+    pub id: u64,
+    pub nonce: u64,
+    pub map: O::Map,
+    /// Kept by whoever may append: the way in for large records.
+    pub file: Option<O::File>,
+}
+
+impl<O: Os> HoldsMap for Segment<O> {
+    type Map = O::Map;
+    fn held(&self) -> &O::Map {
+        &self.map
+    }
+}
+
+/// A mapped index file.
+pub struct Index<O: Os> {
+    pub table: Table,
+    pub map: O::Map,
+}
+
+/// Every file this process has mapped, as of some moment.
+pub struct View<O: Os> {
+    /// The state's count of retired files when this view was cleaned last.
+    pub retired: u64,
+    pub(super) segments: Vec<Option<Arc<Segment<O>>>>,
+    pub(super) indexes: Vec<Arc<Index<O>>>,
+    pub(super) tags: Vec<Arc<O::Map>>,
+}
+
+impl<O: Os> Clone for View<O> {
+    fn clone(&self) -> Self {
+        View {
+            retired: self.retired,
+            segments: self.segments.clone(),
+            indexes: self.indexes.clone(),
+            tags: self.tags.clone(),
+        }
+    }
+}
+
+impl<O: Os> View<O> {
+    pub fn empty(rows: usize) -> View<O> {
+        View { retired: 0, segments: (0..rows).map(|_| None).collect(), indexes: Vec::new(), tags: Vec::new() }
+    }
+
+    /// The map of the segment that is in a slot now, by the id its row names.
+    #[inline(always)]
+    pub fn segment(&self, slot: usize, id: u64) -> Option<&Arc<Segment<O>>> {
+        self.segments.get(slot)?.as_ref().filter(|segment| segment.id == id)
+    }
+
+    #[inline(always)]
+    pub fn index(&self, table: Table) -> Option<&Arc<Index<O>>> {
+        self.indexes.iter().find(|index| index.table == table)
+    }
+
+    /// A chunk of the tag table.
+    #[inline(always)]
+    pub fn tags(&self, chunk: usize) -> Option<&Arc<O::Map>> {
+        self.tags.get(chunk)
+    }
+
+    /// The map that a redo address leads into, if it is mapped.
+    #[inline(always)]
+    pub fn map_of<'a>(&'a self, place: Place, state: &'a O::Map) -> Option<&'a O::Map> {
+        match place {
+            Place::State => Some(state),
+            Place::Index(generation) => self.indexes.iter().find(|i| i.table.generation == generation).map(|i| &i.map),
+            Place::Tags(chunk) => self.tags.get(chunk as usize).map(|map| &**map),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Changing keys: puts and removals, alone or many in one commit, and decisions taken under the lock. The steps are those
+//! of the engine's head; this file fills in step 3 for keys.
+//!
+//! A key that is replaced keeps its cell, and its new record names the old one, which readers take until the commit is
+//! visible. A key that is removed alone loses its cell: one store, so it needs no more. In a batch its cell first leads
+//! to the record of the removal, which names the old record, and is emptied after the commit.
+
+use crate::error::{Error, Result};
+use crate::os::{Os, OsMap};
+use crate::storage::index::{self, Table};
+use crate::storage::location::{Entry, Location};
+use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, batch_value};
+use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
+use crate::storage::tag_table;
+
+use super::cells::{Cell, KeyPlace, Present};
+use super::change::{Change, Decision, Op, Put, Tag, Value};
+use super::commit::Commit;
+use super::large::file_space;
+use super::lock::Locked;
+use super::read::Life;
+use super::room::Purpose;
+use super::store::Store;
+use super::tags::TagRow;
+
+impl<O: Os> Store<O> {
+    /// Stores a value under a key whose hash is known.
+    #[inline]
+    pub fn put_hashed(&self, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
+        let op = Op { key, hash, change: Change::Put(put) };
+        self.batch(std::slice::from_ref(&op)).map(drop)
+    }
+
+    /// Removes a key. False if it was not live.
+    #[inline]
+    pub fn remove_hashed(&self, key: &[u8], hash: u64) -> Result<bool> {
+        let op = Op { key, hash, change: Change::Remove };
+        self.batch(std::slice::from_ref(&op)).map(|removed| removed == 1)
+    }
+
+    /// Makes all changes by one commit. Each key may be in it once. The number of keys that were live before.
+    pub fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
+        self.check_size(ops)?;
+        for op in ops.iter().take(16) {
+            self.prefetch(op.hash);
+        }
+        let locked = self.lock()?;
+        let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count();
+        self.prologue(&locked, puts as u64)?;
+        let replaced = locked.commit_ops(ops)?;
+        drop(locked);
+        self.epilogue()?;
+        Ok(replaced)
+    }
+
+    /// Looks at a key's live record under the lock, and makes the change that `decide` asks for by one commit.
+    pub fn update<R>(
+        &self,
+        key: &[u8],
+        decide: impl FnOnce(Option<&Present<O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+    ) -> Result<R> {
+        let hash = self.hash(key);
+        self.prefetch(hash);
+        let locked = self.lock()?;
+        self.prologue(&locked, 1)?;
+        let mut buffer = Vec::new();
+        let (decision, answer) = {
+            let mut commit = Commit::new(&locked)?;
+            let place = commit.locate(key, hash)?;
+            let live = place.present.as_ref().filter(|p| p.life == Life::Live);
+            decide(live, &mut buffer)?
+        };
+        let change = decision.change(&buffer);
+        if !matches!(change, Change::Keep) {
+            let op = Op { key, hash, change };
+            self.check_size(std::slice::from_ref(&op))?;
+            locked.commit_ops(std::slice::from_ref(&op))?;
+        }
+        drop(locked);
+        self.epilogue()?;
+        Ok(answer)
+    }
+
+    #[inline]
+    fn prefetch(&self, hash: u64) {
+        if let Ok(geometry) = self.geometry() {
+            let table = geometry.table_of(hash);
+            if let Some(index) = self.view.load().index(table) {
+                index.map.prefetch(index::bucket_offset(table.home(hash)));
+            }
+        }
+    }
+
+    /// Refuses a batch that is too large for this store, before the lock.
+    fn check_size(&self, ops: &[Op<'_>]) -> Result<()> {
+        let limit = self.state.load(state::SIZE_LIMIT);
+        let bytes = |op: &Op<'_>| match op.change {
+            Change::Put(Put { value: Value::Inline(value), .. }) => op.key.len() + value.len() + 64,
+            _ => op.key.len() + LARGE_REFERENCE + 64,
+        };
+        let total: u64 = ops.iter().map(|op| bytes(op) as u64).sum();
+        if ops.len() > 1 && total > limit / 8 {
+            return Err(Error::TransactionTooLarge { bytes: total, limit: limit / 8 });
+        }
+        Ok(())
+    }
+}
+
+impl<O: Os> Locked<'_, O> {
+    /// Steps 3 to 8 for changes of keys. The number of keys that were live before.
+    pub(super) fn commit_ops(&self, ops: &[Op<'_>]) -> Result<u64> {
+        let mut commit = Commit::new(self)?;
+        let mut replaced = 0;
+        let mut emptied = Vec::new();
+        let mut new_cells = 0;
+        let alone = ops.len() == 1;
+        let batch_at = if alone { None } else { Some(commit.begin_batch(ops)?) };
+        for op in ops {
+            let place = commit.locate(op.key, op.hash)?;
+            let was_live = place.present.as_ref().is_some_and(|p| p.life == Life::Live);
+            match op.change {
+                Change::Keep => continue,
+                Change::Remove if !was_live => continue,
+                Change::Remove => commit.remove(op, place, alone, &mut emptied)?,
+                Change::Put(put) => {
+                    new_cells += u64::from(place.present.is_none());
+                    commit.put(op, put, place, alone)?;
+                }
+            }
+            replaced += u64::from(was_live);
+        }
+        if let Some(batch) = batch_at
+            && !commit.end_batch(batch)?
+        {
+            return Ok(replaced);
+        }
+        let newest = commit.sequence;
+        commit.stage_state(row_word(commit.tail.slot, row::NEWEST), newest);
+        commit.publish()?;
+        self.after_commit(&mut commit, &emptied, new_cells);
+        Ok(replaced)
+    }
+
+    /// Advisory words: cells of removals are emptied, and the index's count of used cells follows.
+    fn after_commit(&self, commit: &mut Commit<'_, O>, emptied: &[(Table, usize, u64)], new_cells: u64) {
+        for &(table, cell, bits) in emptied {
+            if let Some(index) = commit.view.index(table)
+                && index.map.load(cell) == bits
+            {
+                index.map.store(cell, 0);
+            }
+        }
+        let used = new_cells.wrapping_sub(emptied.len() as u64);
+        if used != 0
+            && let Ok(geometry) = self.store.geometry()
+        {
+            let table = geometry.next.map_or(geometry.current, |(next, _)| next);
+            if let Some(index) = commit.view.index(table) {
+                let now = index.map.load(index::CELLS_USED);
+                index.map.store(index::CELLS_USED, now.wrapping_add(used));
+            }
+        }
+    }
+}
+
+/// A batch that is being written: where its record stands and how many members follow.
+struct Batch {
+    slot: usize,
+    offset: u64,
+    members: u32,
+    bytes_reserved: u64,
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Step 3 and 4 of one put.
+    fn put(&mut self, op: &Op<'_>, put: Put<'_>, place: KeyPlace<O>, alone: bool) -> Result<()> {
+        let tag = self.tag_of(put.tag)?;
+        let names_tag = tag.filter(|tag| tag.is_new);
+        let mut reference = [0; LARGE_REFERENCE];
+        let (value, large) = match put.value {
+            Value::Inline(bytes) => (bytes, None),
+            Value::Draft { number, len, crc } => (&reference[..], Some(self.adopt(number, len, crc)?)),
+            Value::Same(same) => (&reference[..], Some(same)),
+        };
+        let value = match large {
+            Some(large) => {
+                reference = large.encode();
+                &reference[..]
+            }
+            None => value,
+        };
+        let present = place.present.as_ref();
+        let replaces = present.filter(|p| p.life == Life::Live).map(|p| (p.location.bits(), p.header.order()));
+        let draft = Draft {
+            kind_of_record: Type::Put,
+            key: op.key,
+            value,
+            kind: put.kind,
+            tag: tag.map_or(0, |tag| tag.id),
+            sequence: self.sequence,
+            expires: put.expires,
+            replaces,
+            large: large.is_some(),
+            alone: alone && names_tag.is_none(),
+        };
+        if alone {
+            self.reserve_alone(&draft, names_tag.zip(tag_name(put.tag)))?;
+        } else if let Some((tag, name)) = names_tag.zip(tag_name(put.tag)) {
+            self.append_tag_name(tag, name)?;
+        }
+        let location = self.append(&draft)?;
+        self.enter_cell(&place, op.hash, location)?;
+        self.count_put(&draft, tag, location, present);
+        if let Some(present) = present {
+            let keeps_file = matches!(put.value, Value::Same(_));
+            self.count_replaced(present, keeps_file);
+        }
+        Ok(())
+    }
+
+    /// Room for a put that is a commit of its own; with a batch record and the tag's name before it if the tag is new.
+    fn reserve_alone(&mut self, draft: &Draft<'_>, new_tag: Option<(TagRow, &str)>) -> Result<()> {
+        let Some((tag, name)) = new_tag else { return self.reserve(draft.size(), true, Purpose::Store) };
+        let name_draft = tag_draft(tag, name, self.sequence);
+        let members = name_draft.size() + draft.size();
+        self.reserve(BATCH_RECORD + members, false, Purpose::Store)?;
+        let value = batch_value(members as u64, 2);
+        self.append(&Draft { value: &value, ..Draft::bare(Type::Batch, self.sequence) })?;
+        self.append_tag_name(tag, name)
+    }
+
+    fn append_tag_name(&mut self, tag: TagRow, name: &str) -> Result<()> {
+        let location = self.append(&tag_draft(tag, name, self.sequence))?;
+        self.stage_tag_name(tag.place, location);
+        self.add_state(row_word(location.slot(), row::LIVE), LIVE_NAME);
+        Ok(())
+    }
+
+    fn tag_of(&mut self, tag: Tag<'_>) -> Result<Option<TagRow>> {
+        match tag {
+            Tag::None => Ok(None),
+            Tag::Named(name) => self.tag(name).map(Some),
+            Tag::Id(id) => Ok(tag_table::place_of(id).map(|place| TagRow { id, place, is_new: false })),
+        }
+    }
+
+    /// Counts a new record in.
+    fn count_put(&mut self, draft: &Draft<'_>, tag: Option<TagRow>, location: Location, present: Option<&Present<O>>) {
+        let counted = present.is_some_and(|p| p.life != Life::Gone);
+        if !counted {
+            self.add_state(state::LIVE, 1);
+        }
+        let slot = location.slot();
+        self.add_state(row_word(slot, row::LIVE), 1);
+        if let Some(tag) = tag {
+            self.count_tag(tag.place, 1, draft.size() as i64);
+        }
+        if let Some(expires) = draft.expires.map(|at| at.max(1)) {
+            let (min, max) = (row_word(slot, row::EXPIRES_MIN), row_word(slot, row::EXPIRES_MAX));
+            let earliest = self.state(min);
+            if earliest == 0 || expires < earliest {
+                self.stage_state(min, expires);
+            }
+            if expires > self.state(max) {
+                self.stage_state(max, expires);
+            }
+        }
+    }
+
+    /// Counts out the record that a cell led to until now, and retires its file.
+    pub(super) fn count_replaced(&mut self, present: &Present<O>, keeps_file: bool) {
+        self.add_state(row_word(present.location.slot(), row::LIVE), -1);
+        if present.header.kind_of_record == Type::Put
+            && present.life != Life::Gone
+            && let Some(place) = tag_table::place_of(present.header.tag)
+        {
+            self.count_tag(place, -1, -(present.header.size() as i64));
+        }
+        if let Some(large) = present.large()
+            && !keeps_file
+            && large.file >= self.state(state::VALUE_FLOOR)
+        {
+            let bytes = file_space(large.len);
+            self.add_state(state::LARGE_BYTES, -(bytes as i64));
+            self.retire(Retiree::Value(large.file), bytes);
+        }
+    }
+
+    /// Step 3 and 4 of one removal of a live key.
+    fn remove(
+        &mut self,
+        op: &Op<'_>,
+        place: KeyPlace<O>,
+        alone: bool,
+        emptied: &mut Vec<(Table, usize, u64)>,
+    ) -> Result<()> {
+        let (Some(present), Cell::Taken { offset, bits }) = (place.present, place.cell) else { return Ok(()) };
+        let draft = Draft {
+            key: op.key,
+            alone,
+            replaces: (!alone).then(|| (present.location.bits(), present.header.order())),
+            ..Draft::bare(Type::Removal, self.sequence)
+        };
+        if alone {
+            self.reserve(draft.size(), true, Purpose::Free)?;
+        }
+        let location = self.append(&draft)?;
+        let left = if alone { 0 } else { Entry::new(place.table.tag(op.hash), location).bits() };
+        self.stage_cell(place.table, offset, bits, left);
+        if !alone {
+            emptied.push((place.table, offset, left));
+        }
+        self.add_state(state::LIVE, -1);
+        self.count_replaced(&present, false);
+        Ok(())
+    }
+
+    /// Makes room for a whole batch, and leaves the place of its record open until the members are counted.
+    fn begin_batch(&mut self, ops: &[Op<'_>]) -> Result<Batch> {
+        let mut bytes = BATCH_RECORD;
+        let mut purpose = Purpose::Free;
+        for op in ops {
+            let mut draft = Draft { key: op.key, replaces: Some((0, 0)), ..Draft::bare(Type::Removal, 0) };
+            if let Change::Put(put) = op.change {
+                purpose = Purpose::Store;
+                draft.expires = put.expires;
+                draft.value = match put.value {
+                    Value::Inline(value) => value,
+                    _ => &[0; LARGE_REFERENCE],
+                };
+                if let Tag::Named(name) = put.tag {
+                    bytes += tag_draft(TagRow::none(), name, 0).size();
+                }
+            }
+            bytes += draft.size();
+        }
+        self.reserve(bytes, false, purpose)?;
+        let batch = Batch { slot: self.tail.slot, offset: self.tail.offset, members: 0, bytes_reserved: bytes as u64 };
+        self.tail.offset += BATCH_RECORD as u64;
+        self.members = 0;
+        Ok(batch)
+    }
+
+    /// Writes the record of a batch before its members. False if there are none: nothing to publish.
+    fn end_batch(&mut self, mut batch: Batch) -> Result<bool> {
+        batch.members = self.members;
+        debug_assert!(self.tail.slot == batch.slot && self.tail.offset <= batch.offset + batch.bytes_reserved);
+        let end = self.tail;
+        self.tail.offset = batch.offset;
+        if batch.members == 0 {
+            return Ok(false);
+        }
+        let value = batch_value(end.offset - batch.offset - BATCH_RECORD as u64, batch.members);
+        self.append(&Draft { value: &value, ..Draft::bare(Type::Batch, self.sequence) })?;
+        self.tail = end;
+        Ok(true)
+    }
+}
+
+impl TagRow {
+    /// A row for measuring records.
+    fn none() -> TagRow {
+        TagRow { id: 0, place: tag_table::RowPlace { chunk: 0, offset: 0 }, is_new: true }
+    }
+}
+
+fn tag_name(tag: Tag<'_>) -> Option<&str> {
+    match tag {
+        Tag::Named(name) => Some(name),
+        _ => None,
+    }
+}
+
+fn tag_draft(tag: TagRow, name: &str, sequence: u64) -> Draft<'_> {
+    Draft { value: name.as_bytes(), tag: tag.id, ..Draft::bare(Type::TagDefined, sequence) }
+}

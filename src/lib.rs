@@ -1,0 +1,21 @@
+//! larder: a persistent cache shared by many threads and processes of one machine.
+
+mod cache;
+mod codec;
+mod engine;
+mod error;
+mod key;
+mod options;
+mod os;
+mod storage;
+mod value;
+
+pub use cache::{
+    Builder, Cache, End, Entries, Entry, Items, Keys, OrderedItems, OrderedKeys, Progress, Report, TypedCache, ValueRef,
+};
+#[cfg(feature = "json")]
+pub use codec::Json;
+pub use codec::{Codec, Postcard};
+pub use error::{BoxError, ConfigProblem, Corruption, Damage, Error, IoFailure, Result, TypeMismatch};
+pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
+pub use options::{Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};

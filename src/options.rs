@@ -1,0 +1,218 @@
+//! Limits, settings and per-call options: plain values that every floor may name. They know nothing.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The longest key, in bytes of its encoding.
+///
+/// ```
+/// use larder::{Key, MAX_KEY_BYTES};
+///
+/// // A string takes one byte before it and one after it.
+/// assert!("x".repeat(MAX_KEY_BYTES - 2).encode().is_ok());
+/// assert!("x".repeat(MAX_KEY_BYTES - 1).encode().is_err());
+/// ```
+pub const MAX_KEY_BYTES: usize = 65_535;
+
+/// The longest tag, in bytes.
+///
+/// ```
+/// assert_eq!(larder::MAX_TAG_BYTES, 1024);
+/// ```
+pub const MAX_TAG_BYTES: usize = 1024;
+
+/// The smallest size limit, in bytes: 2 MiB.
+///
+/// ```
+/// let tiny = larder::Cache::builder(std::env::temp_dir().join("larder-doc-tiny")).size_limit(1 << 20).open();
+/// assert!(matches!(tiny, Err(larder::Error::Config(_))));
+/// ```
+pub const MIN_SIZE_LIMIT: u64 = 2 << 20;
+
+/// Which items go first when the size limit is reached.
+///
+/// The choice is stored in the directory and holds for every process. This version stores it and evicts nothing: a full
+/// store is [`Error::Full`](crate::Error::Full) under every policy, and nothing is lost.
+///
+/// ```
+/// use larder::{Cache, Eviction};
+/// # let dir = tempfile::tempdir()?;
+/// let cache = Cache::builder(&dir).eviction(Eviction::None).open()?;
+/// assert_eq!(cache.settings().eviction, Eviction::None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Eviction {
+    /// Two queues: what is asked for again moves to the second.
+    #[default]
+    S3Fifo,
+    /// Oldest store first.
+    #[doc(alias = "least-recently-stored")]
+    LeastRecentlyStored,
+    /// Oldest use first.
+    #[doc(alias = "least-recently-used")]
+    LeastRecentlyUsed,
+    /// Fewest uses first.
+    #[doc(alias = "least-frequently-used")]
+    LeastFrequentlyUsed,
+    /// Nothing is ever evicted.
+    None,
+}
+
+impl Eviction {
+    pub(crate) fn to_bits(self) -> u32 {
+        match self {
+            Eviction::S3Fifo => 0,
+            Eviction::LeastRecentlyStored => 1,
+            Eviction::LeastRecentlyUsed => 2,
+            Eviction::LeastFrequentlyUsed => 3,
+            Eviction::None => 4,
+        }
+    }
+
+    /// A policy that this version does not know counts as none: nothing is evicted by mistake.
+    pub(crate) fn from_bits(bits: u32) -> Eviction {
+        match bits {
+            0 => Eviction::S3Fifo,
+            1 => Eviction::LeastRecentlyStored,
+            2 => Eviction::LeastRecentlyUsed,
+            3 => Eviction::LeastFrequentlyUsed,
+            _ => Eviction::None,
+        }
+    }
+}
+
+/// What is stored in the directory and holds for every process that opens it.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let cache = larder::Cache::builder(&dir).size_limit(64 << 20).open()?;
+/// cache.update_settings(|settings| settings.statistics = true)?;
+/// let other = larder::Cache::open(&dir)?;
+/// assert_eq!(other.settings().size_limit, 64 << 20);
+/// assert!(other.settings().statistics);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The most bytes the files may take on disk.
+    pub size_limit: u64,
+    /// What goes first when they would take more.
+    pub eviction: Eviction,
+    /// True if hits, misses and the like are counted.
+    pub statistics: bool,
+}
+
+/// Expiry and tag of one item.
+///
+/// ```
+/// use larder::SetOptions;
+/// use std::time::Duration;
+/// # let dir = tempfile::tempdir()?;
+/// # let cache = larder::Cache::open(&dir)?;
+/// let options = SetOptions::new().expire(Duration::from_secs(3600)).tag("weather");
+/// cache.set_with("Oslo", &-4.5, options)?;
+/// assert_eq!(cache.evict("weather")?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct SetOptions<'a> {
+    pub(crate) expire: Option<Duration>,
+    pub(crate) tag: Option<Cow<'a, str>>,
+}
+
+impl<'a> SetOptions<'a> {
+    /// No expiry and no tag.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_with("k", "v", larder::SetOptions::new())?;
+    /// assert_eq!(cache.entry::<String>("k")?.unwrap().expires_at, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new() -> SetOptions<'a> {
+        SetOptions::default()
+    }
+
+    /// The item is absent from then on. Zero stores an item that is absent at once; a time beyond the year 2554, such as
+    /// `Duration::MAX`, means never. The clock that decides is the wall clock, read to some milliseconds; when it steps,
+    /// items live longer or shorter by the step, but what has expired once does not come back.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_with("gone", "v", larder::SetOptions::new().expire(Duration::ZERO))?;
+    /// assert!(!cache.contains("gone")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn expire(mut self, after: Duration) -> SetOptions<'a> {
+        self.expire = Some(after);
+        self
+    }
+
+    /// A name under which items are evicted together. At most [`MAX_TAG_BYTES`] bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_with("k", "v", larder::SetOptions::new().tag("group"))?;
+    /// assert_eq!(cache.entry::<String>("k")?.unwrap().tag.as_deref(), Some("group"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tag(mut self, tag: impl Into<Cow<'a, str>>) -> SetOptions<'a> {
+        self.tag = Some(tag.into());
+        self
+    }
+}
+
+/// Counts since the last reset, summed over all processes, those that ended too.
+///
+/// They are kept without a lock: a handle whose process was killed while it counted loses nothing, a machine that lost
+/// power may lose all of them.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let cache = larder::Cache::builder(&dir).statistics(true).open()?;
+/// cache.set("k", "v")?;
+/// cache.get::<String>("k")?;
+/// cache.get::<String>("absent")?;
+/// let stats = cache.stats()?;
+/// assert_eq!((stats.hits, stats.misses, stats.stores), (1, 1, 1));
+/// assert_eq!(stats.hit_rate(), 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reads that found an item.
+    pub hits: u64,
+    /// Reads that found none, or an expired one.
+    pub misses: u64,
+    /// Items stored.
+    pub stores: u64,
+    /// Items removed by key.
+    pub removals: u64,
+    /// Items removed by `evict` and `clear`.
+    pub evictions: u64,
+    /// Items removed because they had expired.
+    pub expirations: u64,
+}
+
+impl Stats {
+    /// Hits as a share of all reads; 0 if there were none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// assert_eq!(larder::Cache::open(&dir)?.stats()?.hit_rate(), 0.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hit_rate(&self) -> f64 {
+        let reads = self.hits + self.misses;
+        if reads == 0 { 0.0 } else { self.hits as f64 / reads as f64 }
+    }
+}

@@ -1,0 +1,363 @@
+//! The real os floor: Linux and other Unix systems. Holds every kernel call of the crate and, with [`map`], every
+//! `unsafe` block of a release build.
+//!
+//! Where there is no futex (outside Linux) sleepers poll with short naps; correctness never depends on a wake.
+
+mod map;
+
+pub use map::RealMap;
+
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Access, Identity, OpenMode, Os, OsFile};
+use map::ForkCanary;
+
+/// Bytes of a presence file: one page everywhere, and room for the words its owner publishes.
+const PRESENCE_BYTES: usize = 4096;
+/// The nap between two tries of a file lock.
+const LOCK_NAP: Duration = Duration::from_micros(500);
+
+/// The kernel this program runs on.
+#[derive(Clone)]
+pub struct RealOs {
+    canary: Arc<ForkCanary>,
+}
+
+/// An open file of the real file system.
+pub struct RealFile(File);
+
+/// A held file lock; closing the descriptor releases it.
+pub struct RealLock(#[expect(dead_code, reason = "held for its lock, which ends when it is dropped")] File);
+
+/// A locked page. The mapping keeps the lock after the descriptor is closed, where the file system allows that; it is
+/// not inherited by a forked child, so that the lock ends with this process whatever its children do.
+pub struct RealPresence {
+    page: RealMap,
+    _descriptor: Option<File>,
+}
+
+impl RealOs {
+    /// The kernel.
+    pub fn new() -> io::Result<RealOs> {
+        Ok(RealOs { canary: Arc::new(ForkCanary::new()?) })
+    }
+}
+
+/// What `O_NOFOLLOW` and `O_NONBLOCK` are for: a symbolic link is refused, and a FIFO put in a file's place does not
+/// block the open.
+fn open_flags() -> i32 {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    flags.bits() as i32
+}
+
+fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(open_flags()).mode(0o600);
+    match mode {
+        OpenMode::Read => {}
+        OpenMode::Write => {
+            options.write(true);
+        }
+        OpenMode::Create => {
+            options.write(true).create_new(true);
+        }
+    }
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    }
+}
+
+impl Os for RealOs {
+    type File = RealFile;
+    type Map = RealMap;
+    type Lock = RealLock;
+    type Presence = RealPresence;
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && fs::metadata(path)?.is_dir() => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(io::Error::from(io::ErrorKind::NotADirectory)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).ok_or(e)?;
+                self.create_dir(parent)?;
+                fs::DirBuilder::new().mode(0o700).recursive(true).create(path)
+            }
+            other => other,
+        }
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<RealFile> {
+        open(path, mode).map(RealFile)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn unsupported_file_system(&self, path: &Path) -> io::Result<Option<u64>> {
+        #[cfg(target_os = "linux")]
+        {
+            let magic = rustix::fs::statfs(path)?.f_type as u64 & 0xFFFF_FFFF;
+            Ok((!SHARED_FILE_SYSTEMS.contains(&magic)).then_some(magic))
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = path;
+            Ok(None)
+        }
+    }
+
+    fn lock(&self, path: &Path, timeout: Duration) -> io::Result<Option<RealLock>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(open_flags())
+            .mode(0o600)
+            .open(path)?;
+        let start = Instant::now();
+        loop {
+            match fs2::FileExt::try_lock_exclusive(&file) {
+                Ok(()) => return Ok(Some(RealLock(file))),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+            if start.elapsed() >= timeout {
+                return Ok(None);
+            }
+            std::thread::sleep(LOCK_NAP);
+        }
+    }
+
+    fn announce(&self, path: &Path) -> io::Result<RealPresence> {
+        let file = open(path, OpenMode::Create)?;
+        file.write_all_at(&[0; PRESENCE_BYTES], 0)?;
+        fs2::FileExt::try_lock_exclusive(&file)?;
+        let page = RealMap::of(&file, PRESENCE_BYTES, Access::Write)?;
+        page.keep_from_children()?;
+        drop(file);
+        // Overlay file systems drop the lock when the descriptor closes although the mapping lives. What this very
+        // process can take back through another descriptor is not held: there the descriptor has to stay.
+        let probe = open(path, OpenMode::Write)?;
+        let lost = fs2::FileExt::try_lock_exclusive(&probe).is_ok();
+        Ok(RealPresence { page, _descriptor: lost.then_some(probe) })
+    }
+
+    fn presence_page(presence: &RealPresence) -> &RealMap {
+        &presence.page
+    }
+
+    fn is_alive(&self, path: &Path) -> bool {
+        match open(path, OpenMode::Read) {
+            // Shared, so that two probes never take each other for a sign of life.
+            Ok(file) => fs2::FileExt::try_lock_shared(&file).is_err(),
+            // Any failure but absence, such as too many open files, proves nothing; the living are never robbed.
+            Err(e) => e.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    fn is_forked(&self) -> bool {
+        self.canary.is_wiped()
+    }
+
+    fn wait(&self, map: &RealMap, offset: usize, expected: u32, timeout: Duration) {
+        map.wait32(offset, expected, timeout);
+    }
+
+    fn wake(&self, map: &RealMap, offset: usize, count: u32) {
+        map.wake32(offset, count);
+    }
+
+    fn spin(&self) {
+        std::hint::spin_loop();
+    }
+
+    fn now(&self) -> u64 {
+        #[cfg(target_os = "linux")]
+        let clock = rustix::time::ClockId::RealtimeCoarse;
+        #[cfg(not(target_os = "linux"))]
+        let clock = rustix::time::ClockId::Realtime;
+        nanoseconds(rustix::time::clock_gettime(clock))
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_nanos(nanoseconds(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)))
+    }
+
+    fn random(&self) -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+}
+
+/// File systems on which processes of one machine share maps and `flock` locks: ext2-4, xfs, btrfs, tmpfs, f2fs,
+/// overlayfs, ramfs and bcachefs. Anything else may be a network or FUSE file system.
+#[cfg(target_os = "linux")]
+const SHARED_FILE_SYSTEMS: [u64; 8] =
+    [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x794C_7630, 0x8584_58F6, 0xCA45_1A4E];
+
+/// A clock before 1970 counts as 1970.
+fn nanoseconds(time: rustix::time::Timespec) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// A number that the kernel draws at boot; 0 where it does not say.
+fn boot_id() -> u128 {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
+impl OsFile for RealFile {
+    type Map = RealMap;
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.blocks() * 512)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn extend(&self, len: u64) -> io::Result<()> {
+        match self.0.metadata()?.len() < len {
+            true => self.0.set_len(len),
+            false => Ok(()),
+        }
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), offset, len) {
+            Err(rustix::io::Errno::OPNOTSUPP) => {}
+            result => return Ok(result?),
+        }
+        const ZEROS: [u8; 65536] = [0; 65536];
+        let end = offset + len;
+        let mut at = offset;
+        while at < end {
+            let step = (end - at).min(ZEROS.len() as u64);
+            self.0.write_all_at(&ZEROS[..step as usize], at)?;
+            at += step;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn map(&self, len: usize, access: Access) -> io::Result<RealMap> {
+        RealMap::of(&self.0, len, access)
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        let metadata = self.0.metadata()?;
+        Ok(Identity { boot: boot_id(), device: metadata.dev(), inode: metadata.ino(), mount: mount_id(&self.0) })
+    }
+}
+
+/// `STATX_MNT_ID_UNIQUE`, of Linux 6.8: not reused within a boot.
+#[cfg(target_os = "linux")]
+const MOUNT_ID_UNIQUE: u32 = 0x4000;
+
+#[cfg(target_os = "linux")]
+fn mount_id(file: &File) -> u64 {
+    let wanted = rustix::fs::StatxFlags::from_bits_retain(MOUNT_ID_UNIQUE);
+    match rustix::fs::statx(file, "", rustix::fs::AtFlags::EMPTY_PATH, wanted) {
+        Ok(found) if found.stx_mask & MOUNT_ID_UNIQUE != 0 => found.stx_mnt_id,
+        _ => 0,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_id(_: &File) -> u64 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::OsMap;
+
+    #[test]
+    fn presence_is_seen_while_held_and_gone_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let os = RealOs::new().unwrap();
+        let path = dir.path().join("1");
+        assert!(!os.is_alive(&path));
+        let presence = os.announce(&path).unwrap();
+        assert!(os.is_alive(&path));
+        assert_eq!(RealOs::presence_page(&presence).len(), PRESENCE_BYTES);
+        drop(presence);
+        assert!(!os.is_alive(&path));
+    }
+
+    #[test]
+    fn a_symbolic_link_and_a_directory_are_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), b"x").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("file"), dir.path().join("link")).unwrap();
+        assert!(open(&dir.path().join("file"), OpenMode::Write).is_ok());
+        assert!(open(&dir.path().join("link"), OpenMode::Read).is_err());
+        assert!(open(dir.path(), OpenMode::Read).is_err());
+    }
+
+    #[test]
+    fn a_lock_excludes_a_second_descriptor_until_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let os = RealOs::new().unwrap();
+        let path = dir.path().join("lock");
+        let held = os.lock(&path, Duration::ZERO).unwrap();
+        assert!(held.is_some());
+        assert!(os.lock(&path, Duration::ZERO).unwrap().is_none());
+        drop(held);
+        assert!(os.lock(&path, Duration::ZERO).unwrap().is_some());
+    }
+
+    #[test]
+    fn nested_directories_are_made_and_a_file_in_the_way_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let os = RealOs::new().unwrap();
+        os.create_dir(&dir.path().join("a/b")).unwrap();
+        os.create_dir(&dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("f"), b"").unwrap();
+        assert!(os.create_dir(&dir.path().join("f")).is_err());
+        assert!(os.create_dir(&dir.path().join("f/g")).is_err());
+    }
+}

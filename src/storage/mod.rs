@@ -1,0 +1,34 @@
+//! The storage floor: what the bytes of a store's files mean. It may know the os floor below it, and nothing of locks,
+//! commits or recovery: the engine decides when a word changes, this floor says which word that is.
+//!
+//! | file | module | holds |
+//! |---|---|---|
+//! | `larder` | [`manifest`] | format version, store id and settings; replaced atomically |
+//! | `state` | [`state`], [`redo`] | every shared word: lock, visible sequence, counters, segment rows, redo list |
+//! | `log-<id>` | [`segment`], [`record`] | the commit stream: batches of records, in order |
+//! | `index-<generation>` | [`index`] | hash of a key → location of its newest record |
+//! | `tags-<chunk>` | [`tag_table`] | a tag's eviction marks and live count |
+//! | `value-<id>` | [`record`] | one large value |
+//! | `procs/<id>` | | the sign of life of one handle, and its statistics |
+//!
+//! All numbers are little-endian; words that processes share are in the machine's own order, which the manifest names.
+
+pub mod index;
+pub mod location;
+pub mod manifest;
+pub mod paths;
+pub mod record;
+pub mod redo;
+pub mod segment;
+pub mod state;
+pub mod tag_table;
+
+/// A field of a fixed-size byte table; zero if the table is too short, which its checksum then shows.
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    bytes.get(offset..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+/// As [`u32_at`], for 64 bits.
+pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    bytes.get(offset..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
+}

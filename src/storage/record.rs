@@ -1,0 +1,384 @@
+//! A record: one put, removal or mark in the log. This file owns its bytes; it does not know the index.
+//!
+//! ```text
+//! offset  bytes
+//!      0      4  crc    CRC-32 of bytes 4..total, begun with a salt of the segment's nonce and the record's offset
+//!      4      1  type   1 put, 2 removal, 3 tag defined, 4 tag evicted, 5 cleared, 6 batch
+//!      5      1  flags  1 alone (a batch of one), 2 expires, 4 replaces, 8 large
+//!      6      2  key length
+//!      8      4  value length: bytes in this record
+//!     12      1  kind   how the value is encoded
+//!     13      3  tag id, 0 for none
+//!     16      8  sequence of the commit
+//!     24      8  expiry, nanoseconds since 1970                      if `expires`
+//!      +      8  location of the replaced record (pending readers)  if `replaces`
+//!      +      8  order: sequence of the key's first insertion       if `replaces`
+//!      +         key, value, zeros up to a multiple of 8
+//! ```
+//! A `large` record's value is 24 bytes: file id u64, length u64, CRC-32 of the file's value u32, zero u32.
+//! A `batch` record's value is 16 bytes: length of the members that follow u64, their number u32, zero u32.
+//!
+//! Valid if and only if: the type is known, the lengths stay inside the committed part of the segment, and the CRC
+//! matches. A batch is valid if its record is, exactly its number of members with its sequence follow, all valid, none
+//! `alone`, and they end where its length says. All zeros are never valid.
+
+use crate::os::OsMap;
+
+use super::{u32_at, u64_at};
+
+/// Bytes of the fixed part.
+pub const HEADER: usize = 24;
+/// Bytes of a `large` record's value.
+pub const LARGE_REFERENCE: usize = 24;
+/// Bytes of a whole batch record.
+pub const BATCH_RECORD: usize = HEADER + 16;
+/// The longest value a record can hold: anything longer goes to a file of its own far below this.
+pub const VALUE_BYTES_MAX: usize = u32::MAX as usize >> 2;
+
+const ALONE: u8 = 1;
+const EXPIRES: u8 = 2;
+const REPLACES: u8 = 4;
+const LARGE: u8 = 8;
+
+/// What a record does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Type {
+    Put = 1,
+    Removal = 2,
+    TagDefined = 3,
+    TagEvicted = 4,
+    Cleared = 5,
+    Batch = 6,
+}
+
+impl Type {
+    fn parse(byte: u8) -> Option<Type> {
+        Some(match byte {
+            1 => Type::Put,
+            2 => Type::Removal,
+            3 => Type::TagDefined,
+            4 => Type::TagEvicted,
+            5 => Type::Cleared,
+            6 => Type::Batch,
+            _ => return None,
+        })
+    }
+}
+
+/// A record about to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    pub kind_of_record: Type,
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+    /// How the value is encoded; the engine does not look at it.
+    pub kind: u8,
+    pub tag: u32,
+    pub sequence: u64,
+    pub expires: Option<u64>,
+    /// Location bits of the replaced record, and the order it had.
+    pub replaces: Option<(u64, u64)>,
+    pub large: bool,
+    pub alone: bool,
+}
+
+impl Draft<'_> {
+    /// A record of a type, with nothing in it.
+    pub fn bare(kind_of_record: Type, sequence: u64) -> Draft<'static> {
+        Draft {
+            kind_of_record,
+            key: &[],
+            value: &[],
+            kind: 0,
+            tag: 0,
+            sequence,
+            expires: None,
+            replaces: None,
+            large: false,
+            alone: false,
+        }
+    }
+
+    /// Bytes it takes in the log.
+    pub fn size(&self) -> usize {
+        padded(HEADER + optional_bytes(self.flags()) + self.key.len() + self.value.len())
+    }
+
+    fn flags(&self) -> u8 {
+        u8::from(self.alone) * ALONE
+            | u8::from(self.expires.is_some()) * EXPIRES
+            | u8::from(self.replaces.is_some()) * REPLACES
+            | u8::from(self.large) * LARGE
+    }
+
+    /// Appends everything but the checksum and the value to `out`: the part of at most a key and some words.
+    fn head_into(&self, out: &mut Vec<u8>) {
+        debug_assert!(self.key.len() <= usize::from(u16::MAX) && self.value.len() <= VALUE_BYTES_MAX);
+        let mut fixed = [0; HEADER];
+        fixed[4] = self.kind_of_record as u8;
+        fixed[5] = self.flags();
+        fixed[6..8].copy_from_slice(&(self.key.len() as u16).to_le_bytes());
+        fixed[8..12].copy_from_slice(&(self.value.len() as u32).to_le_bytes());
+        fixed[12] = self.kind;
+        fixed[13..16].copy_from_slice(&self.tag.to_le_bytes()[..3]);
+        fixed[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        out.extend_from_slice(&fixed);
+        if let Some(expires) = self.expires {
+            out.extend_from_slice(&expires.to_le_bytes());
+        }
+        if let Some((location, order)) = self.replaces {
+            out.extend_from_slice(&location.to_le_bytes());
+            out.extend_from_slice(&order.to_le_bytes());
+        }
+        out.extend_from_slice(self.key);
+    }
+
+    /// Encodes the record for its place. `out` is cleared first and ends padded.
+    pub fn encode(&self, salt: u32, out: &mut Vec<u8>) {
+        out.clear();
+        out.reserve(self.size());
+        self.head_into(out);
+        out.extend_from_slice(self.value);
+        let crc = checksum(salt, &out[4..]);
+        out[..4].copy_from_slice(&crc.to_le_bytes());
+        out.resize(padded(out.len()), 0);
+    }
+}
+
+/// The fixed part and the optional words of a record that is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub kind_of_record: Type,
+    flags: u8,
+    pub kind: u8,
+    pub tag: u32,
+    pub sequence: u64,
+    /// Nanoseconds since 1970; `u64::MAX` for never.
+    pub expires: u64,
+    /// Location bits of the record this one replaced; 0 for none.
+    pub previous: u64,
+    order: u64,
+    key_len: usize,
+    value_len: usize,
+}
+
+impl Header {
+    /// Reads the header at `offset` of a mapped segment. `None` if no record can begin there: its type is unknown, or
+    /// its lengths lead beyond `end`. The checksum is not looked at.
+    #[inline]
+    pub fn read<M: OsMap>(map: &M, offset: usize, end: usize) -> Option<Header> {
+        let mut fixed = [0; HEADER];
+        if offset.checked_add(HEADER)? > end || !map.read(offset, &mut fixed) {
+            return None;
+        }
+        let flags = fixed[5];
+        let mut header = Header {
+            kind_of_record: Type::parse(fixed[4])?,
+            flags,
+            kind: fixed[12],
+            tag: u32::from_le_bytes([fixed[13], fixed[14], fixed[15], 0]),
+            sequence: u64_at(&fixed, 16),
+            expires: u64::MAX,
+            previous: 0,
+            order: u64_at(&fixed, 16),
+            key_len: usize::from(u16::from_le_bytes([fixed[6], fixed[7]])),
+            value_len: u32_at(&fixed, 8) as usize,
+        };
+        if offset.checked_add(header.size())? > end {
+            return None;
+        }
+        let mut at = offset + HEADER;
+        let mut word = || {
+            let mut bytes = [0; 8];
+            let inside = map.read(at, &mut bytes);
+            at += 8;
+            inside.then_some(u64::from_le_bytes(bytes))
+        };
+        if flags & EXPIRES != 0 {
+            header.expires = word()?;
+        }
+        if flags & REPLACES != 0 {
+            header.previous = word()?;
+            header.order = word()?;
+        }
+        Some(header)
+    }
+
+    /// Bytes the record takes in the log.
+    pub fn size(&self) -> usize {
+        padded(self.content())
+    }
+
+    fn content(&self) -> usize {
+        HEADER + optional_bytes(self.flags) + self.key_len + self.value_len
+    }
+
+    pub fn is_alone(&self) -> bool {
+        self.flags & ALONE != 0
+    }
+
+    pub fn is_large(&self) -> bool {
+        self.flags & LARGE != 0
+    }
+
+    /// The sequence of the key's first insertion since it was last absent.
+    pub fn order(&self) -> u64 {
+        self.order
+    }
+
+    /// Where the key is, as offset and length.
+    pub fn key_range(&self, record: usize) -> (usize, usize) {
+        (record + HEADER + optional_bytes(self.flags), self.key_len)
+    }
+
+    /// Where the value is, as offset and length.
+    pub fn value_range(&self, record: usize) -> (usize, usize) {
+        let (key, len) = self.key_range(record);
+        (key + len, self.value_len)
+    }
+
+    /// True if the record's bytes have the checksum that stands before them.
+    pub fn verify<M: OsMap>(&self, map: &M, record: usize, salt: u32, buffer: &mut Vec<u8>) -> bool {
+        buffer.clear();
+        map.append_to(record, self.content(), buffer) && checksum(salt, &buffer[4..]) == u32_at(buffer, 0)
+    }
+}
+
+/// The value of a `large` record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeReference {
+    pub file: u64,
+    pub len: u64,
+    pub crc: u32,
+}
+
+impl LargeReference {
+    pub fn encode(&self) -> [u8; LARGE_REFERENCE] {
+        let mut bytes = [0; LARGE_REFERENCE];
+        bytes[..8].copy_from_slice(&self.file.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.len.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.crc.to_le_bytes());
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> LargeReference {
+        LargeReference { file: u64_at(bytes, 0), len: u64_at(bytes, 8), crc: u32_at(bytes, 16) }
+    }
+}
+
+/// The value of a batch record.
+pub fn batch_value(bytes: u64, members: u32) -> [u8; 16] {
+    let mut value = [0; 16];
+    value[..8].copy_from_slice(&bytes.to_le_bytes());
+    value[8..12].copy_from_slice(&members.to_le_bytes());
+    value
+}
+
+/// Length in bytes and number of a batch's members, from its value.
+pub fn parse_batch_value(value: &[u8]) -> (u64, u32) {
+    (u64_at(value, 0), u32_at(value, 8))
+}
+
+/// What a record's checksum begins with: bytes that verify at one place of one segment verify nowhere else.
+pub fn salt(nonce: u64, offset: usize) -> u32 {
+    let mixed = nonce ^ (offset as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as u32 ^ mixed as u32
+}
+
+/// CRC-32 begun with a salt.
+pub fn checksum(salt: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+fn optional_bytes(flags: u8) -> usize {
+    usize::from(flags & EXPIRES != 0) * 8 + usize::from(flags & REPLACES != 0) * 16
+}
+
+/// Records begin at multiples of 8.
+pub fn padded(len: usize) -> usize {
+    len.next_multiple_of(8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::real::RealOs;
+    use crate::os::{Access, OpenMode, Os, OsFile};
+
+    fn map_of(bytes: &[u8]) -> impl OsMap {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealOs::new().unwrap().open(&dir.path().join("f"), OpenMode::Create).unwrap();
+        file.write_at(bytes, 0).unwrap();
+        file.map(bytes.len(), Access::Write).unwrap()
+    }
+
+    fn full() -> Draft<'static> {
+        Draft {
+            key: b"key",
+            value: b"the value",
+            kind: 7,
+            tag: 0x01_0203,
+            expires: Some(99),
+            replaces: Some((4096, 17)),
+            alone: true,
+            ..Draft::bare(Type::Put, 0x1122_3344_5566_7788)
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_a_record_with_every_field() {
+        let mut out = Vec::new();
+        full().encode(salt(1, 64), &mut out);
+        let body = [
+            1, 7, 3, 0, 9, 0, 0, 0, 7, 3, 2, 1, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 99, 0, 0, 0, 0, 0, 0,
+            0, 0, 16, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, b'k', b'e', b'y', b't', b'h', b'e', b' ', b'v', b'a',
+            b'l', b'u', b'e', 0, 0, 0, 0,
+        ];
+        assert_eq!(out[4..], body);
+        assert_eq!(out.len(), full().size());
+        let header = Header::read(&map_of(&out), 0, out.len()).unwrap();
+        assert_eq!((header.expires, header.previous, header.order(), header.tag), (99, 4096, 17, 0x01_0203));
+        assert_eq!(header.value_range(0), (51, 9));
+    }
+
+    #[test]
+    fn a_record_verifies_at_its_own_place_only() {
+        let mut out = Vec::new();
+        full().encode(salt(1, 64), &mut out);
+        let map = map_of(&out);
+        let header = Header::read(&map, 0, out.len()).unwrap();
+        let mut buffer = Vec::new();
+        assert!(header.verify(&map, 0, salt(1, 64), &mut buffer));
+        assert!(!header.verify(&map, 0, salt(1, 72), &mut buffer));
+        assert!(!header.verify(&map, 0, salt(2, 64), &mut buffer));
+    }
+
+    #[test]
+    fn every_flipped_byte_is_found() {
+        let mut out = Vec::new();
+        full().encode(salt(5, 8), &mut out);
+        let unpadded = 24 + 24 + 12;
+        for at in 0..unpadded {
+            let mut bad = out.clone();
+            bad[at] ^= 0x40;
+            let map = map_of(&bad);
+            let fine = Header::read(&map, 0, bad.len()).is_some_and(|h| h.verify(&map, 0, salt(5, 8), &mut Vec::new()));
+            assert!(!fine, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn lengths_beyond_the_end_are_no_record() {
+        let mut out = Vec::new();
+        full().encode(0, &mut out);
+        let map = map_of(&out);
+        for end in 0..out.len() {
+            assert!(Header::read(&map, 0, end).is_none(), "{end}");
+        }
+        assert!(Header::read(&map, usize::MAX - 8, usize::MAX).is_none());
+        assert!(Header::read(&map_of(&[0; 64]), 0, 64).is_none());
+    }
+}

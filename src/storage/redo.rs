@@ -1,0 +1,164 @@
+//! The redo list: which words a commit changes, and to what. This file owns the list's bytes and how a word is named;
+//! when a list counts is the engine's business.
+//!
+//! ```text
+//! In the state file at REDO:
+//!      0      8  number of changes
+//!      8      8  0, or the sequence in the name of the spill file that holds the changes
+//!     16     24  each change: address, old value, new value
+//! ```
+//! A spill file is: the changes, 24 bytes each, then the CRC-32 of them in 8 bytes.
+//!
+//! Address: bits 56..64 what (1 state, 2 index, 3 tags); bits 32..56 which generation or chunk; bits 0..32 offset / 8.
+//!
+//! A list is complete before PENDING names its commit, and unchanged until PENDING is 0 again. Storing every new value
+//! is idempotent: values are absolute, never differences.
+
+use super::state::{REDO, REDO_BYTES};
+use crate::os::OsMap;
+
+/// Bytes of one change.
+pub const CHANGE: usize = 24;
+/// The most changes that fit in the state file.
+pub const CHANGES_INLINE: usize = (REDO_BYTES - 16) / CHANGE;
+/// The most changes a spill file can hold: a bound for what recovery allocates.
+pub const CHANGES_MAX: usize = 1 << 26;
+
+/// The name of a shared word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Address(u64);
+
+/// Which file a word is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    State,
+    /// Index file of a generation.
+    Index(u32),
+    /// Chunk of the tag table.
+    Tags(u32),
+}
+
+impl Address {
+    #[inline(always)]
+    pub fn new(place: Place, offset: usize) -> Address {
+        debug_assert!(offset.is_multiple_of(8) && offset >> 3 <= u32::MAX as usize);
+        let (what, which) = match place {
+            Place::State => (1, 0),
+            Place::Index(generation) => (2, generation),
+            Place::Tags(chunk) => (3, chunk),
+        };
+        Address((what << 56) | (u64::from(which & 0xFF_FFFF) << 32) | (offset as u64 >> 3))
+    }
+
+    /// File and offset; `None` for bits that name nothing.
+    #[inline(always)]
+    pub fn parse(self) -> Option<(Place, usize)> {
+        let which = (self.0 >> 32) as u32 & 0xFF_FFFF;
+        let offset = ((self.0 & 0xFFFF_FFFF) << 3) as usize;
+        match self.0 >> 56 {
+            1 => Some((Place::State, offset)),
+            2 => Some((Place::Index(which), offset)),
+            3 => Some((Place::Tags(which), offset)),
+            _ => None,
+        }
+    }
+}
+
+/// One word's change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub address: Address,
+    pub old: u64,
+    pub new: u64,
+}
+
+/// Writes a list that fits into the state file.
+#[inline]
+pub fn write_inline<M: OsMap>(state: &M, changes: &[Change]) {
+    debug_assert!(changes.len() <= CHANGES_INLINE);
+    state.store(REDO, changes.len() as u64);
+    state.store(REDO + 8, 0);
+    for (i, change) in changes.iter().enumerate() {
+        let at = REDO + 16 + i * CHANGE;
+        state.store(at, change.address.0);
+        state.store(at + 8, change.old);
+        state.store(at + 16, change.new);
+    }
+}
+
+/// Writes that the list is in the spill file of a sequence.
+pub fn write_spilled<M: OsMap>(state: &M, changes: usize, sequence: u64) {
+    state.store(REDO, changes as u64);
+    state.store(REDO + 8, sequence);
+}
+
+/// Number of changes, and the spill file's sequence if they are in one.
+pub fn describe<M: OsMap>(state: &M) -> (usize, Option<u64>) {
+    let spill = state.load(REDO + 8);
+    (usize::try_from(state.load(REDO)).unwrap_or(usize::MAX), (spill != 0).then_some(spill))
+}
+
+/// The `i`th change of a list in the state file.
+pub fn read_inline<M: OsMap>(state: &M, i: usize) -> Change {
+    let at = REDO + 16 + i * CHANGE;
+    Change { address: Address(state.load(at)), old: state.load(at + 8), new: state.load(at + 16) }
+}
+
+/// The bytes of a spill file.
+pub fn encode_spill(changes: &[Change]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(changes.len() * CHANGE + 8);
+    for change in changes {
+        bytes.extend_from_slice(&change.address.0.to_le_bytes());
+        bytes.extend_from_slice(&change.old.to_le_bytes());
+        bytes.extend_from_slice(&change.new.to_le_bytes());
+    }
+    let crc = u64::from(crc32fast::hash(&bytes));
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Reads a spill file of `changes` changes; `None` if it is not one.
+pub fn decode_spill(bytes: &[u8], changes: usize) -> Option<Vec<Change>> {
+    let content = changes.checked_mul(CHANGE)?;
+    if bytes.len() != content.checked_add(8)? {
+        return None;
+    }
+    let (list, crc) = bytes.split_at(content);
+    if u64::from(crc32fast::hash(list)) != super::u64_at(crc, 0) {
+        return None;
+    }
+    let change = |c: &[u8]| Change {
+        address: Address(super::u64_at(c, 0)),
+        old: super::u64_at(c, 8),
+        new: super::u64_at(c, 16),
+    };
+    Some(list.chunks_exact(CHANGE).map(change).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_parses_back_and_garbage_names_nothing() {
+        for (place, offset) in [(Place::State, 8), (Place::Index(0xF_FFFF), 8 * 0xFFFF_FFFF), (Place::Tags(3), 0)] {
+            assert_eq!(Address::new(place, offset).parse(), Some((place, offset)));
+        }
+        assert_eq!(Address(0).parse(), None);
+        assert_eq!(Address(u64::MAX).parse(), None);
+    }
+
+    #[test]
+    fn a_spill_reads_back_and_damage_is_found() {
+        let change = Change { address: Address::new(Place::State, 448), old: 1, new: 2 };
+        let bytes = encode_spill(&[change, change]);
+        assert_eq!(decode_spill(&bytes, 2), Some(vec![change, change]));
+        assert_eq!(decode_spill(&bytes, 1), None);
+        assert_eq!(decode_spill(&bytes, usize::MAX), None);
+        for at in 0..52 {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            assert_eq!(decode_spill(&bad, 2), None, "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The state file: every word that the processes of a store share, but for index entries and tag rows. This file says
+//! where each word is, who writes it and how; it stores nothing itself.
+//!
+//! ```text
+//! offset  word             changed by
+//!      0  head, 96 bytes   nobody: written once, before the file gets its name (table below)
+//!    256  LOCK (32 bits)   compare-and-exchange: owner id, or 0; bit 31: somebody sleeps
+//!    264  PENDING          the lock's owner: sequence of the commit being applied, else 0
+//!    272  YIELD_UNTIL      a waiter: uptime in ms until which newcomers let others first   (advisory)
+//!    320  VISIBLE          the lock's owner: the newest sequence that readers accept
+//!    384  GEOMETRY         list, or one store while growing; see `index`
+//!    392  CLEARED          list: sequence of the newest `clear`; older records are dead
+//!    400  CLEARED_BEFORE   list: the one before it, for readers who may not see the newest yet
+//!    408  RETIRED          list: number of files retired so far: a handle that saw fewer drops maps
+//!    416  CLOCK            anybody, upwards: the latest time at which something was found expired (advisory)
+//!    424  SIZE_LIMIT       list
+//!    432  EVICTION         list
+//!    440  STATISTICS       list
+//!    448  LIVE             list: items that were put and not removed, evicted or cleared
+//!    456  VOLUME           list: allocated bytes of all linked files
+//!    464  TAIL             list: where the next batch goes
+//!    472  NEXT_SEGMENT     list: id of the next segment
+//!    480  NEXT_VALUE       list: id of the next large value
+//!    488  TAG_CHUNKS       list: chunks of the tag table
+//!    496  VALUE_FLOOR      list: large values with a smaller id are dead
+//!    504  LARGE_BYTES      list: bytes of the files of large values
+//!    512  NEXT_OWNER       anybody: fetch_add at open
+//!    520  RESERVED         anybody: bytes of large values being written (advisory)
+//!    528  SUSPECT          anybody: not 0 if the index was found damaged: the next sole opener rebuilds it (advisory)
+//!    576  TOTALS, 8 words  under the open lock: statistics of handles that are gone (advisory)
+//!    640  BASELINE         anybody: statistics at the last reset (advisory)
+//!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
+//!   4096  REDO             the lock's owner, before PENDING; see `redo`
+//!  69632  ROWS             list: the segment table, 64 bytes a row
+//! ```
+//! "List" means: only through the redo list of a commit. Every other word may be lost or doubled by a crash without harm.
+//!
+//! Head: 0 magic "LARDRSTA", 8 version u32, 12 rows u32, 16 store id, 24 boot u128, 40 device, 48 inode, 56 mount,
+//! 64 CRC-32 of bytes 0..64. It names the boot and the mount under which the words were written: if they are not the
+//! present ones, words may be from different moments, and the file is not to be trusted.
+//!
+//! A row of the segment table: 0 segment id and 0 for a free row; 8 end of the committed part, 0 while open;
+//! 16 capacity; 24 allocated bytes; 32 live: puts that the index leads to in the low half, names of tags in the high; 40 earliest expiry, 48 latest expiry (0: none expires);
+//! 56 newest sequence.
+
+use super::{u32_at, u64_at};
+use crate::os::{Identity, OsMap};
+
+pub const LOCK: usize = 256;
+pub const PENDING: usize = 264;
+pub const YIELD_UNTIL: usize = 272;
+pub const VISIBLE: usize = 320;
+pub const GEOMETRY: usize = 384;
+pub const CLEARED: usize = 392;
+pub const CLEARED_BEFORE: usize = 400;
+pub const RETIRED: usize = 408;
+pub const CLOCK: usize = 416;
+pub const SIZE_LIMIT: usize = 424;
+pub const EVICTION: usize = 432;
+pub const STATISTICS: usize = 440;
+pub const LIVE: usize = 448;
+pub const VOLUME: usize = 456;
+pub const TAIL: usize = 464;
+pub const NEXT_SEGMENT: usize = 472;
+pub const NEXT_VALUE: usize = 480;
+pub const TAG_CHUNKS: usize = 488;
+pub const VALUE_FLOOR: usize = 496;
+pub const LARGE_BYTES: usize = 504;
+pub const NEXT_OWNER: usize = 512;
+pub const RESERVED: usize = 520;
+pub const SUSPECT: usize = 528;
+pub const TOTALS: usize = 576;
+pub const BASELINE: usize = 640;
+pub const RETIREES: usize = 1024;
+pub const RETIREES_MAX: usize = 32;
+pub const REDO: usize = 4096;
+pub const REDO_BYTES: usize = 65536;
+pub const ROWS: usize = REDO + REDO_BYTES;
+pub const ROW_BYTES: usize = 64;
+
+/// Words of a row.
+pub mod row {
+    pub const ID: usize = 0;
+    pub const END: usize = 8;
+    pub const CAPACITY: usize = 16;
+    pub const ALLOCATED: usize = 24;
+    pub const LIVE: usize = 32;
+    pub const EXPIRES_MIN: usize = 40;
+    pub const EXPIRES_MAX: usize = 48;
+    pub const NEWEST: usize = 56;
+}
+
+/// One name of a tag, in a row's count of what is live.
+pub const LIVE_NAME: i64 = 1 << 32;
+
+/// Bytes of the head.
+pub const HEAD: usize = 96;
+const MAGIC: &[u8; 8] = b"LARDRSTA";
+
+const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= RETIREES);
+const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
+const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);
+const _: () = assert!(ROWS.is_multiple_of(4096) && ROW_BYTES == row::NEWEST + 8);
+
+/// Length of a state file with that many rows.
+pub fn file_bytes(rows: usize) -> usize {
+    (ROWS + rows * ROW_BYTES).next_multiple_of(4096)
+}
+
+/// Offset of a word of a row. The caller has checked `slot` against the number of rows.
+#[inline(always)]
+pub fn row_word(slot: usize, word: usize) -> usize {
+    ROWS + slot * ROW_BYTES + word
+}
+
+/// The head of a state file.
+pub fn encode_head(store: u64, rows: u32, identity: &Identity) -> [u8; HEAD] {
+    let mut bytes = [0; HEAD];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&super::manifest::FORMAT_VERSION.to_le_bytes());
+    bytes[12..16].copy_from_slice(&rows.to_le_bytes());
+    bytes[16..24].copy_from_slice(&store.to_le_bytes());
+    bytes[24..40].copy_from_slice(&identity.boot.to_le_bytes());
+    bytes[40..48].copy_from_slice(&identity.device.to_le_bytes());
+    bytes[48..56].copy_from_slice(&identity.inode.to_le_bytes());
+    bytes[56..64].copy_from_slice(&identity.mount.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..64]);
+    bytes[64..68].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// The identity under which the words of this state file were written; `None` if the head is not a valid one of this
+/// store with this many rows.
+pub fn decode_head(bytes: &[u8; HEAD], store: u64, rows: u32) -> Option<Identity> {
+    let valid = &bytes[..8] == MAGIC
+        && crc32fast::hash(&bytes[..64]) == u32_at(bytes, 64)
+        && u32_at(bytes, 8) == super::manifest::FORMAT_VERSION
+        && u32_at(bytes, 12) == rows
+        && u64_at(bytes, 16) == store;
+    let boot = u128::from(u64_at(bytes, 24)) | u128::from(u64_at(bytes, 32)) << 64;
+    valid.then(|| Identity { boot, device: u64_at(bytes, 40), inode: u64_at(bytes, 48), mount: u64_at(bytes, 56) })
+}
+
+/// A file that waits to be unlinked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retiree {
+    Segment(u64),
+    Index(u64),
+    Value(u64),
+}
+
+impl Retiree {
+    const ID_BITS: u32 = 56;
+
+    pub fn bits(self) -> u64 {
+        let (kind, id) = match self {
+            Retiree::Segment(id) => (1, id),
+            Retiree::Index(id) => (2, id),
+            Retiree::Value(id) => (3, id),
+        };
+        (kind << Self::ID_BITS) | (id & ((1 << Self::ID_BITS) - 1))
+    }
+
+    pub fn from_bits(bits: u64) -> Option<Retiree> {
+        let id = bits & ((1 << Self::ID_BITS) - 1);
+        match bits >> Self::ID_BITS {
+            1 => Some(Retiree::Segment(id)),
+            2 => Some(Retiree::Index(id)),
+            3 => Some(Retiree::Value(id)),
+            _ => None,
+        }
+    }
+}
+
+/// The marks of the newest two `clear`s or evictions of one tag.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    pub newest: u64,
+    pub before: u64,
+}
+
+impl Marks {
+    /// The marks of `clear`.
+    #[inline(always)]
+    pub fn cleared<M: OsMap>(state: &M) -> Marks {
+        Marks { newest: state.load(CLEARED), before: state.load(CLEARED_BEFORE) }
+    }
+
+    /// True if a record is older than the newest mark that a reader at `visible` may see. Strictly: what was put by
+    /// the very commit that evicted stays.
+    #[inline(always)]
+    pub fn kill(&self, sequence: u64, visible: u64) -> bool {
+        let mark = if self.newest <= visible { self.newest } else { self.before };
+        sequence < mark
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_reads_back_and_every_flipped_byte_is_found() {
+        let identity = Identity { boot: 1 << 100, device: 2, inode: 3, mount: 4 };
+        let bytes = encode_head(5, 256, &identity);
+        assert_eq!(decode_head(&bytes, 5, 256), Some(identity));
+        assert_eq!(decode_head(&bytes, 6, 256), None);
+        assert_eq!(decode_head(&bytes, 5, 512), None);
+        for at in 0..68 {
+            let mut bad = bytes;
+            bad[at] ^= 4;
+            assert_eq!(decode_head(&bad, 5, 256), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_mark_kills_what_is_strictly_older_and_only_when_visible() {
+        let marks = Marks { newest: 10, before: 5 };
+        assert!(marks.kill(9, 10) && !marks.kill(10, 10));
+        assert!(marks.kill(4, 9) && !marks.kill(5, 9));
+    }
+
+    #[test]
+    fn a_retiree_reads_back_and_zero_is_none() {
+        for retiree in [Retiree::Segment(1), Retiree::Index(2), Retiree::Value((1 << 56) - 1)] {
+            assert_eq!(Retiree::from_bits(retiree.bits()), Some(retiree));
+        }
+        assert_eq!(Retiree::from_bits(0), None);
+        assert_eq!(Retiree::from_bits(u64::MAX), None);
+    }
+}

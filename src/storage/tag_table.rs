@@ -1,0 +1,155 @@
+//! The tag table: one row a tag, in chunks of doubling size, so that a row never moves and a tag's id never changes.
+//! This file owns rows and probing; it does not know what evicting means.
+//!
+//! ```text
+//! A chunk file `tags-<chunk>` holds 256 << chunk rows and nothing else. A row:
+//!      0  8  low half of the tag's seeded 128-bit hash, never 0; 0 for a free row
+//!      8  8  high half
+//!     16  8  sequence of the newest eviction of the tag
+//!     24  8  sequence of the eviction before it
+//!     32  8  live items with the tag
+//!     40  8  bytes of their records
+//!     48  8  sequence of the `clear` after which the two counts began: older counts are 0
+//!     56  8  location of the record that holds the tag's name
+//! Id of a row: 1 + rows of the chunks before + its number in its chunk. 24 bits; 0 means no tag.
+//! ```
+//! Rows are found by linear probing from the low half of the hash, at most [`PROBES`] long; when none is free there, the
+//! tag goes to the next chunk. All words change through the redo list.
+
+use crate::os::OsMap;
+
+/// Rows of the first chunk.
+const FIRST_ROWS: usize = 256;
+/// The longest probe.
+pub const PROBES: usize = 32;
+/// Chunks that 24-bit ids can name.
+pub const CHUNKS_MAX: usize = 16;
+pub const ROW_BYTES: usize = 64;
+
+/// Words of a row.
+pub mod row {
+    pub const HASH_LOW: usize = 0;
+    pub const HASH_HIGH: usize = 8;
+    pub const EVICTED: usize = 16;
+    pub const EVICTED_BEFORE: usize = 24;
+    pub const LIVE: usize = 32;
+    pub const BYTES: usize = 40;
+    pub const COUNTED_SINCE: usize = 48;
+    pub const NAME: usize = 56;
+}
+
+const _: () = assert!(rows_before(CHUNKS_MAX) + 1 < 1 << 24);
+
+/// A tag's hash, in the form rows keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TagHash {
+    pub low: u64,
+    pub high: u64,
+}
+
+impl TagHash {
+    pub fn new(seed: u64, name: &str) -> TagHash {
+        let hash = xxhash_rust::xxh3::xxh3_128_with_seed(name.as_bytes(), seed);
+        TagHash { low: (hash as u64).max(1), high: (hash >> 64) as u64 }
+    }
+}
+
+/// Where a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowPlace {
+    pub chunk: usize,
+    /// Offset of the row in its chunk's file.
+    pub offset: usize,
+}
+
+const fn rows_before(chunk: usize) -> usize {
+    FIRST_ROWS * ((1 << chunk) - 1)
+}
+
+fn rows(chunk: usize) -> usize {
+    FIRST_ROWS << chunk
+}
+
+/// Length of a chunk's file.
+pub fn chunk_bytes(chunk: usize) -> usize {
+    rows(chunk) * ROW_BYTES
+}
+
+/// The id of a row.
+pub fn id_of(place: RowPlace) -> u32 {
+    (1 + rows_before(place.chunk) + place.offset / ROW_BYTES) as u32
+}
+
+/// The row of an id; `None` for 0 and for ids beyond the last chunk.
+#[inline]
+pub fn place_of(id: u32) -> Option<RowPlace> {
+    let number = (id as usize).checked_sub(1)?;
+    let chunk = ((number / FIRST_ROWS) + 1).ilog2() as usize;
+    (chunk < CHUNKS_MAX).then(|| RowPlace { chunk, offset: (number - rows_before(chunk)) * ROW_BYTES })
+}
+
+/// The offsets that a tag's row can have in a chunk, in the order of probing.
+pub fn probe(hash: TagHash, chunk: usize) -> impl Iterator<Item = usize> {
+    let mask = rows(chunk) - 1;
+    let start = hash.low as usize;
+    (0..PROBES).map(move |step| (start.wrapping_add(step) & mask) * ROW_BYTES)
+}
+
+/// What probing a chunk finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// The tag's row.
+    Found(usize),
+    /// The tag is not in this chunk, and this row is free for it.
+    Free(usize),
+    /// The tag is not in this chunk, and there is no room for it.
+    Full,
+}
+
+/// Looks for a tag in one chunk. `load` reads a word of the chunk: the map's, or a staged one.
+pub fn find(hash: TagHash, chunk: usize, load: impl Fn(usize) -> u64) -> Probe {
+    for offset in probe(hash, chunk) {
+        match load(offset + row::HASH_LOW) {
+            0 => return Probe::Free(offset),
+            low if low == hash.low && load(offset + row::HASH_HIGH) == hash.high => return Probe::Found(offset),
+            _ => {}
+        }
+    }
+    Probe::Full
+}
+
+/// The eviction marks of a row.
+#[inline]
+pub fn marks<M: OsMap>(chunk: &M, offset: usize) -> super::state::Marks {
+    super::state::Marks { newest: chunk.load(offset + row::EVICTED), before: chunk.load(offset + row::EVICTED_BEFORE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_rows_are_one_to_one() {
+        let mut expected = 1;
+        for chunk in 0..5 {
+            for number in 0..rows(chunk) {
+                let place = RowPlace { chunk, offset: number * ROW_BYTES };
+                assert_eq!(id_of(place), expected);
+                assert_eq!(place_of(expected), Some(place));
+                expected += 1;
+            }
+        }
+        assert_eq!(place_of(0), None);
+        assert_eq!(place_of(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_probe_stays_in_its_chunk_and_ends() {
+        let hash = TagHash { low: u64::MAX, high: 0 };
+        let offsets: Vec<usize> = probe(hash, 0).collect();
+        assert_eq!(offsets.len(), PROBES);
+        assert!(offsets.iter().all(|&o| o < chunk_bytes(0)));
+        assert_eq!(find(hash, 0, |_| 7), Probe::Full);
+        assert_eq!(find(hash, 0, |_| 0), Probe::Free(255 * ROW_BYTES));
+    }
+}
