@@ -76,7 +76,7 @@ impl<O: Os> Commit<'_, O> {
 
     fn try_locate(&self, key: &[u8], hash: u64) -> Result<Result<KeyPlace<O>, Missing>> {
         let table = self.store.geometry()?.table_of(hash);
-        let Some(index) = self.view.index(table) else { return Ok(Err(Missing::Index(table))) };
+        let Some(index) = self.index(table) else { return Ok(Err(Missing::Index(table))) };
         let tag = table.tag(hash);
         let mut free = None;
         let mut last = 0;
@@ -126,7 +126,7 @@ impl<O: Os> Commit<'_, O> {
     ) -> Try<Option<Present<O>>> {
         let slot = location.slot();
         let id = if slot < self.store.rows { self.state(row_word(slot, row::ID)) } else { 0 };
-        let Some(segment) = self.view.segment(slot, id) else {
+        let Some(segment) = self.segment(slot, id) else {
             return if id == 0 { Try::Done(None) } else { Try::Map(Missing::Segment(slot, id)) };
         };
         let end = usize::try_from(self.state(row_word(slot, row::ALLOCATED))).unwrap_or(0).min(segment.map.len());

@@ -13,7 +13,7 @@ use crate::os::{Access, Os, OsMap};
 use crate::storage::index::{self, Table};
 use crate::storage::location::{Location, Tail};
 use crate::storage::paths::Name;
-use crate::storage::record::{LargeReference, Type, salt};
+use crate::storage::record::{LargeReference, salt};
 use crate::storage::state::{self, row, row_word};
 use crate::storage::tag_table;
 
@@ -235,9 +235,7 @@ impl<O: Os> Check<'_, O> {
         }
         let mut key = Vec::new();
         record.append_key(&mut key);
-        if header.kind_of_record == Type::Put {
-            self.row_live[slot] += 1;
-        }
+        self.row_live[slot] += 1;
         if self.life(&header)? != Life::Gone {
             self.items += 1;
             if header.tag != 0 {

@@ -38,19 +38,16 @@ impl<O: Os> Store<O> {
         let floor = commit.state(state::NEXT_VALUE);
         commit.stage_state(state::VALUE_FLOOR, floor);
         commit.stage_state(state::LARGE_BYTES, 0);
-        for slot in 0..self.rows {
-            let live = commit.state(row_word(slot, row::LIVE));
-            let names_alone = live >> 32 << 32;
-            if live != names_alone {
-                commit.stage_state(row_word(slot, row::LIVE), names_alone);
-            }
-        }
         commit.publish()?;
         drop(commit);
-        self.replace_index(&locked)?;
+        // The store is empty from here on, whatever becomes of the rest: it gives space back, and can be done later.
+        let _ = self.replace_index(&locked);
         drop(locked);
-        self.epilogue()?;
-        self.unlink_values_below(floor, large_bytes)?;
+        self.epilogue();
+        let _ = self.unlink_values_below(floor, large_bytes);
+        while self.reclaim_more().unwrap_or(false) {
+            self.epilogue();
+        }
         Ok(items)
     }
 
@@ -67,8 +64,22 @@ impl<O: Os> Store<O> {
             let bytes = self.map_index(table)?.map.load(crate::storage::index::ALLOCATED);
             commit.retire(Retiree::Index(table.generation.into()), bytes);
         }
+        // With their cells gone, no record of a segment counts any more; names of tags do.
+        for slot in 0..self.rows {
+            let live = commit.state(row_word(slot, row::LIVE));
+            let names_alone = live >> 32 << 32;
+            if live != names_alone {
+                commit.stage_state(row_word(slot, row::LIVE), names_alone);
+            }
+        }
         commit.retire_dead_segments();
         commit.publish()
+    }
+
+    /// Retires what did not fit into the ring the last time.
+    fn reclaim_more(&self) -> Result<bool> {
+        let locked = self.lock()?;
+        self.reclaim(&locked)
     }
 
     /// Unlinks the files of large values that `clear` made dead, and gives their space back.
@@ -100,7 +111,7 @@ impl<O: Os> Store<O> {
                 removed += self.expire_segment(slot, now)?;
             }
         }
-        self.epilogue()?;
+        self.epilogue();
         Ok(removed)
     }
 
@@ -155,7 +166,7 @@ impl<O: Os> Store<O> {
 impl<O: Os> Commit<'_, O> {
     /// The header of the record at an offset of a segment's committed part.
     fn header_at(&mut self, slot: usize, id: u64, offset: usize, end: u64) -> Result<Option<Header>> {
-        if self.view.segment(slot, id).is_none() {
+        if self.segment(slot, id).is_none() {
             self.store.map_segment(slot, id, crate::os::Access::Read)?;
             self.refresh_view();
         }

@@ -20,7 +20,7 @@ use crate::storage::state::{self, PENDING, Retiree, VISIBLE};
 
 use super::lock::Locked;
 use super::store::Store;
-use super::view::View;
+use super::view::{Index, Segment, View};
 
 /// Up to this many staged words are searched one by one.
 const LINEAR_MAX: usize = 24;
@@ -65,6 +65,8 @@ pub struct Commit<'l, O: Os> {
     /// What was written and is not published: the first record's place, and the files that were made.
     pub written: Option<Tail>,
     pub made: Vec<Made>,
+    pub made_indexes: Vec<Arc<Index<O>>>,
+    pub made_segment: Option<Arc<Segment<O>>>,
     /// Members of the batch that is being written.
     pub members: u32,
     /// Files that the ring of retirees had no room for.
@@ -89,6 +91,8 @@ impl<'l, O: Os> Commit<'l, O> {
             spill: None,
             written: None,
             made: Vec::new(),
+            made_indexes: Vec::new(),
+            made_segment: None,
             members: 0,
             unlink_after: Vec::new(),
         })
@@ -99,13 +103,36 @@ impl<'l, O: Os> Commit<'l, O> {
         self.view = self.store.view.load();
     }
 
+    /// The map of an index table: one that this commit made, or one of the view. What a commit makes is in no row and no
+    /// geometry yet, so another thread may drop it from the view; the commit keeps it.
+    #[inline]
+    pub fn index(&self, table: Table) -> Option<&Arc<Index<O>>> {
+        self.view.index(table).or_else(|| self.made_indexes.iter().find(|index| index.table == table))
+    }
+
+    /// The map of a segment, likewise.
+    #[inline]
+    pub fn segment(&self, slot: usize, id: u64) -> Option<&Arc<Segment<O>>> {
+        self.view.segment(slot, id).or_else(|| self.made_segment.as_ref().filter(|segment| segment.id == id))
+    }
+
+    #[inline]
+    fn map_of(&self, place: Place) -> Option<&O::Map> {
+        self.view.map_of(place, &self.store.state).or_else(|| match place {
+            Place::Index(generation) => {
+                self.made_indexes.iter().find(|i| i.table.generation == generation).map(|i| &i.map)
+            }
+            _ => None,
+        })
+    }
+
     /// A word as this commit will leave it.
     #[inline]
     pub fn word(&self, place: Place, offset: usize) -> u64 {
         let address = Address::new(place, offset);
         match self.find(address) {
             Some(change) => change.new,
-            None => self.view.map_of(place, &self.store.state).map_or(0, |map| map.load(offset)),
+            None => self.map_of(place).map_or(0, |map| map.load(offset)),
         }
     }
 
@@ -135,7 +162,7 @@ impl<'l, O: Os> Commit<'l, O> {
             self.changes[at].new = new;
             return;
         }
-        let old = self.view.map_of(place, &self.store.state).map_or(0, |map| map.load(offset));
+        let old = self.map_of(place).map_or(0, |map| map.load(offset));
         self.changes.push(Change { address, old, new });
         if !self.places.is_empty() {
             self.places.insert(address, self.changes.len() - 1);
@@ -181,6 +208,11 @@ impl<'l, O: Os> Commit<'l, O> {
         self.changes.extend_from_slice(&self.cells);
         self.cells.clear();
         let state = &self.store.state;
+        let applies = |change: &Change| change.address.parse().is_some_and(|(place, _)| self.map_of(place).is_some());
+        if !self.changes.iter().all(applies) {
+            // A word that could not be stored would make the commit half of one.
+            return Err(Error::corrupt(&self.store.paths.of(Name::State), state::GEOMETRY as u64, Corruption::Missing));
+        }
         if self.changes.len() > redo::CHANGES_INLINE {
             self.write_spill()?;
             redo::write_spilled(state, self.changes.len(), self.sequence);
@@ -192,7 +224,7 @@ impl<'l, O: Os> Commit<'l, O> {
         self.made.clear();
         for change in &self.changes {
             if let Some((place, offset)) = change.address.parse()
-                && let Some(map) = self.view.map_of(place, state)
+                && let Some(map) = self.map_of(place)
             {
                 map.store(offset, change.new);
             }
@@ -228,6 +260,9 @@ impl<O: Os> Commit<'_, O> {
     /// next batch goes to the same place; until then a record with an empty header stands there.
     #[cold]
     fn wipe(&mut self) {
+        if self.store.os.is_forked() {
+            return;
+        }
         let mut rolled = false;
         for made in std::mem::take(&mut self.made) {
             rolled |= matches!(made, Made::Segment { .. });
@@ -237,7 +272,7 @@ impl<O: Os> Commit<'_, O> {
             && !rolled
         {
             let id = self.store.segment_in(first.slot);
-            if let Some(segment) = self.view.segment(first.slot, id)
+            if let Some(segment) = self.segment(first.slot, id)
                 && segment.map.is_writable()
             {
                 segment.map.write(first.offset as usize, &[0; HEADER]);

@@ -66,8 +66,11 @@ impl<O: Os> Store<O> {
 
     /// What every write does after it has unlocked: unlinks what was retired.
     #[inline]
-    pub(super) fn epilogue(&self) -> Result<()> {
-        if self.has_retired() { self.unlink_retired() } else { Ok(()) }
+    pub(super) fn epilogue(&self) {
+        if self.has_retired() {
+            // The write itself is done and stays done. What could not be unlinked now, the next one unlinks.
+            let _ = self.unlink_retired();
+        }
     }
 
     /// Step 1. False if the table stays as it is: a fuller one is slower, not wrong.
@@ -195,8 +198,10 @@ impl<O: Os> Commit<'_, O> {
             Ok(map)
         };
         let map = make().map_err(|e| Error::io("create", &path, e))?;
+        let index = Arc::new(Index { table, map });
         self.made.push(Made::Index(table));
-        self.store.install_index(Arc::new(Index { table, map }));
+        self.made_indexes.push(Arc::clone(&index));
+        self.store.install_index(index);
         self.refresh_view();
         self.add_state(state::VOLUME, table.home_bytes() as i64);
         Ok(())
@@ -228,10 +233,11 @@ impl<O: Os> Commit<'_, O> {
         if bucket >= to.table.buckets() {
             return Err(Error::Full);
         }
-        let allocated = to.map.load(index::ALLOCATED);
+        let place = Place::Index(to.table.generation);
+        let allocated = self.word(place, index::ALLOCATED);
         if index::bucket_offset(bucket + 1) as u64 > allocated {
             let upto = self.allocate_overflow(to.table, allocated)?;
-            to.map.store(index::ALLOCATED, upto);
+            self.stage(place, index::ALLOCATED, upto);
         }
         to.map.store(index::OVERFLOW_USED, used + 1);
         Ok(bucket)

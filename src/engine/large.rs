@@ -36,6 +36,9 @@ pub struct Draft<'s, O: Os> {
 
 impl<O: Os> Drop for Draft<'_, O> {
     fn drop(&mut self) {
+        if self.store.os.is_forked() {
+            return;
+        }
         self.store.state.fetch_add(state::RESERVED, file_space(self.len).wrapping_neg());
         let _ = self.store.os.remove(&self.store.paths.of(Name::ValueDraft(self.store.owner.into(), self.number)));
     }

@@ -50,6 +50,9 @@ impl<O: Os> Store<O> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
+        if self.os.is_forked() {
+            return Err(Error::Forked);
+        }
         if self.state.load(YIELD_UNTIL) != 0 {
             self.give_way();
         }
@@ -137,6 +140,10 @@ fn millis(uptime: Duration) -> u64 {
 impl<O: Os> Drop for Locked<'_, O> {
     #[inline]
     fn drop(&mut self) {
+        // A child that was forked inside the lock has a copy of this guard, and its parent has the lock.
+        if self.store.os.is_forked() {
+            return;
+        }
         if self.store.state.swap32(LOCK, 0) & SLEEPERS != 0 {
             self.store.os.wake(&self.store.state, LOCK, 1);
         }

@@ -104,9 +104,10 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn drop_retired_maps(&self) {
         let retired = self.state.load(state::RETIRED);
-        let tables = self.geometry().map(|g| (g.current, g.next.map(|(next, _)| next)));
         self.replace_view(|view| {
             view.retired = retired;
+            // Read here, where no other thread replaces the view: a table that has come since must not be dropped.
+            let tables = self.geometry().map(|g| (g.current, g.next.map(|(next, _)| next)));
             for (slot, segment) in view.segments.iter_mut().enumerate() {
                 let id = self.state.load(state::row_word(slot, state::row::ID));
                 if segment.as_ref().is_some_and(|s| s.id != id) {

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, Os, OsMap, Pinned};
 use crate::storage::index::{self, Geometry, Table};
 use crate::storage::location::{Entry, Location};
@@ -97,6 +97,10 @@ pub(super) struct Hit<'v, O: Os> {
     index: &'v O::Map,
     cell: usize,
     entry: Entry,
+    /// The geometry under which the cell was found, and what it was found for.
+    word: u64,
+    table: Table,
+    hash: u64,
     pub record: Record<'v, O>,
 }
 
@@ -178,10 +182,10 @@ impl<O: Os> Store<O> {
         taken.map(|value| Try::Done(Some(value)))
     }
 
-    /// True if the cell still leads to the record.
+    /// True if the key's cell is still that one, and still leads to the record.
     #[inline(always)]
     fn is_current(&self, hit: &Hit<'_, O>) -> bool {
-        hit.index.load(hit.cell) == hit.entry.bits()
+        hit.index.load(hit.cell) == hit.entry.bits() && self.still_holds(hit.word, hit.table, hit.hash)
     }
 
     /// Steps 1 to 3.
@@ -209,10 +213,16 @@ impl<O: Os> Store<O> {
                     }
                     return Ok(Try::Map(Missing::Segment(location.slot(), id)));
                 };
-                let Some(record) = self.record_at(segment, location) else { continue };
+                let Some(record) = self.record_at(segment, location) else {
+                    // Nothing can begin there: damage, or the slot has another segment by now.
+                    if self.segment_in(location.slot()) != id {
+                        return Ok(Try::Again);
+                    }
+                    continue;
+                };
                 let (at, len) = record.header.key_range(record.offset);
                 if len == key.len() && segment.map.equals(at, key) {
-                    return Ok(Try::Done(Some(Hit { index: &index.map, cell, entry, record })));
+                    return Ok(Try::Done(Some(Hit { index: &index.map, cell, entry, word, table, hash, record })));
                 }
             }
         }
@@ -308,17 +318,23 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn map_missing(&self, missing: Missing) -> Result<()> {
         match self.map_missing_under_lock(missing) {
-            Err(Error::Io(failure)) if failure.source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(Error::Corrupt(damage)) if damage.what == Corruption::Missing => Ok(()),
             other => other,
         }
     }
 
     #[cold]
     pub(super) fn map_missing_under_lock(&self, missing: Missing) -> Result<()> {
-        match missing {
+        let mapped = match missing {
             Missing::Index(table) => self.map_index(table).map(drop),
             Missing::Segment(slot, id) => self.map_segment(slot, id, Access::Read).map(drop),
             Missing::Tags(chunk) => self.map_tags(chunk).map(drop),
-        }
+        };
+        mapped.map_err(|error| match error {
+            Error::Io(failure) if failure.source.kind() == std::io::ErrorKind::NotFound => {
+                Error::corrupt(&failure.path, 0, Corruption::Missing)
+            }
+            other => other,
+        })
     }
 }

@@ -56,6 +56,9 @@ fn read_chain<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Vec<
     };
     let mut ids: Vec<u64> = names.iter().filter_map(id_of).collect();
     ids.sort_unstable();
+    // Segments are unlinked oldest first, so what stands before a missing id waits to be unlinked.
+    let gap = ids.windows(2).collect::<Vec<_>>().iter().rposition(|pair| pair[1] != pair[0] + 1).map_or(0, |at| at + 1);
+    let retired: Vec<u64> = ids.drain(..gap).collect();
     let mut chain: Vec<Chained<O>> = Vec::new();
     let mut opened = ids.iter().map(|&id| open_segment(os, paths, manifest, id));
     let mut next = opened.next().transpose()?.flatten();
@@ -69,8 +72,9 @@ fn read_chain<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Vec<
             next = follows;
         }
     }
-    let kept = chain.len();
-    Ok((chain, ids.split_off(kept.min(ids.len()))))
+    let mut dropped = ids.split_off(chain.len().min(ids.len()));
+    dropped.extend(retired);
+    Ok((chain, dropped))
 }
 
 type Opened<O> = (Head, <O as Os>::Map, u64);

@@ -136,12 +136,13 @@ impl<O: Os> Store<O> {
     /// Step 6: nobody lives, so whoever the lock word names is dead.
     fn take_over_alone(&self) {
         let word = self.state.load32(LOCK);
-        if word != 0 && self.state.compare_exchange32(LOCK, word, 0).is_ok() {
-            let pending = self.state.load(PENDING) > self.state.load(VISIBLE);
-            if !pending {
+        if word != 0 {
+            // Before the lock is free: whoever takes it next must not find a segment made ahead.
+            if self.state.load(PENDING) <= self.state.load(VISIBLE) {
                 let next = self.state.load(state::NEXT_SEGMENT);
                 let _ = self.os.remove(&self.paths.of(Name::Segment(next)));
             }
+            let _ = self.state.compare_exchange32(LOCK, word, 0);
         }
         self.state.store(state::YIELD_UNTIL, 0);
         self.state.store(state::RESERVED, 0);
@@ -183,7 +184,7 @@ impl<O: Os> Store<O> {
             }
         }
         // What stays is swept by the next opener, or retired by the next writer.
-        let _ = self.epilogue();
+        self.epilogue();
     }
 
     /// Step 8.
@@ -283,6 +284,8 @@ impl<O: Os> Drop for Store<O> {
     fn drop(&mut self) {
         // A forked child must leave its parent's files and locks alone; the kernel already keeps the lock from it.
         if self.os.is_forked() {
+            // Its page is not mapped in the child; something else may be by now.
+            std::mem::forget(self.presence.take());
             return;
         }
         let Some(presence) = self.presence.take() else { return };

@@ -58,7 +58,7 @@ impl<O: Os> Store<O> {
         let found = self.replay_keys();
         let values = self.publish_anew(&locked, found)?;
         drop(locked);
-        self.epilogue()?;
+        self.epilogue();
         self.unlink_values_but(&values);
         Ok(report)
     }

@@ -11,9 +11,16 @@ use crate::storage::paths::Name;
 use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree};
 
 use super::commit::Commit;
+use super::lock::Locked;
 use super::store::Store;
 
 impl<O: Os> Commit<'_, O> {
+    /// True if the ring of retirees has room. Segments are retired only into the ring: from there they are unlinked in
+    /// the order of their ids, so that those that are left after a crash are always a chain without a gap.
+    pub fn can_retire(&self) -> bool {
+        (0..RETIREES_MAX).any(|i| self.state(RETIREES + i * 16) == 0)
+    }
+
     /// Stages a file for unlinking.
     pub fn retire(&mut self, file: Retiree, bytes: u64) {
         self.add_state(state::RETIRED, 1);
@@ -32,6 +39,19 @@ impl<O: Os> Commit<'_, O> {
 }
 
 impl<O: Os> Store<O> {
+    /// Retires segments that are dead. True if there were any.
+    #[cold]
+    pub(super) fn reclaim(&self, locked: &Locked<'_, O>) -> Result<bool> {
+        let mut commit = Commit::new(locked)?;
+        let before = commit.state(state::RETIRED);
+        commit.retire_dead_segments();
+        if commit.state(state::RETIRED) == before {
+            return Ok(false);
+        }
+        commit.publish()?;
+        Ok(true)
+    }
+
     fn path_of(&self, file: Retiree) -> std::path::PathBuf {
         self.paths.of(match file {
             Retiree::Segment(id) => Name::Segment(id),
@@ -49,7 +69,8 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn unlink_retired(&self) -> Result<()> {
         let named = || (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
-        let found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
+        let mut found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
+        found.sort_unstable_by_key(|&(_, bits)| bits);
         for &(_, bits) in &found {
             if let Some(file) = Retiree::from_bits(bits) {
                 self.unlink(file);

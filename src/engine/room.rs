@@ -100,7 +100,7 @@ impl<O: Os> Commit<'_, O> {
     fn active(&mut self) -> Result<Arc<Segment<O>>> {
         let slot = self.tail.slot;
         let id = self.state(row_word(slot, row::ID));
-        if let Some(segment) = self.view.segment(slot, id)
+        if let Some(segment) = self.segment(slot, id)
             && segment.map.is_writable()
         {
             return Ok(Arc::clone(segment));
@@ -139,7 +139,9 @@ impl<O: Os> Commit<'_, O> {
         };
         let created = self.create_segment(&head, if written_whole { BLOCK } else { first })?;
         self.made.push(Made::Segment { slot, id });
-        self.store.install_segment(slot, Arc::new(created));
+        let created = Arc::new(created);
+        self.made_segment = Some(Arc::clone(&created));
+        self.store.install_segment(slot, created);
         self.refresh_view();
 
         if previous != 0 {
@@ -212,7 +214,7 @@ impl<O: Os> Commit<'_, O> {
                 .filter(|&(id, _)| id != 0)
                 .min();
             let Some((id, slot)) = oldest else { return };
-            if self.state(row_word(slot, row::LIVE)) != 0 {
+            if self.state(row_word(slot, row::LIVE)) != 0 || !self.can_retire() {
                 return;
             }
             let bytes = self.state(row_word(slot, row::ALLOCATED));

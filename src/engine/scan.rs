@@ -29,18 +29,19 @@ impl<O: Os> Store<O> {
             let view = self.enter()?;
             match self.try_scan(&view, position, into, &mut visit)? {
                 Try::Done(next) => return Ok(next),
-                Try::Again => {
-                    tries += 1;
-                    if tries > RETRIES && locked.is_none() && !self.read_only {
-                        locked = Some(self.lock()?);
-                    }
-                }
+                // Under the lock nothing moves, so a file that is missing then is damage.
+                Try::Map(missing) if locked.is_some() => self.map_missing_under_lock(missing)?,
                 Try::Map(missing) => {
                     drop(view);
                     self.map_missing(missing)?;
                 }
+                Try::Again => {}
             }
             restart(into);
+            tries += 1;
+            if tries > RETRIES && locked.is_none() {
+                locked = Some(self.lock()?);
+            }
         }
     }
 
@@ -70,7 +71,12 @@ impl<O: Os> Store<O> {
                 }
                 return Ok(Try::Map(super::read::Missing::Segment(slot, id)));
             };
-            let Some(newest) = self.record_at(segment, entry.location()) else { continue };
+            let Some(newest) = self.record_at(segment, entry.location()) else {
+                if self.segment_in(slot) != id {
+                    return Ok(Try::Again);
+                }
+                continue;
+            };
             let mut key = Vec::new();
             newest.append_key(&mut key);
             if begins_inside && self.hash(&key) < position {

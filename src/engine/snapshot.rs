@@ -35,23 +35,24 @@ impl<O: Os> Store<O> {
         mut take: impl FnMut(&mut R, usize, &Record<'_, O>) -> Result<()>,
     ) -> Result<()> {
         let mut locked = None;
-        let mut tries = 0;
+        let (mut tries, mut files) = (0, 0);
         loop {
             let view = self.enter()?;
             match self.try_read_many(&view, keys, into, &mut take)? {
                 Try::Done(()) => return Ok(()),
-                Try::Again => {
-                    tries += 1;
-                    if tries > RETRIES && locked.is_none() && !self.read_only {
-                        locked = Some(self.lock()?);
-                    }
-                }
+                // Under the lock nothing moves, so a file that is missing then is damage.
+                Try::Map(missing) if locked.is_some() => self.map_missing_under_lock(missing)?,
                 Try::Map(missing) => {
                     drop(view);
                     self.map_missing(missing)?;
+                    files += 1;
                 }
+                Try::Again => tries += 1,
             }
             restart(into);
+            if (tries > RETRIES || files > self.rows + RETRIES) && locked.is_none() {
+                locked = Some(self.lock()?);
+            }
         }
     }
 

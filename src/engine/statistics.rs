@@ -64,7 +64,10 @@ impl<O: Os> Store<O> {
 
     #[inline(never)]
     fn count_now(&self, counter: Counter, by: u64) {
-        if let Some(presence) = &self.presence {
+        // The page is not mapped in a forked child.
+        if let Some(presence) = &self.presence
+            && !self.os.is_forked()
+        {
             let line = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
             O::presence_page(presence).fetch_add(line * COUNTERS * 8 + counter as usize * 8, by);
         }

@@ -47,10 +47,14 @@ impl<O: Os> Store<O> {
         let locked = self.lock()?;
         let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count();
         self.prologue(&locked, puts as u64)?;
-        let replaced = locked.commit_ops(ops)?;
+        let outcome = locked.commit_ops(ops);
+        let retry = matches!(outcome, Err(Error::Full)) && self.reclaim(&locked)?;
         drop(locked);
-        self.epilogue()?;
-        Ok(replaced)
+        self.epilogue();
+        if retry {
+            return self.lock()?.commit_ops(ops);
+        }
+        outcome
     }
 
     /// Looks at a key's live record under the lock, and makes the change that `decide` asks for by one commit.
@@ -73,11 +77,10 @@ impl<O: Os> Store<O> {
         let change = decision.change(&buffer);
         if !matches!(change, Change::Keep) {
             let op = Op { key, hash, change };
-            self.check_size(std::slice::from_ref(&op))?;
             locked.commit_ops(std::slice::from_ref(&op))?;
         }
         drop(locked);
-        self.epilogue()?;
+        self.epilogue();
         Ok(answer)
     }
 
@@ -141,21 +144,23 @@ impl<O: Os> Locked<'_, O> {
         Ok(replaced)
     }
 
-    /// Advisory words: cells of removals are emptied, and the index's count of used cells follows.
+    /// Empties the cells that lead to removals, by a commit of its own: until then they count in their segment as any cell
+    /// does. The index's count of used cells follows.
     fn after_commit(&self, commit: &mut Commit<'_, O>, emptied: &[(Table, usize, u64)], new_cells: u64) {
         for &(table, cell, bits) in emptied {
-            if let Some(index) = commit.view.index(table)
-                && index.map.load(cell) == bits
-            {
-                index.map.store(cell, 0);
-            }
+            commit.stage_cell(table, cell, bits, 0);
+            commit.add_state(row_word(Entry::from_bits(bits).location().slot(), row::LIVE), -1);
+        }
+        // The removals are done whatever becomes of this; a cell that stays is a miss, and is reused.
+        if !emptied.is_empty() && commit.publish().is_err() {
+            return;
         }
         let used = new_cells.wrapping_sub(emptied.len() as u64);
         if used != 0
             && let Ok(geometry) = self.store.geometry()
         {
             let table = geometry.next.map_or(geometry.current, |(next, _)| next);
-            if let Some(index) = commit.view.index(table) {
+            if let Some(index) = commit.index(table) {
                 let now = index.map.load(index::CELLS_USED);
                 index.map.store(index::CELLS_USED, now.wrapping_add(used));
             }
@@ -309,6 +314,7 @@ impl<O: Os> Commit<'_, O> {
         self.stage_cell(place.table, offset, bits, left);
         if !alone {
             emptied.push((place.table, offset, left));
+            self.add_state(row_word(location.slot(), row::LIVE), 1);
         }
         self.add_state(state::LIVE, -1);
         self.count_replaced(&present, false);
