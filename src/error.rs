@@ -16,11 +16,12 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 /// What can go wrong.
 ///
 /// ```
-/// let cache = larder::Cache::open(std::env::temp_dir().join("larder-doc-error"))?;
+/// # let dir = tempfile::tempdir()?;
+/// let cache = larder::Cache::open(&dir)?;
 /// cache.set("name", "text")?;
 /// let error = cache.get::<u32>("name").unwrap_err();
 /// assert!(error.is_type());
-/// # Ok::<(), larder::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]

@@ -24,7 +24,7 @@ pub const MAX_TAG_BYTES: usize = 1024;
 /// The smallest size limit, in bytes: 2 MiB.
 ///
 /// ```
-/// let tiny = larder::Cache::builder(std::env::temp_dir().join("larder-doc-tiny")).size_limit(1 << 20).open();
+/// let tiny = larder::Cache::builder("never-made").size_limit(1 << 20).open();
 /// assert!(matches!(tiny, Err(larder::Error::Config(_))));
 /// ```
 pub const MIN_SIZE_LIMIT: u64 = 2 << 20;

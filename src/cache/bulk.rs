@@ -25,6 +25,12 @@ impl Arena {
     }
 }
 
+/// What `get_many` has copied so far: for each key found, kind and place of its value.
+struct Taken {
+    arena: Arena,
+    found: Vec<Option<(u8, std::ops::Range<usize>)>>,
+}
+
 /// One pair of `set_many`, encoded.
 struct Pair<'s> {
     key: std::ops::Range<usize>,
@@ -53,12 +59,12 @@ impl<C: Codec> Cache<C> {
             places.push((arena.add(hashed.bytes()), hashed.hash));
         }
         let keys: Vec<(&[u8], u64)> = places.iter().map(|(key, hash)| (&arena.bytes[key.clone()], *hash)).collect();
-        let mut taken: (Arena, Vec<Option<(u8, std::ops::Range<usize>)>>) = (Arena::default(), vec![None; keys.len()]);
-        let restart = |taken: &mut (Arena, Vec<_>)| {
-            taken.0.bytes.clear();
-            taken.1.fill(None);
+        let mut taken = Taken { arena: Arena::default(), found: vec![None; keys.len()] };
+        let restart = |taken: &mut Taken| {
+            taken.arena.bytes.clear();
+            taken.found.fill(None);
         };
-        self.store.read_many(&keys, &mut taken, restart, |(arena, found), i, record| {
+        self.store.read_many(&keys, &mut taken, restart, |Taken { arena, found }, i, record| {
             let start = arena.bytes.len();
             match record.large() {
                 Some(reference) => arena.bytes.extend_from_slice(&self.store.read_large(reference)?),
@@ -68,7 +74,7 @@ impl<C: Codec> Cache<C> {
             found[i] = Some((record.header.kind, start..arena.bytes.len()));
             Ok(())
         })?;
-        let (arena, found) = taken;
+        let Taken { arena, found } = taken;
         let hits = found.iter().flatten().count() as u64;
         self.store.count(Counter::Hits, hits);
         self.store.count(Counter::Misses, found.len() as u64 - hits);

@@ -45,6 +45,14 @@ pub(super) enum Cell {
     },
 }
 
+/// A cell that leads to a record, and its bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CellPlace {
+    pub table: Table,
+    pub offset: usize,
+    pub bits: u64,
+}
+
 impl<O: Os> Present<O> {
     /// Copies the value's bytes, as they are in the log.
     pub fn value(&self) -> Vec<u8> {
@@ -141,8 +149,8 @@ impl<O: Os> Commit<'_, O> {
         }
     }
 
-    /// The cell that leads to the record at a location, if one does: its table, offset and bits.
-    pub(super) fn cell_of(&mut self, location: Location) -> Result<Option<(Present<O>, Table, usize, u64)>> {
+    /// The cell that leads to the record at a location, if one does.
+    pub(super) fn cell_of(&mut self, location: Location) -> Result<Option<(Present<O>, CellPlace)>> {
         let Try::Done(Some(present)) = self.try_present_at(location, |_, _| true) else { return Ok(None) };
         let (at, len) = present.header.key_range(location.offset());
         let mut key = Vec::new();
@@ -152,7 +160,7 @@ impl<O: Os> Commit<'_, O> {
         let place = self.locate(&key, self.store.hash(&key))?;
         Ok(match (place.present, place.cell) {
             (Some(found), Cell::Taken { offset, bits }) if found.location == location => {
-                Some((found, place.table, offset, bits))
+                Some((found, CellPlace { table: place.table, offset, bits }))
             }
             _ => None,
         })

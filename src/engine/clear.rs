@@ -1,6 +1,6 @@
 //! Removing everything, and removing what has expired.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::{Geometry, LEVEL_MIN, Table, generation_after};
 use crate::storage::location::{Location, Tail};
@@ -9,7 +9,7 @@ use crate::storage::record::{Draft, Header, Type};
 use crate::storage::segment;
 use crate::storage::state::{self, Retiree, row, row_word};
 
-use super::commit::Commit;
+use super::commit::{Commit, signed};
 use super::lock::Locked;
 use super::read::Life;
 use super::room::Purpose;
@@ -37,6 +37,7 @@ impl<O: Os> Store<O> {
         let large_bytes = commit.state(state::LARGE_BYTES);
         let floor = commit.state(state::NEXT_VALUE);
         commit.stage_state(state::VALUE_FLOOR, floor);
+        commit.add_state(state::DEAD_LARGE_BYTES, signed(large_bytes));
         commit.stage_state(state::LARGE_BYTES, 0);
         commit.publish()?;
         drop(commit);
@@ -44,7 +45,7 @@ impl<O: Os> Store<O> {
         let _ = self.replace_index(&locked);
         drop(locked);
         self.epilogue();
-        let _ = self.unlink_values_below(floor, large_bytes);
+        let _ = self.unlink_cleared_values();
         while self.reclaim_more().unwrap_or(false) {
             self.epilogue();
         }
@@ -82,12 +83,16 @@ impl<O: Os> Store<O> {
         self.reclaim(&locked)
     }
 
-    /// Unlinks the files of large values that `clear` made dead, and gives their space back.
-    pub(super) fn unlink_values_below(&self, floor: u64, bytes: u64) -> Result<()> {
+    /// Unlinks the files of large values that a `clear` made dead, and gives their space back. Anybody may do it: a
+    /// process that dies in between leaves it to the next opener.
+    pub(super) fn unlink_cleared_values(&self) -> Result<()> {
+        // In this order: the floor covers at least the bytes that were read before it.
+        let bytes = self.state.load(state::DEAD_LARGE_BYTES);
+        let floor = self.state.load(state::VALUE_FLOOR);
         if bytes == 0 {
             return Ok(());
         }
-        let names = self.os.list(self.paths.root()).unwrap_or_default();
+        let names = self.os.list(self.paths.root()).map_err(|e| Error::io("list", self.paths.root(), e))?;
         for name in names.iter().filter_map(|name| Name::parse(name)) {
             if let Name::Value(id) = name
                 && id < floor
@@ -97,7 +102,10 @@ impl<O: Os> Store<O> {
         }
         let locked = self.lock()?;
         let mut commit = Commit::new(&locked)?;
-        commit.add_state(state::VOLUME, -(bytes as i64));
+        // Somebody else may have been here meanwhile.
+        let freed = signed(bytes.min(commit.state(state::DEAD_LARGE_BYTES)));
+        commit.add_state(state::DEAD_LARGE_BYTES, -freed);
+        commit.add_state(state::VOLUME, -freed);
         commit.publish()
     }
 
@@ -180,12 +188,12 @@ impl<O: Os> Commit<'_, O> {
     /// Empties the cell of an expired item, if its cell still leads to `location`. The log needs no record of it: the
     /// item's own record says when it ended.
     fn remove_expired(&mut self, location: Location) -> Result<bool> {
-        let Some((present, table, cell, bits)) = self.cell_of(location)? else { return Ok(false) };
+        let Some((present, cell)) = self.cell_of(location)? else { return Ok(false) };
         if present.life == Life::Live {
             return Ok(false);
         }
         let counted = present.life == Life::Expired;
-        self.stage_cell(table, cell, bits, 0);
+        self.stage_cell(cell.table, cell.offset, cell.bits, 0);
         if counted {
             self.add_state(state::LIVE, -1);
         }

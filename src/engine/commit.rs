@@ -11,12 +11,12 @@ use arc_swap::Guard;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::Table;
-use crate::storage::location::Tail;
+use crate::storage::index::{CELLS_USED, Table};
+use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Address, Change, Place};
-use crate::storage::state::{self, PENDING, Retiree, VISIBLE};
+use crate::storage::state::{self, PENDING, Retiree, VISIBLE, row, row_word};
 
 use super::lock::Locked;
 use super::store::Store;
@@ -35,6 +35,11 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+/// A number of bytes as a difference; what no store could hold counts as the most that one could.
+pub fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// A file that a commit made, and mapped, before it is published.
@@ -69,6 +74,12 @@ pub struct Commit<'l, O: Os> {
     pub made_segment: Option<Arc<Segment<O>>>,
     /// Members of the batch that is being written.
     pub members: u32,
+    /// By how much the staged cells change the number of cells in use, and the table they are in. Of a commit that touches
+    /// both tables of a growing index all count in one, which is near enough for deciding when to grow.
+    used: i64,
+    used_in: Option<Table>,
+    /// Space of large values that this commit adopts: still reserved for their drafts, and not to be counted twice.
+    pub adopted: u64,
     /// Files that the ring of retirees had no room for.
     pub unlink_after: Vec<Retiree>,
 }
@@ -76,14 +87,18 @@ pub struct Commit<'l, O: Os> {
 impl<'l, O: Os> Commit<'l, O> {
     pub fn new(locked: &'l Locked<'_, O>) -> Result<Self> {
         let store = locked.store;
+        let tail = Tail::from_bits(store.state.load(state::TAIL));
+        if tail.slot >= store.rows || !tail.offset.is_multiple_of(8) || tail.offset > SEGMENT_BYTES_MAX {
+            return Err(Error::corrupt(&store.paths.of(Name::State), state::TAIL as u64, Corruption::Bounds));
+        }
         let mut scratch = SCRATCH.take().unwrap_or_default();
         scratch.changes.clear();
         scratch.cells.clear();
         Ok(Commit {
             store,
             view: store.enter()?,
-            sequence: store.state.load(VISIBLE) + 1,
-            tail: Tail::from_bits(store.state.load(state::TAIL)),
+            sequence: store.state.load(VISIBLE).saturating_add(1),
+            tail,
             changes: scratch.changes,
             cells: scratch.cells,
             places: HashMap::new(),
@@ -94,6 +109,9 @@ impl<'l, O: Os> Commit<'l, O> {
             made_indexes: Vec::new(),
             made_segment: None,
             members: 0,
+            used: 0,
+            used_in: None,
+            adopted: 0,
             unlink_after: Vec::new(),
         })
     }
@@ -188,6 +206,8 @@ impl<'l, O: Os> Commit<'l, O> {
     #[inline]
     pub fn stage_cell(&mut self, table: Table, offset: usize, old: u64, new: u64) {
         self.cells.push(Change { address: Address::new(Place::Index(table.generation), offset), old, new });
+        self.used += i64::from(new != 0) - i64::from(old != 0);
+        self.used_in = Some(table);
     }
 
     /// A cell as this commit will leave it.
@@ -231,6 +251,7 @@ impl<'l, O: Os> Commit<'l, O> {
         }
         state.store(VISIBLE, self.sequence);
         state.store(PENDING, 0);
+        self.count_cells();
         self.changes.clear();
         self.places.clear();
         if let Some(sequence) = self.spill.take() {
@@ -240,8 +261,20 @@ impl<'l, O: Os> Commit<'l, O> {
         for file in self.unlink_after.drain(..) {
             self.store.unlink(file);
         }
-        self.sequence += 1;
+        self.sequence = self.sequence.saturating_add(1);
         Ok(())
+    }
+
+    /// Brings the advisory count of cells in use up to date.
+    #[inline]
+    fn count_cells(&mut self) {
+        let used = std::mem::take(&mut self.used);
+        if used != 0
+            && let Some(index) = self.used_in.and_then(|table| self.index(table))
+        {
+            let now = index.map.load(CELLS_USED);
+            index.map.store(CELLS_USED, now.saturating_add_signed(used));
+        }
     }
 
     #[cold]
@@ -275,7 +308,13 @@ impl<O: Os> Commit<'_, O> {
             if let Some(segment) = self.segment(first.slot, id)
                 && segment.map.is_writable()
             {
-                segment.map.write(first.offset as usize, &[0; HEADER]);
+                let allocated = self.store.state.load(row_word(first.slot, row::ALLOCATED));
+                if first.offset + HEADER as u64 <= allocated {
+                    segment.map.write(first.offset as usize, &[0; HEADER]);
+                } else if let Some(file) = &segment.file {
+                    // Where nothing is allocated, a store through the map may be fatal; a failed write is not.
+                    let _ = file.write_at(&[0; HEADER], first.offset);
+                }
             }
         }
     }
@@ -344,7 +383,10 @@ impl<O: Os> Locked<'_, O> {
         if len != expected {
             return Err(Error::corrupt(&path, 0, Corruption::Truncated));
         }
-        let mut bytes = vec![0; expected as usize];
+        // The file is that long, so this is no more than what is on disk.
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(expected as usize).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
+        bytes.resize(expected as usize, 0);
         file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
         redo::decode_spill(&bytes, changes).ok_or_else(|| Error::corrupt(&path, 0, Corruption::Checksum))
     }

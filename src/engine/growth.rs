@@ -20,7 +20,7 @@ use crate::storage::paths::Name;
 use crate::storage::redo::Place;
 use crate::storage::state::{self, Retiree};
 
-use super::commit::{Commit, Made};
+use super::commit::{Commit, Made, signed};
 use super::lock::Locked;
 use super::read::{Life, Try};
 use super::room::Purpose;
@@ -31,37 +31,57 @@ use super::view::Index;
 const QUANTUM: u64 = 16;
 /// A write of more new keys than this grows the table before it begins.
 const BULK: u64 = 64;
+/// With fewer free overflow buckets than this the table grows at once.
+const OVERFLOW_SPARE: u64 = 8;
 /// Space for overflow buckets is taken this many bytes at a time.
 const OVERFLOW_STEP: u64 = 64 << 10;
 
 impl<O: Os> Store<O> {
-    /// What every write does before its own work: its share of growing. A write of many new keys grows the table to the
-    /// end first, so that they do not pile up in overflow buckets.
+    /// What every write does before its own work: its share of growing. A write of many new keys, and one that finds the
+    /// overflow buckets nearly used up, grows the table to the end first. Without space for growing the table fills up:
+    /// a fuller one is slower, not wrong.
     #[inline]
     pub(super) fn prologue(&self, locked: &Locked<'_, O>, new_keys: u64) -> Result<()> {
-        loop {
+        let geometry = self.geometry()?;
+        let view = self.view.load();
+        if geometry.next.is_none()
+            && let Some(index) = view.index(geometry.current)
+            && !wants_growth(index, new_keys)
+        {
+            return Ok(());
+        }
+        drop(view);
+        match self.grow(locked, new_keys) {
+            Err(Error::Full) => Ok(()),
+            other => other,
+        }
+    }
+
+    #[cold]
+    fn grow(&self, locked: &Locked<'_, O>, new_keys: u64) -> Result<()> {
+        let mut purged = false;
+        // Doubling from the smallest to the largest level, with a purge between.
+        for _ in 0..2 * LEVEL_MAX {
             let geometry = self.geometry()?;
+            let current = self.map_index(geometry.current)?;
+            let whole = new_keys > BULK || overflow_left(&current) < OVERFLOW_SPARE;
             if geometry.next.is_some() {
-                self.move_buckets(locked, if new_keys > BULK { geometry.current.homes() } else { QUANTUM })?;
-                if new_keys <= BULK {
+                self.move_buckets(locked, if whole { geometry.current.homes() } else { QUANTUM })?;
+                if !whole {
                     return Ok(());
                 }
                 continue;
             }
-            let view = self.view.load();
-            let Some(index) = view.index(geometry.current) else {
-                drop(view);
-                self.map_index(geometry.current)?;
-                continue;
-            };
-            if index.map.load(index::CELLS_USED) + new_keys <= index::FILL * geometry.current.homes() {
+            if !wants_growth(&current, new_keys) {
                 return Ok(());
             }
-            drop(view);
-            if !self.begin_growth(locked, geometry.current)? {
+            let mostly_dead = !purged && self.len() < current.map.load(index::CELLS_USED) / 2;
+            purged |= mostly_dead;
+            if !self.begin_growth(locked, geometry.current, mostly_dead)? {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     /// What every write does after it has unlocked: unlinks what was retired.
@@ -73,11 +93,8 @@ impl<O: Os> Store<O> {
         }
     }
 
-    /// Step 1. False if the table stays as it is: a fuller one is slower, not wrong.
-    #[cold]
-    fn begin_growth(&self, locked: &Locked<'_, O>, current: Table) -> Result<bool> {
-        let used = self.map_index(current)?.map.load(index::CELLS_USED);
-        let mostly_dead = self.len() < used / 2;
+    /// Step 1, with as many home buckets if most cells are dead, else with twice as many. False at the largest level.
+    fn begin_growth(&self, locked: &Locked<'_, O>, current: Table, mostly_dead: bool) -> Result<bool> {
         let level = if mostly_dead { current.level } else { current.level + 1 };
         if level > LEVEL_MAX {
             return Ok(false);
@@ -85,10 +102,7 @@ impl<O: Os> Store<O> {
         let base = if !mostly_dead && current.can_split_by_tag() { current.base } else { level };
         let next = Table { generation: generation_after(current.generation), level, base };
         let mut commit = Commit::new(locked)?;
-        match commit.make_index(next) {
-            Err(Error::Full) => return Ok(false),
-            made => made?,
-        }
+        commit.make_index(next)?;
         commit.stage_state(state::GEOMETRY, Geometry { current, next: Some((next, 0)) }.bits());
         commit.publish()?;
         Ok(true)
@@ -112,6 +126,19 @@ impl<O: Os> Store<O> {
         }
         commit.publish()
     }
+}
+
+/// True if a table is too full for that many new keys.
+#[inline]
+fn wants_growth<O: Os>(index: &Index<O>, new_keys: u64) -> bool {
+    let used = index.map.load(index::CELLS_USED).saturating_add(new_keys);
+    used > index::FILL * index.table.homes() || overflow_left(index) < OVERFLOW_SPARE
+}
+
+/// Overflow buckets that are not in use.
+#[inline]
+fn overflow_left<O: Os>(index: &Index<O>) -> u64 {
+    (index.table.buckets() - index.table.homes()).saturating_sub(index.map.load(index::OVERFLOW_USED))
 }
 
 /// Fills the buckets of the next table that take over a home bucket.
@@ -172,7 +199,7 @@ pub(super) fn fill_bucket<O: Os>(
         }
         let link = if after.is_empty() { 0 } else { commit.take_overflow_bucket(to)? };
         to.map.store(index::link_of(bucket), link);
-        to.map.store(index::CELLS_USED, to.map.load(index::CELLS_USED) + here.len() as u64);
+        to.map.store(index::CELLS_USED, to.map.load(index::CELLS_USED).saturating_add(here.len() as u64));
         if link == 0 {
             return Ok(());
         }
@@ -203,7 +230,7 @@ impl<O: Os> Commit<'_, O> {
         self.made_indexes.push(Arc::clone(&index));
         self.store.install_index(index);
         self.refresh_view();
-        self.add_state(state::VOLUME, table.home_bytes() as i64);
+        self.add_state(state::VOLUME, signed(table.home_bytes()));
         Ok(())
     }
 
@@ -211,7 +238,7 @@ impl<O: Os> Commit<'_, O> {
     pub(super) fn overflow_bucket(&mut self, table: Table) -> Result<u64> {
         let place = Place::Index(table.generation);
         let used = self.word(place, index::OVERFLOW_USED);
-        let bucket = table.homes() + used;
+        let bucket = table.homes().saturating_add(used);
         if bucket >= table.buckets() {
             return Err(Error::Full);
         }
@@ -225,21 +252,20 @@ impl<O: Os> Commit<'_, O> {
         Ok(bucket)
     }
 
-    /// Takes an overflow bucket of a table that nobody looks at yet. One that is taken and not used after a crash is lost to
-    /// the table, no more.
+    /// Takes an overflow bucket of a table that nobody looks at yet.
     fn take_overflow_bucket(&mut self, to: &Arc<Index<O>>) -> Result<u64> {
-        let used = to.map.load(index::OVERFLOW_USED);
-        let bucket = to.table.homes() + used;
+        let place = Place::Index(to.table.generation);
+        let used = self.word(place, index::OVERFLOW_USED);
+        let bucket = to.table.homes().saturating_add(used);
         if bucket >= to.table.buckets() {
             return Err(Error::Full);
         }
-        let place = Place::Index(to.table.generation);
         let allocated = self.word(place, index::ALLOCATED);
         if index::bucket_offset(bucket + 1) as u64 > allocated {
             let upto = self.allocate_overflow(to.table, allocated)?;
             self.stage(place, index::ALLOCATED, upto);
         }
-        to.map.store(index::OVERFLOW_USED, used + 1);
+        self.stage(place, index::OVERFLOW_USED, used + 1);
         Ok(bucket)
     }
 
@@ -250,7 +276,7 @@ impl<O: Os> Commit<'_, O> {
         let path = self.store.paths.of(Name::Index(table.generation.into()));
         let grown = self.store.os.open(&path, OpenMode::Write).and_then(|f| f.allocate(allocated, upto - allocated));
         grown.map_err(|e| Error::io("allocate", &path, e))?;
-        self.add_state(state::VOLUME, (upto - allocated) as i64);
+        self.add_state(state::VOLUME, signed(upto - allocated));
         Ok(upto)
     }
 

@@ -12,7 +12,7 @@ use crate::storage::paths::Name;
 use crate::storage::record::{LargeReference, checksum};
 use crate::storage::state;
 
-use super::commit::{Commit, Made};
+use super::commit::{Commit, Made, signed};
 use super::room::segment_bytes;
 use super::store::Store;
 
@@ -22,7 +22,7 @@ const BLOCK: u64 = 4096;
 
 /// Space that a value's file takes.
 pub fn file_space(len: u64) -> u64 {
-    len.next_multiple_of(BLOCK)
+    len.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
 }
 
 /// A large value that is written and not yet committed. Dropping it gives its space back; after its commit, the draft's
@@ -89,7 +89,9 @@ impl<O: Os> Store<O> {
     pub fn read_large(&self, reference: LargeReference) -> Result<Vec<u8>> {
         let (file, path) = self.open_large(reference)?;
         let len = usize::try_from(reference.len).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
-        let mut bytes = vec![0; len];
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
+        bytes.resize(len, 0);
         file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
         if checksum(0, &bytes) != reference.crc {
             return Err(Error::corrupt(&path, 0, Corruption::Checksum));
@@ -112,7 +114,8 @@ impl<O: Os> Store<O> {
             _ => Error::io("open", &path, e),
         })?;
         let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
-        if len != reference.len {
+        // A file that is longer than the store may be is sparse, and nobody's value.
+        if len != reference.len || len > self.state.load(state::SIZE_LIMIT) {
             return Err(Error::corrupt(&path, len, Corruption::Truncated));
         }
         Ok((file, path))
@@ -127,9 +130,11 @@ impl<O: Os> Commit<'_, O> {
         let to = self.store.paths.of(Name::Value(file));
         self.store.os.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
         self.made.push(Made::Value(file));
-        self.stage_state(state::NEXT_VALUE, file + 1);
-        self.add_state(state::VOLUME, file_space(len) as i64);
-        self.add_state(state::LARGE_BYTES, file_space(len) as i64);
+        let space = file_space(len);
+        self.stage_state(state::NEXT_VALUE, file.saturating_add(1));
+        self.add_state(state::VOLUME, signed(space));
+        self.add_state(state::LARGE_BYTES, signed(space));
+        self.adopted = self.adopted.saturating_add(space);
         Ok(LargeReference { file, len, crc })
     }
 }

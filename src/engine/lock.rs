@@ -32,6 +32,8 @@ const ROUND_FIRST: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(1);
 /// How long such a wish holds.
 const WISH: Duration = Duration::from_millis(2);
+/// A wish for longer than this many ms is damage.
+const LONGEST_WISH: u64 = 1000;
 /// How long a newcomer gives way.
 const COURTESY: Duration = Duration::from_micros(100);
 
@@ -70,8 +72,9 @@ impl<O: Os> Store<O> {
     #[cold]
     fn give_way(&self) {
         let until = self.state.load(YIELD_UNTIL);
-        if millis(self.os.uptime()) >= until {
-            // The wish has passed. A failure means that a newer one came, which is as good.
+        let now = millis(self.os.uptime());
+        if now >= until || until - now > LONGEST_WISH {
+            // The wish has passed, or is none that this machine could have made. A failure means that a newer one came, which is as good.
             let _ = self.state.compare_exchange(YIELD_UNTIL, until, 0);
             return;
         }

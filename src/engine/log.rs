@@ -4,6 +4,9 @@ use crate::os::OsMap;
 use crate::storage::record::{self, Header, Type};
 use crate::storage::segment;
 
+/// How many times the length of a segment is looked at while a way out of damage is sought.
+const CLAIMS: usize = 16;
+
 /// One record of a verified batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
@@ -65,11 +68,20 @@ impl<'m, M: OsMap> Batches<'m, M> {
     }
 
     /// Looks for the next place at which a whole batch begins, past damage. False if there is none.
+    ///
+    /// What looks like a record costs a checksum of what it claims to be. The claims that are followed are bounded, so that
+    /// bytes made to look like many long records cannot keep this busy for ever.
     pub fn skip_damage(&mut self) -> bool {
+        let mut budget = self.end.saturating_mul(CLAIMS);
         while self.offset + record::HEADER <= self.end {
             self.offset += 8;
             let here = self.offset;
-            if self.verified(here).is_some() && self.next_batch().is_some() {
+            let claim = Header::read(self.map, here, self.end).map_or(0, |header| header.size());
+            budget = budget.saturating_sub(claim);
+            if budget == 0 {
+                return false;
+            }
+            if claim != 0 && self.verified(here).is_some() && self.next_batch().is_some() {
                 self.offset = here;
                 return true;
             }

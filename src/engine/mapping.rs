@@ -25,6 +25,11 @@ impl<O: Os> Store<O> {
 
     /// Maps the segment that a slot's row names, for appending too if `access` says so.
     pub(super) fn map_segment(&self, slot: usize, id: u64, access: Access) -> Result<Arc<Segment<O>>> {
+        if let Some(segment) = self.view.load().segment(slot, id)
+            && (access == Access::Read || segment.map.is_writable())
+        {
+            return Ok(Arc::clone(segment));
+        }
         let path = self.paths.of(Name::Segment(id));
         let mode = if access == Access::Write { OpenMode::Write } else { OpenMode::Read };
         let file = self.os.open(&path, mode).map_err(|e| Error::io("open", &path, e))?;
@@ -45,7 +50,11 @@ impl<O: Os> Store<O> {
     pub(super) fn install_segment(&self, slot: usize, segment: Arc<Segment<O>>) {
         self.replace_view(|view| {
             if let Some(place) = view.segments.get_mut(slot) {
-                *place = Some(segment);
+                // A mapping for reading does not take the place of the one that its writer has.
+                let keeps = place.as_ref().is_some_and(|old| old.id == segment.id && old.map.is_writable());
+                if !keeps || segment.map.is_writable() {
+                    *place = Some(segment);
+                }
             }
         });
     }

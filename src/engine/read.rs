@@ -18,10 +18,12 @@ use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, Os, OsMap, Pinned};
 use crate::storage::index::{self, Geometry, Table};
 use crate::storage::location::{Entry, Location};
+use crate::storage::paths::Name;
 use crate::storage::record::{Header, LargeReference, Type};
 use crate::storage::state::{self, Marks, VISIBLE};
 use crate::storage::tag_table;
 
+use super::lock::Locked;
 use super::store::Store;
 use super::view::{Segment, View};
 
@@ -130,6 +132,16 @@ impl<O: Os> Store<O> {
         self.read_locked(key, hash, take)
     }
 
+    /// The lock, for a reader that could not settle without it. A read-only handle has none to take.
+    pub(super) fn lock_to_read(&self) -> Result<Locked<'_, O>> {
+        if self.read_only { Err(Error::Timeout) } else { self.lock() }
+    }
+
+    /// Under the lock nothing moves. What seems to is damage.
+    pub(super) fn unsettled(&self) -> Error {
+        Error::corrupt(&self.paths.of(Name::State), state::GEOMETRY as u64, Corruption::Index)
+    }
+
     #[cold]
     fn read_locked<R>(
         &self,
@@ -137,13 +149,12 @@ impl<O: Os> Store<O> {
         hash: u64,
         mut take: impl FnMut(&Record<'_, O>) -> Result<R>,
     ) -> Result<Option<R>> {
-        let _locked = self.lock()?;
+        let _locked = self.lock_to_read()?;
         loop {
             let view = self.view.load();
             match self.try_read(&view, key, hash, &mut take)? {
                 Try::Done(found) => return Ok(found),
-                // Only the lock's owner changes cells, so nothing can have moved: a damaged cell looks like that.
-                Try::Again => return Ok(None),
+                Try::Again => return Err(self.unsettled()),
                 Try::Map(missing) => self.map_missing_under_lock(missing)?,
             }
         }
@@ -184,7 +195,7 @@ impl<O: Os> Store<O> {
 
     /// True if the key's cell is still that one, and still leads to the record.
     #[inline(always)]
-    fn is_current(&self, hit: &Hit<'_, O>) -> bool {
+    pub(super) fn is_current(&self, hit: &Hit<'_, O>) -> bool {
         hit.index.load(hit.cell) == hit.entry.bits() && self.still_holds(hit.word, hit.table, hit.hash)
     }
 

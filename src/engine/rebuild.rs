@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::index::{FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table};
-use crate::storage::location::Tail;
+use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::Type;
@@ -34,7 +34,8 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<O::M
     sweep_derived(os, paths, &dropped)?;
     let records: u64 = chain.iter().map(|s| s.puts).sum();
     let mut level = LEVEL_MIN;
-    while level < LEVEL_MAX && FILL << level < records {
+    // With a quarter to spare, so that the overflow buckets suffice whatever the hashes are.
+    while level < LEVEL_MAX && FILL << level < records + records / 4 {
         level += 1;
     }
     let table = Table { generation: GENERATION, level, base: level };
@@ -84,10 +85,16 @@ fn open_segment<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, id: u64) -> R
     let path = paths.of(Name::Segment(id));
     let file = os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
     let mut bytes = [0; segment::HEAD];
-    if file.read_at(&mut bytes, 0).is_err() {
-        return Ok(None);
+    match file.read_at(&mut bytes, 0) {
+        Ok(()) => {}
+        // Only a file that is too short is damage: a failure to read may pass.
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) => return Err(Error::io("read", &path, e)),
     }
     let Ok(head) = Head::decode(&bytes, manifest.store, id) else { return Ok(None) };
+    if u64::from(head.capacity) > SEGMENT_BYTES_MAX {
+        return Ok(None);
+    }
     let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
     let allocated = file.allocated().map_err(|e| Error::io("measure", &path, e))?;
     // A file that lost its end is read as far as it goes.
@@ -176,7 +183,7 @@ fn write_state<O: Os>(
 
 fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, replay: &Replay<'_, O>, chain: &[Chained<O>]) {
     let next_segment = chain.last().map_or(1, |last| last.id + 1);
-    let next_value = replay.values.iter().max().map_or(1, |last| last + 1);
+    let next_value = replay.last_value.saturating_add(1);
     let mut volume = OVERHEAD + map.len() as u64 + replay.table.file_bytes() + replay.tag_bytes() + replay.value_bytes;
     for (slot, segment) in chain.iter().enumerate() {
         let counts = &replay.rows[slot];

@@ -26,6 +26,7 @@ use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::manifest::{KIND_CACHE, Manifest};
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
+use crate::storage::tag_table::CHUNKS_MAX;
 
 use super::settings::{self, Shared};
 use super::statistics;
@@ -87,11 +88,14 @@ impl<O: Os> Store<O> {
             }
             _ => None,
         };
-        let map = match trusted {
-            Some(map) => map,
-            None => super::rebuild::rebuild(&os, &paths, &manifest)?,
+        let found = trusted.map(|map| Self::over(os.clone(), paths.clone(), &manifest, map, opening));
+        let mut store = match found.filter(|store| others.alive || store.is_usable()) {
+            Some(store) => store,
+            None => {
+                let map = super::rebuild::rebuild(&os, &paths, &manifest)?;
+                Self::over(os, paths, &manifest, map, opening)
+            }
         };
-        let mut store = Self::over(os, paths, &manifest, map, opening);
         if !others.alive {
             store.take_over_alone();
         }
@@ -133,6 +137,16 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// True if what the state file leads to is there: the tables of the index and the chunks of the tag table.
+    fn is_usable(&self) -> bool {
+        let Ok(geometry) = self.geometry() else { return false };
+        let tables = [Some(geometry.current), geometry.next.map(|(next, _)| next)];
+        let chunks = usize::try_from(self.state.load(state::TAG_CHUNKS)).unwrap_or(usize::MAX);
+        tables.into_iter().flatten().all(|table| self.map_index(table).is_ok())
+            && chunks <= CHUNKS_MAX
+            && chunks.checked_sub(1).is_none_or(|last| self.map_tags(last).is_ok())
+    }
+
     /// Step 6: nobody lives, so whoever the lock word names is dead.
     fn take_over_alone(&self) {
         let word = self.state.load32(LOCK);
@@ -155,10 +169,18 @@ impl<O: Os> Store<O> {
     fn announce(&mut self) -> Result<()> {
         loop {
             let owner = self.state.fetch_add(state::NEXT_OWNER, 1);
+            if owner == 0 {
+                continue;
+            }
+            // Out of ids, or damage; the next sole opener begins anew.
+            if owner >= OWNERS {
+                let path = self.paths.of(Name::State);
+                return Err(Error::corrupt(&path, state::NEXT_OWNER as u64, crate::error::Corruption::Bounds));
+            }
             let path = self.paths.presence(owner);
             match self.os.announce(&path) {
                 Ok(presence) => {
-                    self.owner = (owner % OWNERS) as u32;
+                    self.owner = owner as u32;
                     self.presence = Some(presence);
                     return Ok(());
                 }
@@ -185,6 +207,7 @@ impl<O: Os> Store<O> {
         }
         // What stays is swept by the next opener, or retired by the next writer.
         self.epilogue();
+        let _ = self.unlink_cleared_values();
     }
 
     /// Step 8.
@@ -268,8 +291,11 @@ fn open_state<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, access: Access)
     };
     let bytes = state::file_bytes(manifest.rows as usize);
     let mut head = [0; state::HEAD];
-    if file.read_at(&mut head, 0).is_err() {
-        return Ok(None);
+    match file.read_at(&mut head, 0) {
+        Ok(()) => {}
+        // Only a file that is too short is damage: a failure to read may pass.
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) => return Err(Error::io("read", &path, e)),
     }
     let Some(written_under) = state::decode_head(&head, manifest.store, manifest.rows) else { return Ok(None) };
     let identity = file.identity().map_err(|e| Error::io("examine", &path, e))?;

@@ -157,6 +157,7 @@ impl<O: Os> Store<O> {
     fn stage_counts(&self, commit: &mut Commit<'_, O>, survivors: &Survivors) -> Result<()> {
         commit.stage_state(state::LIVE, survivors.live);
         commit.stage_state(state::LARGE_BYTES, survivors.value_bytes);
+        commit.stage_state(state::DEAD_LARGE_BYTES, 0);
         for slot in 0..self.rows {
             if self.segment_in(slot) == 0 {
                 continue;

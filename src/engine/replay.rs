@@ -48,6 +48,8 @@ pub struct Replay<'c, O: Os> {
     pub live: u64,
     pub cleared: u64,
     pub values: HashSet<u64>,
+    /// The largest id of a value that the log or a file's name mentions: no id is used twice.
+    pub last_value: u64,
     pub value_bytes: u64,
     key: Vec<u8>,
 }
@@ -73,6 +75,7 @@ impl<'c, O: Os> Replay<'c, O> {
             live: 0,
             cleared: 0,
             values: HashSet::new(),
+            last_value: 0,
             value_bytes: 0,
             key: Vec::new(),
         }
@@ -89,6 +92,13 @@ impl<'c, O: Os> Replay<'c, O> {
 
     /// Replays the whole chain.
     pub fn run(&mut self) -> Result<()> {
+        let root = self.paths.root();
+        let names = self.os.list(root).map_err(|e| Error::io("list", root, e))?;
+        let values = names.iter().filter_map(|name| match Name::parse(name) {
+            Some(Name::Value(id)) => Some(id),
+            _ => None,
+        });
+        self.last_value = values.max().unwrap_or(0);
         for (slot, segment) in self.chain.iter().enumerate() {
             let end = usize::try_from(segment.end).unwrap_or(0);
             let mut batches = Batches::new(&segment.map, segment.nonce, end);
@@ -134,7 +144,7 @@ impl<'c, O: Os> Replay<'c, O> {
             self.count_out(old);
         }
         // After the old record is counted out: both may refer to one file.
-        let readable = self.large(location, header).is_none_or(|large| self.adopt_value(large));
+        let readable = self.large(location, header).map_or(Ok(true), |large| self.adopt_value(large))?;
         let entry = if readable { Entry::new(self.table.tag(hash), location).bits() } else { 0 };
         match found {
             Some((cell, _)) => self.index.store(cell, entry),
@@ -219,14 +229,20 @@ impl<'c, O: Os> Replay<'c, O> {
         Some(LargeReference::decode(&bytes))
     }
 
-    /// True if the file of a large value is there and as long as it must be.
-    fn adopt_value(&mut self, large: LargeReference) -> bool {
-        let file = self.os.open(&self.paths.of(Name::Value(large.file)), OpenMode::Read);
-        let fits = file.and_then(|file| file.len()).is_ok_and(|len| len == large.len);
-        if fits && self.values.insert(large.file) {
-            self.value_bytes += file_space(large.len);
+    /// True if the file of a large value is there and whole.
+    fn adopt_value(&mut self, large: LargeReference) -> Result<bool> {
+        self.last_value = self.last_value.max(large.file);
+        let path = self.paths.of(Name::Value(large.file));
+        let whole = match self.os.open(&path, OpenMode::Read) {
+            Ok(file) => is_whole(&file, large).map_err(|e| Error::io("read", &path, e))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+            // What cannot be looked at now may be whole: it must not be swept as missing.
+            Err(e) => return Err(Error::io("open", &path, e)),
+        };
+        if whole && self.values.insert(large.file) {
+            self.value_bytes = self.value_bytes.saturating_add(file_space(large.len));
         }
-        fits
+        Ok(whole)
     }
 
     fn tag_row(&self, id: u32) -> Option<(&O::Map, RowPlace)> {
@@ -278,7 +294,8 @@ impl<'c, O: Os> Replay<'c, O> {
         let mut name = Vec::new();
         let _ = self.chain[location.slot()].map.append_to(at, len, &mut name);
         let Ok(name) = std::str::from_utf8(&name) else { return Ok(()) };
-        while self.tags.len() <= place.chunk && self.tags.len() < CHUNKS_MAX {
+        // Tags fill one chunk before the next is made, so a chunk that is farther away is damage.
+        if place.chunk == self.tags.len() && place.chunk < CHUNKS_MAX {
             self.make_chunk()?;
         }
         let hash = TagHash::new(self.seed, name);
@@ -337,4 +354,21 @@ impl<'c, O: Os> Replay<'c, O> {
         self.index.store(index::OVERFLOW_USED, 0);
         self.index.store(index::CELLS_USED, 0);
     }
+}
+
+/// True if a file has the length and the checksum of a large value.
+fn is_whole<F: OsFile>(file: &F, large: LargeReference) -> std::io::Result<bool> {
+    if file.len()? != large.len {
+        return Ok(false);
+    }
+    let mut buffer = vec![0; large.len.min(1 << 20) as usize];
+    let mut hasher = crc32fast::Hasher::new();
+    let mut at = 0;
+    while at < large.len {
+        let part = &mut buffer[..(large.len - at).min(1 << 20) as usize];
+        file.read_at(part, at)?;
+        hasher.update(part);
+        at += part.len() as u64;
+    }
+    Ok(hasher.finalize() == large.crc)
 }

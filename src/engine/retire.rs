@@ -10,7 +10,7 @@ use crate::os::{Os, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree};
 
-use super::commit::Commit;
+use super::commit::{Commit, signed};
 use super::lock::Locked;
 use super::store::Store;
 
@@ -32,7 +32,7 @@ impl<O: Os> Commit<'_, O> {
             }
             None => {
                 self.unlink_after.push(file);
-                self.add_state(state::VOLUME, -(bytes as i64));
+                self.add_state(state::VOLUME, -signed(bytes));
             }
         }
     }

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
@@ -17,7 +17,7 @@ use crate::storage::record::{self, Draft};
 use crate::storage::segment::{self, Head};
 use crate::storage::state::{self, Retiree, row, row_word};
 
-use super::commit::{Commit, Made};
+use super::commit::{Commit, Made, signed};
 use super::view::Segment;
 
 /// The most bytes zeroed at a time.
@@ -69,7 +69,7 @@ impl<O: Os> Commit<'_, O> {
             zero(&segment, allocated, upto).map_err(|e| self.failed("append to", segment.id, e))?;
         }
         self.stage_state(row_word(slot, row::ALLOCATED), upto);
-        self.add_state(state::VOLUME, (upto - allocated) as i64);
+        self.add_state(state::VOLUME, signed(upto - allocated));
         Ok(())
     }
 
@@ -80,6 +80,13 @@ impl<O: Os> Commit<'_, O> {
         let offset = self.tail.offset as usize;
         let mut bytes = std::mem::take(&mut self.bytes);
         draft.encode(record::salt(segment.nonce, offset), &mut bytes);
+        if offset + bytes.len() > segment.map.len() {
+            return Err(Error::corrupt(
+                &self.store.paths.of(Name::Segment(segment.id)),
+                offset as u64,
+                Corruption::Bounds,
+            ));
+        }
         let written = match &segment.file {
             Some(file) if bytes.len() >= WRITE_MIN => file.write_at(&bytes, offset as u64),
             _ => {
@@ -159,8 +166,8 @@ impl<O: Os> Commit<'_, O> {
         ] {
             self.stage_state(row_word(slot, word), value);
         }
-        self.stage_state(state::NEXT_SEGMENT, id + 1);
-        self.add_state(state::VOLUME, first as i64);
+        self.stage_state(state::NEXT_SEGMENT, id.saturating_add(1));
+        self.add_state(state::VOLUME, signed(first));
         self.tail = Tail { slot, offset: segment::HEAD as u64 };
         Ok(())
     }
@@ -199,7 +206,8 @@ impl<O: Os> Commit<'_, O> {
     pub fn admit(&self, bytes: u64, purpose: Purpose) -> Result<()> {
         let limit = self.state(state::SIZE_LIMIT);
         let spare = if purpose == Purpose::Store { segment_bytes(limit) } else { 0 };
-        let taken = self.state(state::VOLUME).saturating_add(self.store.reserved());
+        let reserved = self.store.reserved().saturating_sub(self.adopted);
+        let taken = self.state(state::VOLUME).saturating_add(reserved);
         if taken.saturating_add(bytes).saturating_add(spare) > limit { Err(Error::Full) } else { Ok(()) }
     }
 

@@ -35,12 +35,13 @@ impl<O: Os> Store<O> {
                     drop(view);
                     self.map_missing(missing)?;
                 }
+                Try::Again if locked.is_some() => return Err(self.unsettled()),
                 Try::Again => {}
             }
             restart(into);
             tries += 1;
             if tries > RETRIES && locked.is_none() {
-                locked = Some(self.lock()?);
+                locked = Some(self.lock_to_read()?);
             }
         }
     }
@@ -89,7 +90,13 @@ impl<O: Os> Store<O> {
                 Try::Map(missing) => return Ok(Try::Map(missing)),
             };
             match self.life(view, &record.header) {
-                Try::Done(Life::Live) => visit(into, &record)?,
+                Try::Done(Life::Live) => {
+                    if let Err(error) = visit(into, &record) {
+                        // What failed may have been replaced meanwhile: then it is no failure.
+                        let same = index.map.load(cell) == entry.bits() && self.still_holds(word, table, position);
+                        return if same { Err(error) } else { Ok(Try::Again) };
+                    }
+                }
                 Try::Done(_) => {}
                 Try::Again => return Ok(Try::Again),
                 Try::Map(missing) => return Ok(Try::Map(missing)),

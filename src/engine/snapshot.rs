@@ -47,11 +47,12 @@ impl<O: Os> Store<O> {
                     self.map_missing(missing)?;
                     files += 1;
                 }
+                Try::Again if locked.is_some() => return Err(self.unsettled()),
                 Try::Again => tries += 1,
             }
             restart(into);
             if (tries > RETRIES || files > self.rows + RETRIES) && locked.is_none() {
-                locked = Some(self.lock()?);
+                locked = Some(self.lock_to_read()?);
             }
         }
     }
@@ -94,7 +95,12 @@ impl<O: Os> Store<O> {
                 Try::Map(missing) => return Ok(Try::Map(missing)),
             };
             match self.life_as_of(view, &record, moment) {
-                Try::Done(Life::Live) => take(into, i, &record)?,
+                Try::Done(Life::Live) => {
+                    if let Err(error) = take(into, i, &record) {
+                        // What failed may have been replaced meanwhile: then it is no failure.
+                        return if self.is_current(&hit) { Err(error) } else { Ok(Try::Again) };
+                    }
+                }
                 Try::Done(_) => missed = true,
                 Try::Again => return Ok(Try::Again),
                 Try::Map(missing) => return Ok(Try::Map(missing)),

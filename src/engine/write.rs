@@ -15,7 +15,7 @@ use crate::storage::tag_table;
 
 use super::cells::{Cell, KeyPlace, Present};
 use super::change::{Change, Decision, Op, Put, Tag, Value};
-use super::commit::Commit;
+use super::commit::{Commit, signed};
 use super::large::file_space;
 use super::lock::Locked;
 use super::read::Life;
@@ -115,7 +115,6 @@ impl<O: Os> Locked<'_, O> {
         let mut commit = Commit::new(self)?;
         let mut replaced = 0;
         let mut emptied = Vec::new();
-        let mut new_cells = 0;
         let alone = ops.len() == 1;
         let batch_at = if alone { None } else { Some(commit.begin_batch(ops)?) };
         for op in ops {
@@ -125,10 +124,7 @@ impl<O: Os> Locked<'_, O> {
                 Change::Keep => continue,
                 Change::Remove if !was_live => continue,
                 Change::Remove => commit.remove(op, place, alone, &mut emptied)?,
-                Change::Put(put) => {
-                    new_cells += u64::from(place.present.is_none());
-                    commit.put(op, put, place, alone)?;
-                }
+                Change::Put(put) => commit.put(op, put, place, alone)?,
             }
             replaced += u64::from(was_live);
         }
@@ -140,31 +136,10 @@ impl<O: Os> Locked<'_, O> {
         let newest = commit.sequence;
         commit.stage_state(row_word(commit.tail.slot, row::NEWEST), newest);
         commit.publish()?;
-        self.after_commit(&mut commit, &emptied, new_cells);
+        if !emptied.is_empty() {
+            commit.empty_removed(&emptied);
+        }
         Ok(replaced)
-    }
-
-    /// Empties the cells that lead to removals, by a commit of its own: until then they count in their segment as any cell
-    /// does. The index's count of used cells follows.
-    fn after_commit(&self, commit: &mut Commit<'_, O>, emptied: &[(Table, usize, u64)], new_cells: u64) {
-        for &(table, cell, bits) in emptied {
-            commit.stage_cell(table, cell, bits, 0);
-            commit.add_state(row_word(Entry::from_bits(bits).location().slot(), row::LIVE), -1);
-        }
-        // The removals are done whatever becomes of this; a cell that stays is a miss, and is reused.
-        if !emptied.is_empty() && commit.publish().is_err() {
-            return;
-        }
-        let used = new_cells.wrapping_sub(emptied.len() as u64);
-        if used != 0
-            && let Ok(geometry) = self.store.geometry()
-        {
-            let table = geometry.next.map_or(geometry.current, |(next, _)| next);
-            if let Some(index) = commit.index(table) {
-                let now = index.map.load(index::CELLS_USED);
-                index.map.store(index::CELLS_USED, now.wrapping_add(used));
-            }
-        }
     }
 }
 
@@ -286,7 +261,7 @@ impl<O: Os> Commit<'_, O> {
             && large.file >= self.state(state::VALUE_FLOOR)
         {
             let bytes = file_space(large.len);
-            self.add_state(state::LARGE_BYTES, -(bytes as i64));
+            self.add_state(state::LARGE_BYTES, -signed(bytes));
             self.retire(Retiree::Value(large.file), bytes);
         }
     }
@@ -319,6 +294,16 @@ impl<O: Os> Commit<'_, O> {
         self.add_state(state::LIVE, -1);
         self.count_replaced(&present, false);
         Ok(())
+    }
+
+    /// Empties the cells that lead to removals, by a commit of its own: until then they count in their segment as any cell
+    /// does. The removals are done whatever becomes of this; a cell that stays is a miss, and is reused.
+    fn empty_removed(&mut self, removed: &[(Table, usize, u64)]) {
+        for &(table, cell, bits) in removed {
+            self.stage_cell(table, cell, bits, 0);
+            self.add_state(row_word(Entry::from_bits(bits).location().slot(), row::LIVE), -1);
+        }
+        let _ = self.publish();
     }
 
     /// Makes room for a whole batch, and leaves the place of its record open until the members are counted.

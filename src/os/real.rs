@@ -267,7 +267,7 @@ impl OsFile for RealFile {
             Err(rustix::io::Errno::OPNOTSUPP) => {}
             result => return Ok(result?),
         }
-        const ZEROS: [u8; 65536] = [0; 65536];
+        static ZEROS: [u8; 65536] = [0; 65536];
         let end = offset + len;
         let mut at = offset;
         while at < end {

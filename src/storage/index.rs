@@ -98,9 +98,9 @@ impl Table {
         1 << self.level
     }
 
-    /// Buckets of the file: home buckets and a quarter more.
+    /// Buckets of the file: home buckets and a quarter more, 64 at least.
     pub fn buckets(&self) -> u64 {
-        self.homes() + (self.homes() / 4).max(16)
+        self.homes() + (self.homes() / 4).max(64)
     }
 
     /// Length of the file.

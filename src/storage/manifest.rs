@@ -25,6 +25,8 @@ use crate::error::Corruption;
 pub const FORMAT_VERSION: u32 = 1;
 /// Length of the file.
 pub const BYTES: usize = 64;
+/// Rows that a segment table can have.
+pub const ROWS: std::ops::RangeInclusive<u32> = 256..=1 << 16;
 /// The kind of store a cache is.
 pub const KIND_CACHE: u32 = 1;
 
@@ -84,6 +86,9 @@ impl Manifest {
         }
         if crc32fast::hash(&bytes[..60]) != u32_at(bytes, 60) {
             return Err(Unusable::Damaged(Corruption::Checksum));
+        }
+        if !ROWS.contains(&u32_at(bytes, 36)) {
+            return Err(Unusable::Damaged(Corruption::Bounds));
         }
         Ok(Manifest {
             store: u64_at(bytes, 16),

@@ -106,10 +106,11 @@ impl Draft<'_> {
     }
 
     fn flags(&self) -> u8 {
-        u8::from(self.alone) * ALONE
-            | u8::from(self.expires.is_some()) * EXPIRES
-            | u8::from(self.replaces.is_some()) * REPLACES
-            | u8::from(self.large) * LARGE
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        flag(self.alone, ALONE)
+            | flag(self.expires.is_some(), EXPIRES)
+            | flag(self.replaces.is_some(), REPLACES)
+            | flag(self.large, LARGE)
     }
 
     /// Appends everything but the checksum and the value to `out`: the part of at most a key and some words.

@@ -27,6 +27,7 @@
 //!    512  NEXT_OWNER       anybody: fetch_add at open
 //!    520  RESERVED         anybody: bytes of large values being written (advisory)
 //!    528  SUSPECT          anybody: not 0 if the index was found damaged: the next sole opener rebuilds it (advisory)
+//!    536  DEAD_LARGE_BYTES list: bytes of large values below VALUE_FLOOR whose files may still be there
 //!    576  TOTALS, 8 words  under the open lock: statistics of handles that are gone (advisory)
 //!    640  BASELINE         anybody: statistics at the last reset (advisory)
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
@@ -69,6 +70,7 @@ pub const LARGE_BYTES: usize = 504;
 pub const NEXT_OWNER: usize = 512;
 pub const RESERVED: usize = 520;
 pub const SUSPECT: usize = 528;
+pub const DEAD_LARGE_BYTES: usize = 536;
 pub const TOTALS: usize = 576;
 pub const BASELINE: usize = 640;
 pub const RETIREES: usize = 1024;

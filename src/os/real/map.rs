@@ -129,7 +129,7 @@ fn same(a: *const u8, b: &[u8]) -> bool {
     }
     while at < len {
         // SAFETY: `at < len`, and the caller of `same` checked that `len` bytes at `a` are mapped.
-        let byte = unsafe { a.add(at).read() };
+        let byte = unsafe { a.wrapping_add(at).read() };
         if byte != b[at] {
             return false;
         }
