@@ -11,7 +11,7 @@ use arc_swap::Guard;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::{CELLS_USED, Table};
+use crate::storage::index::{CELLS_USED, Table, generation_after};
 use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
@@ -336,18 +336,38 @@ impl<O: Os> Drop for Commit<'_, O> {
     }
 }
 
-impl<O: Os> Locked<'_, O> {
-    /// What the owner that died may have left of a commit that never happened: a segment made ahead. A rebuild would
-    /// take it for the next of the chain, and would not see what is still going to be written before it. The batch it may
-    /// have written at the tail needs nothing: the next one goes to the same place.
+impl<O: Os> Store<O> {
+    /// Removes what the owner that died may have left of a commit that never happened: files made ahead, under the names
+    /// that the next commit would give. A rebuild would take a segment for the next of the chain, and would not see what
+    /// is still going to be written before it; the others would take space that nobody counts. The batch that was
+    /// perhaps written at the tail needs nothing: the next one goes to the same place.
+    ///
+    /// Under the lock, or when nobody else lives.
     #[cold]
-    pub(super) fn sweep_after_takeover(&self) {
-        if self.store.state.load(PENDING) <= self.store.state.load(VISIBLE) {
-            let next = self.store.state.load(state::NEXT_SEGMENT);
-            let _ = self.store.os.remove(&self.store.paths.of(Name::Segment(next)));
+    pub(super) fn sweep_unpublished(&self) -> Result<()> {
+        let word = |offset| self.state.load(offset);
+        if word(PENDING) > word(VISIBLE) {
+            return Ok(());
         }
+        let geometry = self.geometry()?;
+        let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
+        for name in [
+            Name::Segment(word(state::NEXT_SEGMENT)),
+            Name::Value(word(state::NEXT_VALUE)),
+            Name::Tags(word(state::TAG_CHUNKS)),
+            Name::Index(generation_after(newest.generation).into()),
+        ] {
+            let path = self.paths.of(name);
+            match self.os.remove(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path, e)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
+}
 
+impl<O: Os> Locked<'_, O> {
     /// Finishes the commit that `PENDING` names: steps 6 to 8 with the list that is there. Values are absolute, so it
     /// may be begun any number of times. A list that cannot be read leaves everything as it is and says so.
     #[cold]

@@ -66,7 +66,9 @@ impl<O: Os> Store<O> {
             let current = self.map_index(geometry.current)?;
             let whole = new_keys > BULK || overflow_left(&current) < OVERFLOW_SPARE;
             if geometry.next.is_some() {
-                self.move_buckets(locked, if whole { geometry.current.homes() } else { QUANTUM })?;
+                // Four buckets for each new key: it is done before they have filled the overflow buckets.
+                let count = if whole { geometry.current.homes() } else { QUANTUM.max(new_keys * 4) };
+                self.move_buckets(locked, count)?;
                 if !whole {
                     return Ok(());
                 }

@@ -25,6 +25,11 @@ pub fn file_space(len: u64) -> u64 {
     len.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
 }
 
+/// The word is advisory: what a recount missed by a hair can take it below zero.
+fn as_bytes(reserved: u64) -> u64 {
+    if reserved > i64::MAX as u64 { 0 } else { reserved }
+}
+
 /// A large value that is written and not yet committed. Dropping it gives its space back; after its commit, the draft's
 /// name is gone and the space belongs to the value.
 pub struct Draft<'s, O: Os> {
@@ -39,7 +44,7 @@ impl<O: Os> Drop for Draft<'_, O> {
         if self.store.os.is_forked() {
             return;
         }
-        self.store.state.fetch_add(state::RESERVED, file_space(self.len).wrapping_neg());
+        self.store.set_aside(file_space(self.len).wrapping_neg());
         let _ = self.store.os.remove(&self.store.paths.of(Name::ValueDraft(self.store.owner.into(), self.number)));
     }
 }
@@ -59,7 +64,7 @@ impl<O: Os> Store<O> {
 
     /// Bytes set aside for large values that are being written.
     pub(super) fn reserved(&self) -> u64 {
-        self.state.load(state::RESERVED)
+        as_bytes(self.state.load(state::RESERVED))
     }
 
     /// Writes a value to a draft file.
@@ -72,7 +77,7 @@ impl<O: Os> Store<O> {
             return Err(Error::ValueTooLarge { bytes: len, limit: self.value_max() });
         }
         let number = self.next_draft.fetch_add(1, Ordering::Relaxed);
-        let reserved = self.state.fetch_add(state::RESERVED, file_space(len));
+        let reserved = as_bytes(self.set_aside(file_space(len)));
         let draft = Draft { store: self, number, len, crc: checksum(0, bytes) };
         let limit = self.state.load(state::SIZE_LIMIT);
         let taken = self.volume().saturating_add(reserved).saturating_add(file_space(len));

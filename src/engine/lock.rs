@@ -61,7 +61,8 @@ impl<O: Os> Store<O> {
         let taken_over = self.state.compare_exchange32(LOCK, 0, self.owner).is_err() && self.lock_contended()?;
         let locked = Locked { store: self, _thread: PhantomData };
         if taken_over {
-            locked.sweep_after_takeover();
+            // A name that cannot be removed now is in nobody's way but a rebuild's.
+            let _ = self.sweep_unpublished();
         }
         if self.state.load(PENDING) != 0 {
             locked.recover()?;

@@ -97,11 +97,12 @@ impl<O: Os> Store<O> {
             }
         };
         if !others.alive {
-            store.take_over_alone();
+            store.take_over_alone()?;
         }
         store.fold(&others.sums);
         store.announce()?;
         if others.dead || !others.alive {
+            store.recount_set_aside()?;
             store.sweep_leftovers();
         }
         store.apply(opening)?;
@@ -147,22 +148,19 @@ impl<O: Os> Store<O> {
             && chunks.checked_sub(1).is_none_or(|last| self.map_tags(last).is_ok())
     }
 
-    /// Step 6: nobody lives, so whoever the lock word names is dead.
-    fn take_over_alone(&self) {
+    /// Step 6: nobody lives, so whoever the lock word names is dead. The word is freed last: until then the next opener
+    /// finds it and does this again.
+    fn take_over_alone(&self) -> Result<()> {
         let word = self.state.load32(LOCK);
         if word != 0 {
-            // Before the lock is free: whoever takes it next must not find a segment made ahead.
-            if self.state.load(PENDING) <= self.state.load(VISIBLE) {
-                let next = self.state.load(state::NEXT_SEGMENT);
-                let _ = self.os.remove(&self.paths.of(Name::Segment(next)));
-            }
+            self.sweep_unpublished()?;
             let _ = self.state.compare_exchange32(LOCK, word, 0);
         }
         self.state.store(state::YIELD_UNTIL, 0);
-        self.state.store(state::RESERVED, 0);
         if self.state.load(state::NEXT_OWNER) > OWNERS / 2 {
             self.state.store(state::NEXT_OWNER, 1);
         }
+        Ok(())
     }
 
     /// Step 7.

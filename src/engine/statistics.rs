@@ -1,7 +1,8 @@
 //! Counting hits, misses and the like without a line that processes share: every handle counts in its own presence
 //! page, in one of [`STRIPES`] lines that its threads spread over. Sums are made when somebody asks.
 //!
-//! A presence page: [`STRIPES`] lines of eight 64-bit counters, in the order of [`Counter`].
+//! A presence page: [`STRIPES`] lines of eight 64-bit counters, in the order of [`Counter`]; then the handle's share of
+//! `RESERVED`, so that it can be counted anew when a handle has died with its share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,6 +15,8 @@ use super::store::Store;
 
 /// Lines that the threads of a process spread over.
 const STRIPES: usize = 16;
+/// Offset of the word behind them: bytes that the handle has set aside for large values it is writing.
+const SET_ASIDE: usize = STRIPES * COUNTERS * 8;
 /// Counters of a line.
 pub const COUNTERS: usize = 8;
 
@@ -101,6 +104,34 @@ impl<O: Os> Store<O> {
             read_page(&self.os, &self.paths, owner, &mut sums);
         }
         Ok(sums)
+    }
+
+    /// Sets bytes aside for a large value, or gives them back if `delta` is negative. What was set aside before.
+    pub(super) fn set_aside(&self, delta: u64) -> u64 {
+        if let Some(presence) = &self.presence {
+            O::presence_page(presence).fetch_add(SET_ASIDE, delta);
+        }
+        self.state.fetch_add(state::RESERVED, delta)
+    }
+
+    /// Counts anew what living handles have set aside, after one has died. If one of them changes its share meanwhile, the
+    /// next death counts again.
+    pub(super) fn recount_set_aside(&self) -> Result<()> {
+        let before = self.state.load(state::RESERVED);
+        let directory = self.paths.of(crate::storage::paths::Name::Presences);
+        let names = self.os.list(&directory).map_err(|e| crate::error::Error::io("list", &directory, e))?;
+        let mut sum: u64 = 0;
+        for owner in names.iter().filter_map(|name| Paths::parse_presence(name)) {
+            let path = self.paths.presence(owner);
+            let mut word = [0; 8];
+            let page = self.os.open(&path, OpenMode::Read);
+            let read = page.and_then(|page| page.read_at(&mut word, SET_ASIDE as u64));
+            if self.os.is_alive(&path) && read.is_ok() {
+                sum = sum.wrapping_add(u64::from_ne_bytes(word));
+            }
+        }
+        let _ = self.state.compare_exchange(state::RESERVED, before, sum);
+        Ok(())
     }
 
     /// Adds a gone handle's counters to the totals.
