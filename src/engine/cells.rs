@@ -15,21 +15,31 @@ use super::commit::Commit;
 use super::read::{Life, Missing, Try};
 use super::view::Segment;
 
-/// The record that a key's cell leads to, seen under the lock.
+/// The live record of a key, seen under the lock.
 pub struct Present<O: Os> {
-    pub segment: Arc<Segment<O>>,
+    segment: Arc<Segment<O>>,
+    offset: usize,
+    pub header: Header,
+}
+
+/// The record that a cell leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Old {
     pub location: Location,
+    segment: u64,
     pub header: Header,
     pub life: Life,
 }
 
-/// A key's cell, or where a new one goes.
-pub(super) struct KeyPlace<O: Os> {
+/// A key's cell, or where a new one goes, and the record it leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyPlace {
     pub table: Table,
     pub cell: Cell,
-    pub present: Option<Present<O>>,
+    pub old: Option<Old>,
 }
 
+/// A cell for a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cell {
     Taken {
@@ -56,7 +66,7 @@ pub(super) struct CellPlace {
 impl<O: Os> Present<O> {
     /// Copies the value's bytes, as they are in the log.
     pub fn value(&self) -> Vec<u8> {
-        let (offset, len) = self.header.value_range(self.location.offset());
+        let (offset, len) = self.header.value_range(self.offset);
         let mut bytes = Vec::new();
         // The header was checked against the same bounds, so this cannot fail.
         let _ = self.segment.map.append_to(offset, len, &mut bytes);
@@ -70,8 +80,28 @@ impl<O: Os> Present<O> {
 }
 
 impl<O: Os> Commit<'_, O> {
+    /// An old record with what is needed to read it.
+    pub(super) fn open_old(&self, old: &Old) -> Option<Present<O>> {
+        let segment = Arc::clone(self.segment(old.location.slot(), old.segment)?);
+        Some(Present { segment, offset: old.location.offset(), header: old.header })
+    }
+
+    /// The file of an old record's large value.
+    #[inline]
+    pub(super) fn large_of(&self, old: &Old) -> Option<LargeReference> {
+        if old.header.is_large() { self.open_old(old)?.large() } else { None }
+    }
+
+    /// An old record's key.
+    pub(super) fn key_of(&self, old: &Old) -> Option<Vec<u8>> {
+        let (at, len) = old.header.key_range(old.location.offset());
+        let mut key = Vec::new();
+        let segment = self.segment(old.location.slot(), old.segment)?;
+        segment.map.append_to(at, len, &mut key).then_some(key)
+    }
+
     /// Finds a key's cell, or where a new one goes.
-    pub(super) fn locate(&mut self, key: &[u8], hash: u64) -> Result<KeyPlace<O>> {
+    pub(super) fn locate(&mut self, key: &[u8], hash: u64) -> Result<KeyPlace> {
         loop {
             let missing = match self.try_locate(key, hash)? {
                 Ok(place) => return Ok(place),
@@ -82,7 +112,7 @@ impl<O: Os> Commit<'_, O> {
         }
     }
 
-    fn try_locate(&self, key: &[u8], hash: u64) -> Result<Result<KeyPlace<O>, Missing>> {
+    fn try_locate(&self, key: &[u8], hash: u64) -> Result<Result<KeyPlace, Missing>> {
         let table = self.store.geometry()?.table_of(hash);
         let Some(index) = self.index(table) else { return Ok(Err(Missing::Index(table))) };
         let tag = table.tag(hash);
@@ -101,11 +131,11 @@ impl<O: Os> Commit<'_, O> {
                 if entry.tag() != tag {
                     continue;
                 }
-                match self.present(key, entry.location()) {
+                match self.old(key, entry.location()) {
                     Try::Done(None) => {}
                     Try::Done(found) => {
                         let cell = Cell::Taken { offset: cell, bits };
-                        return Ok(Ok(KeyPlace { table, cell, present: found }));
+                        return Ok(Ok(KeyPlace { table, cell, old: found }));
                     }
                     Try::Map(missing) => return Ok(Err(missing)),
                     Try::Again => {}
@@ -113,13 +143,13 @@ impl<O: Os> Commit<'_, O> {
             }
         }
         let cell = free.map_or(Cell::ChainFull { last }, |offset| Cell::Free { offset });
-        Ok(Ok(KeyPlace { table, cell, present: None }))
+        Ok(Ok(KeyPlace { table, cell, old: None }))
     }
 
     /// The record at a location, if it is this key's.
     #[inline]
-    fn present(&self, key: &[u8], location: Location) -> Try<Option<Present<O>>> {
-        self.try_present_at(location, |segment, header| {
+    fn old(&self, key: &[u8], location: Location) -> Try<Option<Old>> {
+        self.try_old_at(location, |segment, header| {
             let (at, len) = header.key_range(location.offset());
             len == key.len() && segment.map.equals(at, key)
         })
@@ -127,11 +157,11 @@ impl<O: Os> Commit<'_, O> {
 
     /// The record at a location, if it is wanted.
     #[inline]
-    pub(super) fn try_present_at(
+    pub(super) fn try_old_at(
         &self,
         location: Location,
         wanted: impl FnOnce(&Segment<O>, &Header) -> bool,
-    ) -> Try<Option<Present<O>>> {
+    ) -> Try<Option<Old>> {
         let slot = location.slot();
         let id = if slot < self.store.rows { self.state(row_word(slot, row::ID)) } else { 0 };
         let Some(segment) = self.segment(slot, id) else {
@@ -143,22 +173,18 @@ impl<O: Os> Commit<'_, O> {
             return Try::Done(None);
         }
         match self.store.life(&self.view, &header) {
-            Try::Done(life) => Try::Done(Some(Present { segment: Arc::clone(segment), location, header, life })),
+            Try::Done(life) => Try::Done(Some(Old { location, segment: id, header, life })),
             Try::Map(missing) => Try::Map(missing),
             Try::Again => Try::Again,
         }
     }
 
     /// The cell that leads to the record at a location, if one does.
-    pub(super) fn cell_of(&mut self, location: Location) -> Result<Option<(Present<O>, CellPlace)>> {
-        let Try::Done(Some(present)) = self.try_present_at(location, |_, _| true) else { return Ok(None) };
-        let (at, len) = present.header.key_range(location.offset());
-        let mut key = Vec::new();
-        if !present.segment.map.append_to(at, len, &mut key) {
-            return Ok(None);
-        }
+    pub(super) fn cell_of(&mut self, location: Location) -> Result<Option<(Old, CellPlace)>> {
+        let Try::Done(Some(old)) = self.try_old_at(location, |_, _| true) else { return Ok(None) };
+        let Some(key) = self.key_of(&old) else { return Ok(None) };
         let place = self.locate(&key, self.store.hash(&key))?;
-        Ok(match (place.present, place.cell) {
+        Ok(match (place.old, place.cell) {
             (Some(found), Cell::Taken { offset, bits }) if found.location == location => {
                 Some((found, CellPlace { table: place.table, offset, bits }))
             }
@@ -167,7 +193,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Stages the cell of a put: the key's own, a free one, or one of a bucket added to the chain.
-    pub(super) fn enter_cell(&mut self, place: &KeyPlace<O>, hash: u64, location: Location) -> Result<()> {
+    pub(super) fn enter_cell(&mut self, place: &KeyPlace, hash: u64, location: Location) -> Result<()> {
         let entry = Entry::new(place.table.tag(hash), location).bits();
         match place.cell {
             Cell::Taken { offset, bits } => self.stage_cell(place.table, offset, bits, entry),

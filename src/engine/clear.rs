@@ -188,16 +188,16 @@ impl<O: Os> Commit<'_, O> {
     /// Empties the cell of an expired item, if its cell still leads to `location`. The log needs no record of it: the
     /// item's own record says when it ended.
     fn remove_expired(&mut self, location: Location) -> Result<bool> {
-        let Some((present, cell)) = self.cell_of(location)? else { return Ok(false) };
-        if present.life == Life::Live {
+        let Some((old, cell)) = self.cell_of(location)? else { return Ok(false) };
+        if old.life == Life::Live {
             return Ok(false);
         }
-        let counted = present.life == Life::Expired;
+        let counted = old.life == Life::Expired;
         self.stage_cell(cell.table, cell.offset, cell.bits, 0);
         if counted {
             self.add_state(state::LIVE, -1);
         }
-        self.count_replaced(&present, false);
+        self.count_replaced(&old, false);
         Ok(counted)
     }
 }

@@ -34,7 +34,9 @@ struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+    static SCRATCH: Cell<Scratch> = const {
+        Cell::new(Scratch { changes: Vec::new(), cells: Vec::new(), bytes: Vec::new() })
+    };
 }
 
 /// A number of bytes as a difference; what no store could hold counts as the most that one could.
@@ -63,7 +65,8 @@ pub struct Commit<'l, O: Os> {
     changes: Vec<Change>,
     /// Index cells: applied last.
     cells: Vec<Change>,
-    places: HashMap<Address, usize>,
+    /// Where each staged word is in `changes`, once there are too many to search.
+    places: Option<HashMap<Address, usize>>,
     /// Bytes of the record being written.
     pub bytes: Vec<u8>,
     spill: Option<u64>,
@@ -91,7 +94,7 @@ impl<'l, O: Os> Commit<'l, O> {
         if tail.slot >= store.rows || !tail.offset.is_multiple_of(8) || tail.offset > SEGMENT_BYTES_MAX {
             return Err(Error::corrupt(&store.paths.of(Name::State), state::TAIL as u64, Corruption::Bounds));
         }
-        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let mut scratch = SCRATCH.take();
         scratch.changes.clear();
         scratch.cells.clear();
         Ok(Commit {
@@ -101,7 +104,7 @@ impl<'l, O: Os> Commit<'l, O> {
             tail,
             changes: scratch.changes,
             cells: scratch.cells,
-            places: HashMap::new(),
+            places: None,
             bytes: scratch.bytes,
             spill: None,
             written: None,
@@ -162,30 +165,37 @@ impl<'l, O: Os> Commit<'l, O> {
 
     #[inline]
     fn find(&self, address: Address) -> Option<&Change> {
-        if self.places.is_empty() {
-            return self.changes.iter().find(|c| c.address == address);
+        self.position(address).and_then(|at| self.changes.get(at))
+    }
+
+    #[inline]
+    fn position(&self, address: Address) -> Option<usize> {
+        match &self.places {
+            None => self.changes.iter().position(|c| c.address == address),
+            Some(places) => places.get(&address).copied(),
         }
-        self.changes.get(*self.places.get(&address)?)
     }
 
     /// Stages a structure word.
     #[inline]
     pub fn stage(&mut self, place: Place, offset: usize, new: u64) {
+        self.change(place, offset, |_| new);
+    }
+
+    /// Stages what `change` makes of a structure word.
+    #[inline]
+    fn change(&mut self, place: Place, offset: usize, change: impl FnOnce(u64) -> u64) {
         let address = Address::new(place, offset);
-        let found = match self.places.is_empty() {
-            true => self.changes.iter().position(|c| c.address == address),
-            false => self.places.get(&address).copied(),
-        };
-        if let Some(at) = found {
-            self.changes[at].new = new;
+        if let Some(at) = self.position(address) {
+            self.changes[at].new = change(self.changes[at].new);
             return;
         }
         let old = self.map_of(place).map_or(0, |map| map.load(offset));
-        self.changes.push(Change { address, old, new });
-        if !self.places.is_empty() {
-            self.places.insert(address, self.changes.len() - 1);
+        self.changes.push(Change { address, old, new: change(old) });
+        if let Some(places) = &mut self.places {
+            places.insert(address, self.changes.len() - 1);
         } else if self.changes.len() > LINEAR_MAX {
-            self.places = self.changes.iter().enumerate().map(|(i, c)| (c.address, i)).collect();
+            self.places = Some(self.changes.iter().enumerate().map(|(i, c)| (c.address, i)).collect());
         }
     }
 
@@ -198,8 +208,7 @@ impl<'l, O: Os> Commit<'l, O> {
     /// Stages a word of the state file plus or minus something.
     #[inline]
     pub fn add_state(&mut self, offset: usize, delta: i64) {
-        let now = self.state(offset);
-        self.stage_state(offset, now.saturating_add_signed(delta));
+        self.change(Place::State, offset, |now| now.saturating_add_signed(delta));
     }
 
     /// Stages an index cell. No cell is staged twice in a commit: a batch holds each key once.
@@ -253,7 +262,7 @@ impl<'l, O: Os> Commit<'l, O> {
         state.store(PENDING, 0);
         self.count_cells();
         self.changes.clear();
-        self.places.clear();
+        self.places = None;
         if let Some(sequence) = self.spill.take() {
             // A spill that stays is replaced by the next of its name, or swept at open.
             let _ = self.store.os.remove(&self.store.paths.of(Name::Spill(sequence)));
@@ -331,7 +340,7 @@ impl<O: Os> Drop for Commit<'_, O> {
             bytes: std::mem::take(&mut self.bytes),
         };
         if scratch.changes.capacity() <= 4096 && scratch.bytes.capacity() <= 1 << 16 {
-            SCRATCH.set(Some(Box::new(scratch)));
+            SCRATCH.set(scratch);
         }
     }
 }

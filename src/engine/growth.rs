@@ -11,6 +11,7 @@
 //! items, the move reads the keys instead: it takes fresh tags and leaves the dead behind.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
@@ -37,20 +38,11 @@ const OVERFLOW_SPARE: u64 = 8;
 const OVERFLOW_STEP: u64 = 64 << 10;
 
 impl<O: Os> Store<O> {
-    /// What every write does before its own work: its share of growing. A write of many new keys, and one that finds the
-    /// overflow buckets nearly used up, grows the table to the end first. Without space for growing the table fills up:
-    /// a fuller one is slower, not wrong.
-    #[inline]
-    pub(super) fn prologue(&self, locked: &Locked<'_, O>, new_keys: u64) -> Result<()> {
-        let geometry = self.geometry()?;
-        let view = self.view.load();
-        if geometry.next.is_none()
-            && let Some(index) = view.index(geometry.current)
-            && !wants_growth(index, new_keys)
-        {
-            return Ok(());
-        }
-        drop(view);
+    /// A write's share of growing, before its own work. A write of many new keys, and one that finds the overflow buckets
+    /// nearly used up, grows the table to the end first. Without space for growing the table fills up: a fuller one is
+    /// slower, not wrong.
+    #[cold]
+    pub(super) fn grow_for(&self, locked: &Locked<'_, O>, new_keys: u64) -> Result<()> {
         match self.grow(locked, new_keys) {
             Err(Error::Full) => Ok(()),
             other => other,
@@ -89,7 +81,8 @@ impl<O: Os> Store<O> {
     /// What every write does after it has unlocked: unlinks what was retired.
     #[inline]
     pub(super) fn epilogue(&self) {
-        if self.has_retired() {
+        if self.retires.load(Ordering::Relaxed) {
+            self.retires.store(false, Ordering::Relaxed);
             // The write itself is done and stays done. What could not be unlinked now, the next one unlinks.
             let _ = self.unlink_retired();
         }
@@ -171,16 +164,12 @@ fn move_bucket<O: Os>(commit: &mut Commit<'_, O>, from: &Index<O>, to: &Arc<Inde
 
 /// The home bucket and the entry of a record in a new table; `None` if it is dead, which is then counted out.
 fn rehash<O: Os>(commit: &mut Commit<'_, O>, new: Table, entry: Entry) -> Result<Option<(u64, Entry)>> {
-    let Some(present) = commit.present_at(entry.location())? else { return Ok(None) };
-    if present.life == Life::Gone {
-        commit.count_replaced(&present, false);
+    let Some(old) = commit.old_at(entry.location())? else { return Ok(None) };
+    if old.life == Life::Gone {
+        commit.count_replaced(&old, false);
         return Ok(None);
     }
-    let mut key = Vec::new();
-    let (at, len) = present.header.key_range(entry.location().offset());
-    if !present.segment.map.append_to(at, len, &mut key) {
-        return Ok(None);
-    }
+    let Some(key) = commit.key_of(&old) else { return Ok(None) };
     let hash = commit.store.hash(&key);
     Ok(Some((new.home(hash), Entry::new(new.tag(hash), entry.location()))))
 }
@@ -211,6 +200,13 @@ pub(super) fn fill_bucket<O: Os>(
 }
 
 impl<O: Os> Commit<'_, O> {
+    /// True if the index is growing, or should for that many new keys.
+    #[inline]
+    pub(super) fn must_grow(&self, new_keys: u64) -> Result<bool> {
+        let geometry = self.store.geometry()?;
+        Ok(geometry.next.is_some() || self.index(geometry.current).is_none_or(|index| wants_growth(index, new_keys)))
+    }
+
     /// Makes the file of a table, with all its home buckets empty.
     pub fn make_index(&mut self, table: Table) -> Result<()> {
         self.admit(table.home_bytes(), Purpose::Free)?;
@@ -283,12 +279,9 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// The record at a location, whatever its key.
-    pub(super) fn present_at(
-        &mut self,
-        location: crate::storage::location::Location,
-    ) -> Result<Option<super::cells::Present<O>>> {
+    pub(super) fn old_at(&mut self, location: crate::storage::location::Location) -> Result<Option<super::cells::Old>> {
         loop {
-            match self.try_present_at(location, |_, _| true) {
+            match self.try_old_at(location, |_, _| true) {
                 Try::Done(found) => return Ok(found),
                 Try::Again => return Ok(None),
                 Try::Map(missing) => self.store.map_missing_under_lock(missing)?,

@@ -14,7 +14,7 @@
 //! Read-only handles trust the state file or fail; they write nothing and announce nothing.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -125,6 +125,7 @@ impl<O: Os> Store<O> {
             view: ArcSwap::new(Arc::new(View::empty(rows))),
             remap: Mutex::new(()),
             seen: CachePadded::new(AtomicU64::new(0)),
+            retires: AtomicBool::new(true),
             next_draft: AtomicU64::new(0),
         }
     }

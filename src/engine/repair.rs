@@ -22,7 +22,7 @@ use crate::storage::redo::Place;
 use crate::storage::state::{self, Retiree, row, row_word};
 use crate::storage::tag_table;
 
-use super::cells::Present;
+use super::cells::Old;
 use super::check::{Progress, Report};
 use super::commit::Commit;
 use super::growth::fill_bucket;
@@ -106,11 +106,11 @@ impl<O: Os> Store<O> {
         let mut commit = Commit::new(locked)?;
         let mut survivors = Survivors::default();
         for (key, location) in found {
-            let Some(present) = commit.present_at(location)? else { continue };
-            if present.life != Life::Gone {
+            let Some(old) = commit.old_at(location)? else { continue };
+            if old.life != Life::Gone {
                 let hash = self.hash(&key);
                 let entry = Entry::new(table.tag(hash), location).bits();
-                self.keep(&mut survivors, &present, table.home(hash), entry);
+                self.keep(&commit, &mut survivors, &old, table.home(hash), entry);
             }
         }
         commit.make_index(table)?;
@@ -131,8 +131,8 @@ impl<O: Os> Store<O> {
     }
 
     /// Counts one record in, unless it is a large value that cannot be read.
-    fn keep(&self, survivors: &mut Survivors, present: &Present<O>, home: u64, entry: u64) {
-        if let Some(large) = present.large() {
+    fn keep(&self, commit: &Commit<'_, O>, survivors: &mut Survivors, old: &Old, home: u64, entry: u64) {
+        if let Some(large) = commit.large_of(old) {
             if self.read_large(large).is_err() || !survivors.values.insert(large.file) {
                 return;
             }
@@ -140,17 +140,17 @@ impl<O: Os> Store<O> {
         }
         survivors.by_home.entry(home).or_default().push(entry);
         survivors.live += 1;
-        let (live, earliest, latest) = survivors.rows.entry(present.location.slot()).or_default();
+        let (live, earliest, latest) = survivors.rows.entry(old.location.slot()).or_default();
         *live += 1;
-        let expires = present.header.expires;
+        let expires = old.header.expires;
         if expires != u64::MAX {
             *earliest = if *earliest == 0 { expires.max(1) } else { expires.clamp(1, *earliest) };
             *latest = expires.max(*latest);
         }
-        if present.header.tag != 0 {
-            let (items, bytes) = survivors.tags.entry(present.header.tag).or_default();
+        if old.header.tag != 0 {
+            let (items, bytes) = survivors.tags.entry(old.header.tag).or_default();
             *items += 1;
-            *bytes += present.header.size() as u64;
+            *bytes += old.header.size() as u64;
         }
     }
 

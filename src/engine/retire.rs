@@ -5,6 +5,8 @@
 //! is really free. A process that dies in between leaves the name to the next one. A file that finds the ring full is
 //! unlinked right after its commit; if the process dies just then, the file stays until `repair`.
 
+use std::sync::atomic::Ordering;
+
 use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::paths::Name;
@@ -24,6 +26,7 @@ impl<O: Os> Commit<'_, O> {
     /// Stages a file for unlinking.
     pub fn retire(&mut self, file: Retiree, bytes: u64) {
         self.add_state(state::RETIRED, 1);
+        self.store.retires.store(true, Ordering::Relaxed);
         let free = (0..RETIREES_MAX).map(|i| RETIREES + i * 16).find(|&at| self.state(at) == 0);
         match free {
             Some(at) => {
@@ -91,10 +94,5 @@ impl<O: Os> Store<O> {
             }
         }
         commit.publish()
-    }
-
-    /// True if the ring names anything.
-    pub(super) fn has_retired(&self) -> bool {
-        (0..RETIREES_MAX).any(|i| self.state.load(RETIREES + i * 16) != 0)
     }
 }

@@ -65,8 +65,10 @@ impl<O: Os> Commit<'_, O> {
         let upto = window_end(if written_whole { end } else { end + WINDOW / 2 }, written_whole, capacity);
         self.admit(upto - allocated, purpose)?;
         if !written_whole {
-            let segment = self.active()?;
-            zero(&segment, allocated, upto).map_err(|e| self.failed("append to", segment.id, e))?;
+            self.map_active()?;
+            if let Some(segment) = self.active() {
+                zero(segment, allocated, upto).map_err(|e| self.failed("append to", segment.id, e))?;
+            }
         }
         self.stage_state(row_word(slot, row::ALLOCATED), upto);
         self.add_state(state::VOLUME, signed(upto - allocated));
@@ -76,45 +78,51 @@ impl<O: Os> Commit<'_, O> {
     /// Writes a record at the tail, where [`Commit::reserve`] made room for it.
     #[inline]
     pub fn append(&mut self, draft: &Draft<'_>) -> Result<Location> {
-        let segment = self.active()?;
-        let offset = self.tail.offset as usize;
+        self.map_active()?;
+        let tail = self.tail;
+        let offset = tail.offset as usize;
         let mut bytes = std::mem::take(&mut self.bytes);
-        draft.encode(record::salt(segment.nonce, offset), &mut bytes);
-        if offset + bytes.len() > segment.map.len() {
-            return Err(Error::corrupt(
-                &self.store.paths.of(Name::Segment(segment.id)),
-                offset as u64,
-                Corruption::Bounds,
-            ));
-        }
-        let written = match &segment.file {
-            Some(file) if bytes.len() >= WRITE_MIN => file.write_at(&bytes, offset as u64),
+        let written = match self.active() {
+            Some(segment) if offset + draft.size() <= segment.map.len() => {
+                draft.encode(record::salt(segment.nonce, offset), &mut bytes);
+                match &segment.file {
+                    Some(file) if bytes.len() >= WRITE_MIN => {
+                        file.write_at(&bytes, tail.offset).map_err(|e| self.failed("append to", segment.id, e))
+                    }
+                    _ => {
+                        segment.map.write(offset, &bytes);
+                        Ok(())
+                    }
+                }
+            }
             _ => {
-                segment.map.write(offset, &bytes);
-                Ok(())
+                let id = self.state(row_word(tail.slot, row::ID));
+                Err(Error::corrupt(&self.store.paths.of(Name::Segment(id)), tail.offset, Corruption::Bounds))
             }
         };
-        self.written.get_or_insert(self.tail);
+        self.written.get_or_insert(tail);
         self.members += 1;
         self.tail.offset += bytes.len() as u64;
         self.bytes = bytes;
-        written.map_err(|e| self.failed("append to", segment.id, e))?;
-        Ok(Location::new(self.tail.slot, offset as u64))
+        written.map(|()| Location::new(tail.slot, tail.offset))
     }
 
-    /// The segment that the tail is in, mapped for writing.
+    /// The segment that the tail is in, once [`Commit::map_active`] has mapped it for writing.
     #[inline]
-    fn active(&mut self) -> Result<Arc<Segment<O>>> {
+    fn active(&self) -> Option<&Arc<Segment<O>>> {
         let slot = self.tail.slot;
-        let id = self.state(row_word(slot, row::ID));
-        if let Some(segment) = self.segment(slot, id)
-            && segment.map.is_writable()
-        {
-            return Ok(Arc::clone(segment));
+        self.segment(slot, self.state(row_word(slot, row::ID))).filter(|segment| segment.map.is_writable())
+    }
+
+    #[inline]
+    fn map_active(&mut self) -> Result<()> {
+        if self.active().is_none() {
+            let slot = self.tail.slot;
+            let id = self.state(row_word(slot, row::ID));
+            self.store.map_segment(slot, id, Access::Write)?;
+            self.refresh_view();
         }
-        let segment = self.store.map_segment(slot, id, Access::Write)?;
-        self.refresh_view();
-        Ok(segment)
+        Ok(())
     }
 
     /// Seals the segment that the tail is in and begins another, long enough for `bytes`.
@@ -153,6 +161,7 @@ impl<O: Os> Commit<'_, O> {
 
         if previous != 0 {
             self.stage_state(row_word(sealed.slot, row::END), sealed.offset);
+            self.stage_state(row_word(sealed.slot, row::NEWEST), self.sequence - 1);
         }
         for (word, value) in [
             (row::ID, id),

@@ -1,7 +1,7 @@
 //! The open store: its maps, its identity among the other handles, and what every operation does first. No algorithms:
 //! those are in the files named after what they do.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Store<O: Os> {
     pub(super) remap: Mutex<()>,
     /// A visible sequence seen before: records up to it need no look at the contended word.
     pub(super) seen: CachePadded<AtomicU64>,
+    /// True once a commit of this handle has retired a file that it has not unlinked yet.
+    pub(super) retires: AtomicBool,
     /// Number of the next draft of a large value.
     pub(super) next_draft: AtomicU64,
 }

@@ -13,7 +13,7 @@ use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, batch_v
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
 
-use super::cells::{Cell, KeyPlace, Present};
+use super::cells::{Cell, KeyPlace, Old, Present};
 use super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::commit::{Commit, signed};
 use super::large::file_space;
@@ -41,18 +41,14 @@ impl<O: Os> Store<O> {
     /// Makes all changes by one commit. Each key may be in it once. The number of keys that were live before.
     pub fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
         self.check_size(ops)?;
-        for op in ops.iter().take(16) {
-            self.prefetch(op.hash);
-        }
+        let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
         let locked = self.lock()?;
-        let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count();
-        self.prologue(&locked, puts as u64)?;
-        let outcome = locked.commit_ops(ops);
+        let outcome = locked.begin(puts).and_then(|commit| commit.carry_out(ops));
         let retry = matches!(outcome, Err(Error::Full)) && self.reclaim(&locked)?;
         drop(locked);
         self.epilogue();
         if retry {
-            return self.lock()?.commit_ops(ops);
+            return Commit::new(&self.lock()?)?.carry_out(ops);
         }
         outcome
     }
@@ -64,34 +60,20 @@ impl<O: Os> Store<O> {
         decide: impl FnOnce(Option<&Present<O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
         let hash = self.hash(key);
-        self.prefetch(hash);
         let locked = self.lock()?;
-        self.prologue(&locked, 1)?;
+        let mut commit = locked.begin(1)?;
+        let place = commit.locate(key, hash)?;
+        let live = place.old.filter(|old| old.life == Life::Live).and_then(|old| commit.open_old(&old));
         let mut buffer = Vec::new();
-        let (decision, answer) = {
-            let mut commit = Commit::new(&locked)?;
-            let place = commit.locate(key, hash)?;
-            let live = place.present.as_ref().filter(|p| p.life == Life::Live);
-            decide(live, &mut buffer)?
-        };
+        let (decision, answer) = decide(live.as_ref(), &mut buffer)?;
         let change = decision.change(&buffer);
-        if !matches!(change, Change::Keep) {
-            let op = Op { key, hash, change };
-            locked.commit_ops(std::slice::from_ref(&op))?;
+        if !matches!(change, Change::Keep) && commit.change_alone(&Op { key, hash, change }, place)? {
+            commit.publish()?;
         }
+        drop(commit);
         drop(locked);
         self.epilogue();
         Ok(answer)
-    }
-
-    #[inline]
-    fn prefetch(&self, hash: u64) {
-        if let Ok(geometry) = self.geometry() {
-            let table = geometry.table_of(hash);
-            if let Some(index) = self.view.load().index(table) {
-                index.map.prefetch(index::bucket_offset(table.home(hash)));
-            }
-        }
     }
 
     /// Refuses a batch that is too large for this store, before the lock.
@@ -110,38 +92,21 @@ impl<O: Os> Store<O> {
 }
 
 impl<O: Os> Locked<'_, O> {
-    /// Steps 3 to 8 for changes of keys. The number of keys that were live before.
-    pub(super) fn commit_ops(&self, ops: &[Op<'_>]) -> Result<u64> {
-        let mut commit = Commit::new(self)?;
-        let mut replaced = 0;
-        let mut emptied = Vec::new();
-        let alone = ops.len() == 1;
-        let batch_at = if alone { None } else { Some(commit.begin_batch(ops)?) };
-        for op in ops {
-            let place = commit.locate(op.key, op.hash)?;
-            let was_live = place.present.as_ref().is_some_and(|p| p.life == Life::Live);
-            match op.change {
-                Change::Keep => continue,
-                Change::Remove if !was_live => continue,
-                Change::Remove => commit.remove(op, place, alone, &mut emptied)?,
-                Change::Put(put) => commit.put(op, put, place, alone)?,
-            }
-            replaced += u64::from(was_live);
+    /// A commit for some new keys, after this write's share of growing.
+    #[inline]
+    fn begin(&self, new_keys: u64) -> Result<Commit<'_, O>> {
+        let commit = Commit::new(self)?;
+        if !commit.must_grow(new_keys)? {
+            return Ok(commit);
         }
-        if let Some(batch) = batch_at
-            && !commit.end_batch(batch)?
-        {
-            return Ok(replaced);
-        }
-        let newest = commit.sequence;
-        commit.stage_state(row_word(commit.tail.slot, row::NEWEST), newest);
-        commit.publish()?;
-        if !emptied.is_empty() {
-            commit.empty_removed(&emptied);
-        }
-        Ok(replaced)
+        drop(commit);
+        self.store.grow_for(self, new_keys)?;
+        Commit::new(self)
     }
 }
+
+/// Keys of a batch whose buckets are fetched ahead of their turn.
+const AHEAD: usize = 8;
 
 /// A batch that is being written: where its record stands and how many members follow.
 struct Batch {
@@ -152,8 +117,67 @@ struct Batch {
 }
 
 impl<O: Os> Commit<'_, O> {
+    /// Steps 3 to 8 for changes of keys. The number of keys that were live before.
+    fn carry_out(mut self, ops: &[Op<'_>]) -> Result<u64> {
+        if let [op] = ops {
+            let place = self.locate(op.key, op.hash)?;
+            let was_live = place.old.is_some_and(|old| old.life == Life::Live);
+            if self.change_alone(op, place)? {
+                self.publish()?;
+            }
+            return Ok(was_live.into());
+        }
+        let mut replaced = 0;
+        let mut removed = Vec::new();
+        let batch = self.begin_batch(ops)?;
+        for (i, op) in ops.iter().enumerate() {
+            if let Some(ahead) = ops.get(i + AHEAD) {
+                self.prefetch(ahead.hash);
+            }
+            let place = self.locate(op.key, op.hash)?;
+            let was_live = place.old.is_some_and(|old| old.life == Life::Live);
+            match op.change {
+                Change::Put(put) => self.put(op, put, place, false)?,
+                Change::Remove if was_live => self.remove(op, place, false, &mut removed)?,
+                Change::Remove | Change::Keep => continue,
+            }
+            replaced += u64::from(was_live);
+        }
+        if self.end_batch(batch)? {
+            self.publish()?;
+            if !removed.is_empty() {
+                self.empty_removed(&removed);
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Steps 3 and 4 of a commit that changes one key. False if there is nothing to publish.
+    #[inline]
+    fn change_alone(&mut self, op: &Op<'_>, place: KeyPlace) -> Result<bool> {
+        match op.change {
+            Change::Put(put) => self.put(op, put, place, true)?,
+            Change::Remove if place.old.is_some_and(|old| old.life == Life::Live) => {
+                self.remove(op, place, true, &mut Vec::new())?;
+            }
+            Change::Remove | Change::Keep => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Fetches the home bucket of a key that is about to be looked for.
+    #[inline]
+    fn prefetch(&self, hash: u64) {
+        if let Ok(geometry) = self.store.geometry() {
+            let table = geometry.table_of(hash);
+            if let Some(index) = self.index(table) {
+                index.map.prefetch(index::bucket_offset(table.home(hash)));
+            }
+        }
+    }
+
     /// Step 3 and 4 of one put.
-    fn put(&mut self, op: &Op<'_>, put: Put<'_>, place: KeyPlace<O>, alone: bool) -> Result<()> {
+    fn put(&mut self, op: &Op<'_>, put: Put<'_>, place: KeyPlace, alone: bool) -> Result<()> {
         let tag = self.tag_of(put.tag)?;
         let names_tag = tag.filter(|tag| tag.is_new);
         let mut reference = [0; LARGE_REFERENCE];
@@ -169,8 +193,8 @@ impl<O: Os> Commit<'_, O> {
             }
             None => value,
         };
-        let present = place.present.as_ref();
-        let replaces = present.filter(|p| p.life == Life::Live).map(|p| (p.location.bits(), p.header.order()));
+        let old = place.old.as_ref();
+        let replaces = old.filter(|p| p.life == Life::Live).map(|p| (p.location.bits(), p.header.order()));
         let draft = Draft {
             kind_of_record: Type::Put,
             key: op.key,
@@ -190,10 +214,10 @@ impl<O: Os> Commit<'_, O> {
         }
         let location = self.append(&draft)?;
         self.enter_cell(&place, op.hash, location)?;
-        self.count_put(&draft, tag, location, present);
-        if let Some(present) = present {
+        self.count_put(&draft, tag, location, old);
+        if let Some(old) = old {
             let keeps_file = matches!(put.value, Value::Same(_));
-            self.count_replaced(present, keeps_file);
+            self.count_replaced(old, keeps_file);
         }
         Ok(())
     }
@@ -225,8 +249,8 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Counts a new record in.
-    fn count_put(&mut self, draft: &Draft<'_>, tag: Option<TagRow>, location: Location, present: Option<&Present<O>>) {
-        let counted = present.is_some_and(|p| p.life != Life::Gone);
+    fn count_put(&mut self, draft: &Draft<'_>, tag: Option<TagRow>, location: Location, old: Option<&Old>) {
+        let counted = old.is_some_and(|p| p.life != Life::Gone);
         if !counted {
             self.add_state(state::LIVE, 1);
         }
@@ -248,15 +272,15 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Counts out the record that a cell led to until now, and retires its file.
-    pub(super) fn count_replaced(&mut self, present: &Present<O>, keeps_file: bool) {
-        self.add_state(row_word(present.location.slot(), row::LIVE), -1);
-        if present.header.kind_of_record == Type::Put
-            && present.life != Life::Gone
-            && let Some(place) = tag_table::place_of(present.header.tag)
+    pub(super) fn count_replaced(&mut self, old: &Old, keeps_file: bool) {
+        self.add_state(row_word(old.location.slot(), row::LIVE), -1);
+        if old.header.kind_of_record == Type::Put
+            && old.life != Life::Gone
+            && let Some(place) = tag_table::place_of(old.header.tag)
         {
-            self.count_tag(place, -1, -(present.header.size() as i64));
+            self.count_tag(place, -1, -(old.header.size() as i64));
         }
-        if let Some(large) = present.large()
+        if let Some(large) = self.large_of(old)
             && !keeps_file
             && large.file >= self.state(state::VALUE_FLOOR)
         {
@@ -270,15 +294,15 @@ impl<O: Os> Commit<'_, O> {
     fn remove(
         &mut self,
         op: &Op<'_>,
-        place: KeyPlace<O>,
+        place: KeyPlace,
         alone: bool,
         emptied: &mut Vec<(Table, usize, u64)>,
     ) -> Result<()> {
-        let (Some(present), Cell::Taken { offset, bits }) = (place.present, place.cell) else { return Ok(()) };
+        let (Some(old), Cell::Taken { offset, bits }) = (place.old, place.cell) else { return Ok(()) };
         let draft = Draft {
             key: op.key,
             alone,
-            replaces: (!alone).then(|| (present.location.bits(), present.header.order())),
+            replaces: (!alone).then(|| (old.location.bits(), old.header.order())),
             ..Draft::bare(Type::Removal, self.sequence)
         };
         if alone {
@@ -292,7 +316,7 @@ impl<O: Os> Commit<'_, O> {
             self.add_state(row_word(location.slot(), row::LIVE), 1);
         }
         self.add_state(state::LIVE, -1);
-        self.count_replaced(&present, false);
+        self.count_replaced(&old, false);
         Ok(())
     }
 

@@ -42,7 +42,7 @@
 //!
 //! A row of the segment table: 0 segment id and 0 for a free row; 8 end of the committed part, 0 while open;
 //! 16 capacity; 24 allocated bytes; 32 live: puts that the index leads to in the low half, names of tags in the high; 40 earliest expiry, 48 latest expiry (0: none expires);
-//! 56 newest sequence.
+//! 56 newest sequence, once it is sealed.
 
 use super::{u32_at, u64_at};
 use crate::os::{Identity, OsMap};
