@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Cache;
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Counter, Record, Segment};
-use crate::error::{Corruption, Error, Result};
+use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::os::Pinned;
 use crate::os::real::{RealMap, RealOs};
@@ -109,8 +109,6 @@ pub(super) struct Facts {
     pub tag: u32,
     pub sequence: u64,
     pub order: u64,
-    /// Where the record is: tells the members of one commit apart.
-    pub place: u64,
 }
 
 impl Facts {
@@ -121,8 +119,7 @@ impl Facts {
             expires: header.expires,
             tag: header.tag,
             sequence: header.sequence,
-            order: header.order(),
-            place: record.offset as u64,
+            order: record.order(),
         }
     }
 }
@@ -130,10 +127,11 @@ impl Facts {
 /// Copies a record's value into `to`, which is emptied first.
 pub(super) fn copy_value<C: Codec>(cache: &Cache<C>, record: &Record<'_, RealOs>, to: &mut Vec<u8>) -> Result<Facts> {
     to.clear();
-    if let Some(reference) = record.large() {
+    if record.header.is_large() {
+        let reference = record.large().ok_or_else(|| record.damaged(cache.directory()))?;
         *to = cache.store.read_large(reference)?;
     } else if !record.append_value(to) {
-        return Err(Error::corrupt(cache.directory(), record.offset as u64, Corruption::Bounds));
+        return Err(record.damaged(cache.directory()));
     }
     Ok(Facts::of(record))
 }
@@ -193,14 +191,13 @@ impl<C: Codec> Cache<C> {
     pub fn get_ref(&self, key: impl Key) -> Result<Option<ValueRef<C>>> {
         let hashed = self.hashed(&key)?;
         let found = self.store.read(hashed.bytes(), hashed.hash, |record| {
-            let damaged = || Error::corrupt(self.directory(), record.offset as u64, Corruption::Bounds);
-            let bytes = match record.large() {
-                Some(large) => {
-                    let map = std::sync::Arc::new(self.store.map_large(large)?);
-                    let len = crate::os::OsMap::len(&*map);
-                    Borrowed::File(Pinned::new(map, 0, len).ok_or_else(damaged)?)
-                }
-                None => Borrowed::Log(record.pin().ok_or_else(damaged)?),
+            let damaged = || record.damaged(self.directory());
+            let bytes = if record.header.is_large() {
+                let map = std::sync::Arc::new(self.store.map_large(record.large().ok_or_else(damaged)?)?);
+                let len = crate::os::OsMap::len(&*map);
+                Borrowed::File(Pinned::new(map, 0, len).ok_or_else(damaged)?)
+            } else {
+                Borrowed::Log(record.pin().ok_or_else(damaged)?)
             };
             Ok(ValueRef { bytes, kind: record.header.kind, codec: self.codec.clone() })
         })?;

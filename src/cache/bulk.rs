@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::{Cache, Hashed, checked_tag};
 use crate::codec::Codec;
 use crate::engine::{Change, Counter, Op, Put, Tag, Value};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::key::Key;
 use crate::options::SetOptions;
 use crate::value;
@@ -66,10 +66,11 @@ impl<C: Codec> Cache<C> {
         };
         self.store.read_many(&keys, &mut taken, restart, |Taken { arena, found }, i, record| {
             let start = arena.bytes.len();
-            match record.large() {
-                Some(reference) => arena.bytes.extend_from_slice(&self.store.read_large(reference)?),
-                None if record.append_value(&mut arena.bytes) => {}
-                None => return Err(Error::corrupt(self.directory(), 0, crate::error::Corruption::Bounds)),
+            if record.header.is_large() {
+                let reference = record.large().ok_or_else(|| record.damaged(self.directory()))?;
+                arena.bytes.extend_from_slice(&self.store.read_large(reference)?);
+            } else if !record.append_value(&mut arena.bytes) {
+                return Err(record.damaged(self.directory()));
             }
             found[i] = Some((record.header.kind, start..arena.bytes.len()));
             Ok(())

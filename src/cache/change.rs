@@ -157,12 +157,12 @@ impl<C: Codec> Cache<C> {
         let expires = self.expiry(expire);
         self.store.update(hashed.bytes(), |present, buffer| {
             let Some(present) = present else { return Ok((Decision::Keep, false)) };
-            let value = match present.large() {
-                Some(reference) => DecidedValue::Same(reference),
-                None => {
-                    *buffer = present.value();
-                    DecidedValue::Buffer
-                }
+            let damaged = || present.damaged(self.directory());
+            let value = if present.header.is_large() {
+                DecidedValue::Same(present.large().ok_or_else(damaged)?)
+            } else {
+                *buffer = present.value().ok_or_else(damaged)?;
+                DecidedValue::Buffer
             };
             let tag = OwnedTag::Id(present.header.tag);
             Ok((Decision::Put { kind: present.header.kind, expires, tag, value }, true))

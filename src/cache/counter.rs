@@ -73,7 +73,8 @@ impl<C: Codec> Cache<C> {
             let (before, expires, tag) = match present {
                 Some(present) if present.header.is_large() => return Err(Error::NotAnInteger),
                 Some(present) => {
-                    let before = value::as_integer(present.header.kind, &present.value())?;
+                    let stored = present.value().ok_or_else(|| present.damaged(self.directory()))?;
+                    let before = value::as_integer(present.header.kind, &stored)?;
                     let expires = Some(present.header.expires).filter(|&at| at != u64::MAX);
                     (before, expires, OwnedTag::Id(present.header.tag))
                 }
@@ -178,14 +179,17 @@ impl<C: Codec> Cache<C> {
             };
             Ok((decision, true))
         })?;
+        let counter = if new.is_some() { Counter::Stores } else { Counter::Removals };
+        self.store.count(counter, (changed && (new.is_some() || expected.is_some())).into());
         Ok(changed)
     }
 
     /// The encoded value of a record, of a large one too.
     fn stored_bytes(&self, present: &super::Present) -> Result<Vec<u8>> {
-        match present.large() {
-            Some(reference) => self.store.read_large(reference),
-            None => Ok(present.value()),
+        let damaged = || present.damaged(self.directory());
+        if present.header.is_large() {
+            return self.store.read_large(present.large().ok_or_else(damaged)?);
         }
+        present.value().ok_or_else(damaged)
     }
 }

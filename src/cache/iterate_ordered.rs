@@ -144,7 +144,7 @@ impl<C: Codec> Cache<C> {
         let mut found = Vec::new();
         let mut walk = Walk::new(self, false);
         while let Some(raw) = walk.next_raw().transpose()? {
-            found.push(((raw.facts.order, raw.facts.place), raw.key));
+            found.push((raw.facts.order, raw.key));
         }
         found.sort_unstable();
         let keys: Vec<Vec<u8>> = found.into_iter().map(|(_, key)| key).collect();

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Corruption, Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::{self, Table};
 use crate::storage::location::{Entry, Location};
-use crate::storage::record::{Header, LargeReference};
+use crate::storage::paths::{Name, Paths};
+use crate::storage::record::{Header, LargeReference, salt};
 use crate::storage::redo::Place;
 use crate::storage::state::{row, row_word};
 
@@ -63,19 +64,30 @@ pub(super) struct CellPlace {
     pub bits: u64,
 }
 
+impl Old {
+    /// The place of the key in the order of insertion.
+    pub(super) fn order(&self) -> u64 {
+        self.header.order(self.segment, self.location.offset())
+    }
+}
+
 impl<O: Os> Present<O> {
-    /// Copies the value's bytes, as they are in the log.
-    pub fn value(&self) -> Vec<u8> {
-        let (offset, len) = self.header.value_range(self.offset);
+    /// Copies the value's bytes, as they are in the log; `None` if the record does not have its checksum.
+    pub fn value(&self) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        // The header was checked against the same bounds, so this cannot fail.
-        let _ = self.segment.map.append_to(offset, len, &mut bytes);
-        bytes
+        let salt = salt(self.segment.nonce, self.offset);
+        self.header.append_value(&self.segment.map, self.offset, salt, &mut bytes).then_some(bytes)
     }
 
     /// The file of a large value.
     pub fn large(&self) -> Option<LargeReference> {
-        self.header.is_large().then(|| LargeReference::decode(&self.value()))
+        if self.header.is_large() { self.value().map(|bytes| LargeReference::decode(&bytes)) } else { None }
+    }
+
+    /// What the record is if its value cannot be had.
+    pub fn damaged(&self, directory: &std::path::Path) -> Error {
+        let path = Paths::new(directory).of(Name::Segment(self.segment.id));
+        Error::corrupt(&path, self.offset as u64, Corruption::Checksum)
     }
 }
 

@@ -27,7 +27,7 @@ impl<O: Os> Store<O> {
         let mut commit = Commit::new(&locked)?;
         let items = commit.state(state::LIVE);
         let draft = Draft { alone: true, ..Draft::bare(Type::Cleared, commit.sequence) };
-        commit.reserve(draft.size(), true, Purpose::Free)?;
+        commit.reserve(draft.size(), true, Purpose::Renew)?;
         commit.append(&draft)?;
         let sequence = commit.sequence;
         let before = commit.state(state::CLEARED);
@@ -59,7 +59,7 @@ impl<O: Os> Store<O> {
         let tables = [Some(geometry.current), geometry.next.map(|(next, _)| next)];
         let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
         let fresh = Table { generation: generation_after(newest.generation), level: LEVEL_MIN, base: LEVEL_MIN };
-        commit.make_index(fresh)?;
+        commit.make_index(fresh, Purpose::Renew)?;
         commit.stage_state(state::GEOMETRY, Geometry { current: fresh, next: None }.bits());
         for table in tables.into_iter().flatten() {
             let bytes = self.map_index(table)?.map.load(crate::storage::index::ALLOCATED);

@@ -97,7 +97,7 @@ impl<O: Os> Store<O> {
         let base = if !mostly_dead && current.can_split_by_tag() { current.base } else { level };
         let next = Table { generation: generation_after(current.generation), level, base };
         let mut commit = Commit::new(locked)?;
-        commit.make_index(next)?;
+        commit.make_index(next, Purpose::Store)?;
         commit.stage_state(state::GEOMETRY, Geometry { current, next: Some((next, 0)) }.bits());
         commit.publish()?;
         Ok(true)
@@ -208,8 +208,8 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Makes the file of a table, with all its home buckets empty.
-    pub fn make_index(&mut self, table: Table) -> Result<()> {
-        self.admit(table.home_bytes(), Purpose::Free)?;
+    pub fn make_index(&mut self, table: Table, purpose: Purpose) -> Result<()> {
+        self.admit(table.home_bytes(), purpose)?;
         let path = self.store.paths.of(Name::Index(table.generation.into()));
         let make = || {
             // What a commit left that never happened, or a generation that has long been retired.

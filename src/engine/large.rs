@@ -104,11 +104,15 @@ impl<O: Os> Store<O> {
         Ok(bytes)
     }
 
-    /// Maps a large value.
+    /// Maps a large value and verifies it.
     pub fn map_large(&self, reference: LargeReference) -> Result<O::Map> {
         let (file, path) = self.open_large(reference)?;
         let len = usize::try_from(reference.len).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
-        file.map(len, Access::Read).map_err(|e| Error::io("map", &path, e))
+        let map = file.map(len, Access::Read).map_err(|e| Error::io("map", &path, e))?;
+        match map.immutable(0, len) {
+            Some(bytes) if checksum(0, bytes) == reference.crc => Ok(map),
+            _ => Err(Error::corrupt(&path, 0, Corruption::Checksum)),
+        }
     }
 
     /// The file's length is checked before anything of that length is allocated.

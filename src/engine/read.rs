@@ -18,8 +18,8 @@ use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, Os, OsMap, Pinned};
 use crate::storage::index::{self, Geometry, Table};
 use crate::storage::location::{Entry, Location};
-use crate::storage::paths::Name;
-use crate::storage::record::{Header, LargeReference, Type};
+use crate::storage::paths::{Name, Paths};
+use crate::storage::record::{Header, LargeReference, Type, salt};
 use crate::storage::state::{self, Marks, VISIBLE};
 use crate::storage::tag_table;
 
@@ -38,10 +38,18 @@ pub struct Record<'v, O: Os> {
 }
 
 impl<O: Os> Record<'_, O> {
-    /// Copies the value's bytes, as they are in the log, onto the end of `to`.
+    /// Copies the value's bytes, as they are in the log, onto the end of `to`. False, and `to` as before, if the record
+    /// does not have its checksum.
+    #[inline]
     pub fn append_value(&self, to: &mut Vec<u8>) -> bool {
-        let (offset, len) = self.header.value_range(self.offset);
-        self.segment.map.append_to(offset, len, to)
+        self.header.append_value(&self.segment.map, self.offset, salt(self.segment.nonce, self.offset), to)
+    }
+
+    /// What a record is whose value cannot be had.
+    #[cold]
+    pub fn damaged(&self, directory: &std::path::Path) -> Error {
+        let path = Paths::new(directory).of(Name::Segment(self.segment.id));
+        Error::corrupt(&path, self.offset as u64, Corruption::Checksum)
     }
 
     /// The file of a large value.
@@ -54,9 +62,18 @@ impl<O: Os> Record<'_, O> {
         self.append_value(&mut bytes).then(|| LargeReference::decode(&bytes))
     }
 
+    /// The place of the key in the order of insertion.
+    pub fn order(&self) -> u64 {
+        self.header.order(self.segment.id, self.offset)
+    }
+
     /// Borrows the value's bytes from the log. A record that a cell led to is committed or pending, and its bytes are
     /// never written again.
     pub fn pin(&self) -> Option<Pinned<Segment<O>>> {
+        let salt = salt(self.segment.nonce, self.offset);
+        if !self.header.verify_in_place(&self.segment.map, self.offset, salt) {
+            return None;
+        }
         let (offset, len) = self.header.value_range(self.offset);
         Pinned::new(Arc::clone(self.segment), offset, len)
     }

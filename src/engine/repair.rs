@@ -30,6 +30,7 @@ use super::large::file_space;
 use super::lock::Locked;
 use super::log::Batches;
 use super::read::Life;
+use super::room::Purpose;
 use super::store::Store;
 
 /// Volume charged for the manifest, presences and directories.
@@ -113,7 +114,7 @@ impl<O: Os> Store<O> {
                 self.keep(&commit, &mut survivors, &old, table.home(hash), entry);
             }
         }
-        commit.make_index(table)?;
+        commit.make_index(table, Purpose::Renew)?;
         let made = self.map_index(table)?;
         for (home, entries) in &survivors.by_home {
             fill_bucket(&mut commit, &made, *home, entries)?;
@@ -163,6 +164,14 @@ impl<O: Os> Store<O> {
                 continue;
             }
             let (live, earliest, latest) = survivors.rows.get(&slot).copied().unwrap_or_default();
+            let id = self.segment_in(slot);
+            if live == 0 && slot != commit.tail.slot && self.map_segment(slot, id, Access::Read).is_err() {
+                // The segment cannot be read, and nothing leads there any more.
+                let bytes = commit.state(row_word(slot, row::ALLOCATED));
+                commit.stage_state(row_word(slot, row::ID), 0);
+                commit.retire(Retiree::Segment(id), bytes);
+                continue;
+            }
             let names = commit.state(row_word(slot, row::LIVE)) >> 32 << 32;
             commit.stage_state(row_word(slot, row::LIVE), names + live);
             commit.stage_state(row_word(slot, row::EXPIRES_MIN), earliest);
@@ -176,6 +185,12 @@ impl<O: Os> Store<O> {
             let place = Place::Tags(chunk as u32);
             for offset in (0..tag_table::chunk_bytes(chunk)).step_by(tag_table::ROW_BYTES) {
                 if commit.word(place, offset + tag_table::row::HASH_LOW) == 0 {
+                    // A free row counts nothing, whatever is in it.
+                    for word in [tag_table::row::LIVE, tag_table::row::BYTES] {
+                        if commit.word(place, offset + word) != 0 {
+                            commit.stage(place, offset + word, 0);
+                        }
+                    }
                     continue;
                 }
                 let id = tag_table::id_of(tag_table::RowPlace { chunk, offset });

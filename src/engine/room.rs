@@ -39,8 +39,11 @@ const SEGMENT_MAX: u64 = 64 << 20;
 pub enum Purpose {
     /// A put: leaves the space of one segment free.
     Store,
-    /// A removal or eviction: may use that space too, so that a full store can be emptied.
+    /// A removal or eviction: may use that space too, so that a full store can be emptied. Above a limit that was
+    /// lowered it may use what it needs.
     Free,
+    /// What empties the whole store, or makes its index anew: never refused, for it gives back more than it takes.
+    Renew,
 }
 
 /// Length of an ordinary segment under a size limit.
@@ -214,10 +217,15 @@ impl<O: Os> Commit<'_, O> {
     /// Refuses what would take the store over its limit.
     pub fn admit(&self, bytes: u64, purpose: Purpose) -> Result<()> {
         let limit = self.state(state::SIZE_LIMIT);
-        let spare = if purpose == Purpose::Store { segment_bytes(limit) } else { 0 };
+        let spare = segment_bytes(limit);
         let reserved = self.store.reserved().saturating_sub(self.adopted);
         let taken = self.state(state::VOLUME).saturating_add(reserved);
-        if taken.saturating_add(bytes).saturating_add(spare) > limit { Err(Error::Full) } else { Ok(()) }
+        let fits = match purpose {
+            Purpose::Store => taken.saturating_add(bytes).saturating_add(spare) <= limit,
+            Purpose::Free => taken.saturating_add(bytes) <= limit || taken > limit,
+            Purpose::Renew => true,
+        };
+        if fits { Ok(()) } else { Err(Error::Full) }
     }
 
     /// Retires the oldest segments as long as no index entry leads into them. Oldest first: then whatever a removal in

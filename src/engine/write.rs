@@ -194,7 +194,7 @@ impl<O: Os> Commit<'_, O> {
             None => value,
         };
         let old = place.old.as_ref();
-        let replaces = old.filter(|p| p.life == Life::Live).map(|p| (p.location.bits(), p.header.order()));
+        let replaces = old.filter(|p| p.life == Life::Live).map(|p| (p.location.bits(), p.order()));
         let draft = Draft {
             kind_of_record: Type::Put,
             key: op.key,
@@ -302,7 +302,7 @@ impl<O: Os> Commit<'_, O> {
         let draft = Draft {
             key: op.key,
             alone,
-            replaces: (!alone).then(|| (old.location.bits(), old.header.order())),
+            replaces: (!alone).then(|| (old.location.bits(), old.order())),
             ..Draft::bare(Type::Removal, self.sequence)
         };
         if alone {

@@ -12,7 +12,7 @@
 //!     16      8  sequence of the commit
 //!     24      8  expiry, nanoseconds since 1970                      if `expires`
 //!      +      8  location of the replaced record (pending readers)  if `replaces`
-//!      +      8  order: sequence of the key's first insertion       if `replaces`
+//!      +      8  order: place of the key's first insertion          if `replaces`
 //!      +         key, value, zeros up to a multiple of 8
 //! ```
 //! A `large` record's value is 24 bytes: file id u64, length u64, CRC-32 of the file's value u32, zero u32.
@@ -32,8 +32,13 @@ pub const HEADER: usize = 24;
 pub const LARGE_REFERENCE: usize = 24;
 /// Bytes of a whole batch record.
 pub const BATCH_RECORD: usize = HEADER + 16;
+/// Records up to this length are copied in one piece: moving the value to the front costs less than a second checksum.
+const COPIED_WHOLE: usize = 4096;
 /// The longest value a record can hold: anything longer goes to a file of its own far below this.
 pub const VALUE_BYTES_MAX: usize = u32::MAX as usize >> 2;
+
+/// Segments are shorter than 2 to this.
+const ORDER_OFFSET_BITS: u32 = 28;
 
 const ALONE: u8 = 1;
 const EXPIRES: u8 = 2;
@@ -159,6 +164,7 @@ pub struct Header {
     pub expires: u64,
     /// Location bits of the record this one replaced; 0 for none.
     pub previous: u64,
+    /// 0 for a record that is itself the first.
     order: u64,
     key_len: usize,
     value_len: usize,
@@ -182,7 +188,7 @@ impl Header {
             sequence: u64_at(&fixed, 16),
             expires: u64::MAX,
             previous: 0,
-            order: u64_at(&fixed, 16),
+            order: 0,
             key_len: usize::from(u16::from_le_bytes([fixed[6], fixed[7]])),
             value_len: u32_at(&fixed, 8) as usize,
         };
@@ -223,9 +229,10 @@ impl Header {
         self.flags & LARGE != 0
     }
 
-    /// The sequence of the key's first insertion since it was last absent.
-    pub fn order(&self) -> u64 {
-        self.order
+    /// The place in the log of the key's first insertion since it was last absent, for a record at `offset` of a segment:
+    /// what was inserted later has a larger one.
+    pub fn order(&self, segment: u64, offset: usize) -> u64 {
+        if self.flags & REPLACES != 0 { self.order } else { (segment << ORDER_OFFSET_BITS) | offset as u64 }
     }
 
     /// Where the key is, as offset and length.
@@ -237,6 +244,42 @@ impl Header {
     pub fn value_range(&self, record: usize) -> (usize, usize) {
         let (key, len) = self.key_range(record);
         (key + len, self.value_len)
+    }
+
+    /// Copies the value onto the end of `to`, and verifies the record on the copy. False, and `to` as before, if the
+    /// checksum does not match.
+    #[inline]
+    pub fn append_value<M: OsMap>(&self, map: &M, record: usize, salt: u32, to: &mut Vec<u8>) -> bool {
+        let start = to.len();
+        let head = self.content() - self.value_len;
+        let whole = self.content() <= COPIED_WHOLE;
+        if !map.append_to(record, if whole { self.content() } else { head }, to) {
+            return false;
+        }
+        let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+        hasher.update(&to[start + 4..]);
+        let stored = u32_at(to, start);
+        if whole {
+            to.copy_within(start + head.., start);
+            to.truncate(start + self.value_len);
+        } else {
+            // The head goes before the value comes: a long value is copied once.
+            to.truncate(start);
+            if !map.append_to(record + head, self.value_len, to) {
+                return false;
+            }
+            hasher.update(&to[start..]);
+        }
+        let matches = hasher.finalize() == stored;
+        if !matches {
+            to.truncate(start);
+        }
+        matches
+    }
+
+    /// True if the record verifies where it stands, for a value that is borrowed and not copied.
+    pub fn verify_in_place<M: OsMap>(&self, map: &M, record: usize, salt: u32) -> bool {
+        map.immutable(record, self.content()).is_some_and(|bytes| checksum(salt, &bytes[4..]) == u32_at(bytes, 0))
     }
 
     /// True if the record's bytes have the checksum that stands before them.
@@ -341,7 +384,7 @@ mod tests {
         assert_eq!(out[4..], body);
         assert_eq!(out.len(), full().size());
         let header = Header::read(&map_of(&out), 0, out.len()).unwrap();
-        assert_eq!((header.expires, header.previous, header.order(), header.tag), (99, 4096, 17, 0x01_0203));
+        assert_eq!((header.expires, header.previous, header.order(1, 0), header.tag), (99, 4096, 17, 0x01_0203));
         assert_eq!(header.value_range(0), (51, 9));
     }
 
