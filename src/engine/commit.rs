@@ -47,10 +47,17 @@ pub fn signed(bytes: u64) -> i64 {
 /// A file that a commit made, and mapped, before it is published.
 #[derive(Clone, Copy, Debug)]
 pub enum Made {
-    Segment { slot: usize, id: u64 },
+    Segment {
+        slot: usize,
+        id: u64,
+    },
     Index(Table),
     Tags(usize),
-    Value(u64),
+    /// A value's file, and the number of the draft that it was.
+    Value {
+        id: u64,
+        draft: u64,
+    },
 }
 
 /// A commit being prepared under the lock.

@@ -138,7 +138,7 @@ impl<O: Os> Commit<'_, O> {
         let from = self.store.paths.of(Name::ValueDraft(self.store.owner.into(), number));
         let to = self.store.paths.of(Name::Value(file));
         self.store.os.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
-        self.made.push(Made::Value(file));
+        self.made.push(Made::Value { id: file, draft: number });
         let space = file_space(len);
         self.stage_state(state::NEXT_VALUE, file.saturating_add(1));
         self.add_state(state::VOLUME, signed(space));

@@ -40,7 +40,10 @@ impl<O: Os> Store<O> {
         if capacity < segment::HEAD as u64 || capacity > SEGMENT_BYTES_MAX {
             return Err(Error::corrupt(&path, 12, Corruption::Bounds));
         }
-        let map = file.map(head.capacity as usize, access).map_err(|e| self.short("map", &path, e))?;
+        // A file that lost its end with the power was sealed where it is whole; nothing leads beyond.
+        let len = file.len().map_err(|e| Error::io("measure", &path, e))?.min(capacity);
+        let len = usize::try_from(len).map_err(|_| Error::corrupt(&path, 12, Corruption::Bounds))?;
+        let map = file.map(len, access).map_err(|e| self.short("map", &path, e))?;
         let file = (access == Access::Write).then_some(file);
         let segment = Arc::new(Segment { id, nonce: head.nonce, map, file });
         self.install_segment(slot, Arc::clone(&segment));
@@ -135,7 +138,7 @@ impl<O: Os> Store<O> {
             Made::Segment { id, .. } => Name::Segment(id),
             Made::Index(table) => Name::Index(table.generation.into()),
             Made::Tags(chunk) => Name::Tags(chunk as u64),
-            Made::Value(id) => Name::Value(id),
+            Made::Value { id, .. } => Name::Value(id),
         };
         self.replace_view(|view| match made {
             Made::Segment { slot, id } => {
@@ -145,9 +148,16 @@ impl<O: Os> Store<O> {
             }
             Made::Index(table) => view.indexes.retain(|index| index.table != table),
             Made::Tags(chunk) => view.tags.truncate(chunk),
-            Made::Value(_) => {}
+            Made::Value { .. } => {}
         });
-        let _ = self.os.remove(&self.paths.of(name));
+        let path = self.paths.of(name);
+        let _ = match made {
+            // It is a draft again, so that its writer can try once more; dropping the draft removes it.
+            Made::Value { draft, .. } => {
+                self.os.rename(&path, &self.paths.of(Name::ValueDraft(self.owner.into(), draft)))
+            }
+            _ => self.os.remove(&path),
+        };
     }
 
     fn access(&self) -> Access {

@@ -63,9 +63,12 @@ impl<O: Os> Store<O> {
         })
     }
 
-    /// Unlinks a file. One that is gone already is as good.
-    pub(super) fn unlink(&self, file: Retiree) {
-        let _ = self.os.remove(&self.path_of(file));
+    /// Unlinks a file. True if it is gone now, or was before.
+    pub(super) fn unlink(&self, file: Retiree) -> bool {
+        match self.os.remove(&self.path_of(file)) {
+            Ok(()) => true,
+            Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+        }
     }
 
     /// Unlinks what the ring names, outside the lock, and empties it.
@@ -74,11 +77,10 @@ impl<O: Os> Store<O> {
         let named = || (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
         let mut found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
         found.sort_unstable_by_key(|&(_, bits)| bits);
-        for &(_, bits) in &found {
-            if let Some(file) = Retiree::from_bits(bits) {
-                self.unlink(file);
-            }
-        }
+        // No segment goes before an older one is gone: a rebuild follows the chain from the oldest that is there.
+        let is_gone = |&(_, bits): &(usize, u64)| Retiree::from_bits(bits).is_none_or(|file| self.unlink(file));
+        let gone = found.iter().take_while(|retiree| is_gone(retiree)).count();
+        found.truncate(gone);
         if found.is_empty() {
             return Ok(());
         }
