@@ -52,10 +52,12 @@ pub fn segment_bytes(size_limit: u64) -> u64 {
 }
 
 impl<O: Os> Commit<'_, O> {
-    /// Makes sure that `bytes` can be appended in one piece; `whole` if they are one record.
+    /// Makes sure that `bytes` can be appended in one piece; `whole` if they are one record. A put leaves a block behind it,
+    /// so that something can be removed when the disk has no block to give.
     pub fn reserve(&mut self, bytes: usize, whole: bool, purpose: Purpose) -> Result<()> {
         let slot = self.tail.slot;
-        let end = self.tail.offset + bytes as u64;
+        let left_free = if purpose == Purpose::Store { BLOCK } else { 0 };
+        let end = self.tail.offset + bytes as u64 + left_free;
         let capacity = self.state(row_word(slot, row::CAPACITY));
         if self.store.segment_in(slot) == 0 || end > capacity {
             return self.roll(bytes as u64, whole, purpose);
@@ -65,7 +67,9 @@ impl<O: Os> Commit<'_, O> {
             return Ok(());
         }
         let written_whole = whole && bytes >= WRITE_MIN;
-        let upto = window_end(if written_whole { end } else { end + WINDOW / 2 }, written_whole, capacity);
+        // Of a record that is written by a call, only what it covers is allocated.
+        let wanted = if written_whole { end - left_free } else { end + WINDOW / 2 };
+        let upto = window_end(wanted, written_whole, capacity).max(allocated);
         self.admit(upto - allocated, purpose)?;
         if !written_whole {
             self.map_active()?;
@@ -134,7 +138,7 @@ impl<O: Os> Commit<'_, O> {
         self.retire_dead_segments();
         let limit = self.state(state::SIZE_LIMIT);
         let needed = (bytes + segment::HEAD as u64).next_multiple_of(BLOCK);
-        let capacity = segment_bytes(limit).max(needed);
+        let capacity = segment_bytes(limit).max(needed + BLOCK);
         if capacity >= SEGMENT_BYTES_MAX {
             return Err(Error::TransactionTooLarge { bytes, limit: SEGMENT_BYTES_MAX - BLOCK });
         }
