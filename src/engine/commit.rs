@@ -1,17 +1,17 @@
-//! A commit in the making: staged words, publishing them, and finishing what a dead owner published half. It does not
-//! know what the words mean.
+//! A commit in the making: staged words, and publishing them. It does not know what the words mean.
 //!
 //! Staged words are seen by the commit itself through [`Commit::word`], by nobody else. Dropping a commit forgets them.
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use arc_swap::Guard;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::{CELLS_USED, Table, generation_after};
+use crate::storage::index::{CELLS_USED, Table};
 use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
@@ -24,6 +24,34 @@ use super::view::{Index, Segment, View};
 
 /// Up to this many staged words are searched one by one.
 const LINEAR_MAX: usize = 24;
+
+/// Where staged words are in their list.
+type Places = HashMap<Address, usize, BuildHasherDefault<AddressHasher>>;
+
+/// Spreads addresses over a table that lives for one commit: they are a file and an offset, and nobody chooses them.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+fn places_of(changes: &[Change]) -> Places {
+    changes.iter().enumerate().map(|(i, change)| (change.address, i)).collect()
+}
 
 /// Buffers that outlive a commit, so that a small one allocates nothing.
 #[derive(Default)]
@@ -73,7 +101,9 @@ pub struct Commit<'l, O: Os> {
     /// Index cells: applied last.
     cells: Vec<Change>,
     /// Where each staged word is in `changes`, once there are too many to search.
-    places: Option<HashMap<Address, usize>>,
+    places: Option<Places>,
+    /// The same for `cells`.
+    cell_places: Option<Places>,
     /// Bytes of the record being written.
     pub bytes: Vec<u8>,
     spill: Option<u64>,
@@ -112,6 +142,7 @@ impl<'l, O: Os> Commit<'l, O> {
             changes: scratch.changes,
             cells: scratch.cells,
             places: None,
+            cell_places: None,
             bytes: scratch.bytes,
             spill: None,
             written: None,
@@ -202,7 +233,7 @@ impl<'l, O: Os> Commit<'l, O> {
         if let Some(places) = &mut self.places {
             places.insert(address, self.changes.len() - 1);
         } else if self.changes.len() > LINEAR_MAX {
-            self.places = Some(self.changes.iter().enumerate().map(|(i, c)| (c.address, i)).collect());
+            self.places = Some(places_of(&self.changes));
         }
     }
 
@@ -222,6 +253,11 @@ impl<'l, O: Os> Commit<'l, O> {
     #[inline]
     pub fn stage_cell(&mut self, table: Table, offset: usize, old: u64, new: u64) {
         self.cells.push(Change { address: Address::new(Place::Index(table.generation), offset), old, new });
+        if let Some(places) = &mut self.cell_places {
+            places.insert(Address::new(Place::Index(table.generation), offset), self.cells.len() - 1);
+        } else if self.cells.len() > LINEAR_MAX {
+            self.cell_places = Some(places_of(&self.cells));
+        }
         self.used += i64::from(new != 0) - i64::from(old != 0);
         self.used_in = Some(table);
     }
@@ -233,7 +269,11 @@ impl<'l, O: Os> Commit<'l, O> {
             return map.load(offset);
         }
         let address = Address::new(Place::Index(table.generation), offset);
-        self.cells.iter().rev().find(|c| c.address == address).map_or_else(|| map.load(offset), |c| c.new)
+        let staged = match &self.cell_places {
+            None => self.cells.iter().rev().find(|c| c.address == address),
+            Some(places) => places.get(&address).and_then(|&at| self.cells.get(at)),
+        };
+        staged.map_or_else(|| map.load(offset), |c| c.new)
     }
 
     /// Steps 5 to 8 but for the unlocking. Everything that can fail comes first.
@@ -270,6 +310,7 @@ impl<'l, O: Os> Commit<'l, O> {
         self.count_cells();
         self.changes.clear();
         self.places = None;
+        self.cell_places = None;
         if let Some(sequence) = self.spill.take() {
             // A spill that stays is replaced by the next of its name, or swept at open.
             let _ = self.store.os.remove(&self.store.paths.of(Name::Spill(sequence)));
@@ -349,116 +390,5 @@ impl<O: Os> Drop for Commit<'_, O> {
         if scratch.changes.capacity() <= 4096 && scratch.bytes.capacity() <= 1 << 16 {
             SCRATCH.set(scratch);
         }
-    }
-}
-
-impl<O: Os> Store<O> {
-    /// Removes what the owner that died may have left of a commit that never happened: files made ahead, under the names
-    /// that the next commit would give. A rebuild would take a segment for the next of the chain, and would not see what
-    /// is still going to be written before it; the others would take space that nobody counts. The batch that was
-    /// perhaps written at the tail needs nothing: the next one goes to the same place.
-    ///
-    /// Under the lock, or when nobody else lives.
-    #[cold]
-    pub(super) fn sweep_unpublished(&self) -> Result<()> {
-        let word = |offset| self.state.load(offset);
-        if word(PENDING) > word(VISIBLE) {
-            return Ok(());
-        }
-        let geometry = self.geometry()?;
-        let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
-        for name in [
-            Name::Segment(word(state::NEXT_SEGMENT)),
-            Name::Value(word(state::NEXT_VALUE)),
-            Name::Tags(word(state::TAG_CHUNKS)),
-            Name::Index(generation_after(newest.generation).into()),
-        ] {
-            let path = self.paths.of(name);
-            match self.os.remove(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path, e)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<O: Os> Locked<'_, O> {
-    /// Finishes the commit that `PENDING` names: steps 6 to 8 with the list that is there. Values are absolute, so it
-    /// may be begun any number of times. A list that cannot be read leaves everything as it is and says so.
-    #[cold]
-    pub(super) fn recover(&self) -> Result<()> {
-        let store = self.store;
-        let pending = store.state.load(PENDING);
-        if pending > store.state.load(VISIBLE) {
-            let (changes, spill) = redo::describe(&store.state);
-            match spill {
-                None if changes <= redo::CHANGES_INLINE => {
-                    for i in 0..changes {
-                        self.apply(redo::read_inline(&store.state, i))?;
-                    }
-                }
-                Some(sequence) if changes <= redo::CHANGES_MAX => {
-                    for change in self.read_spill(sequence, changes)? {
-                        self.apply(change)?;
-                    }
-                }
-                _ => return Err(self.damaged_list()),
-            }
-            store.state.store(VISIBLE, pending);
-        }
-        store.state.store(PENDING, 0);
-        Ok(())
-    }
-
-    fn read_spill(&self, sequence: u64, changes: usize) -> Result<Vec<Change>> {
-        let path = self.store.paths.of(Name::Spill(sequence));
-        let file = self.store.os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
-        let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
-        let expected = changes as u64 * redo::CHANGE as u64 + 8;
-        if len != expected {
-            return Err(Error::corrupt(&path, 0, Corruption::Truncated));
-        }
-        // The file is that long, so this is no more than what is on disk.
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(expected as usize).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
-        bytes.resize(expected as usize, 0);
-        file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
-        redo::decode_spill(&bytes, changes).ok_or_else(|| Error::corrupt(&path, 0, Corruption::Checksum))
-    }
-
-    fn apply(&self, change: Change) -> Result<()> {
-        let store = self.store;
-        let (place, offset) = change.address.parse().ok_or_else(|| self.damaged_list())?;
-        let mut view = store.view.load();
-        if view.map_of(place, &store.state).is_none() {
-            self.map_place(place)?;
-            view = store.view.load();
-        }
-        let map = view.map_of(place, &store.state).ok_or_else(|| self.damaged_list())?;
-        if offset.checked_add(8).is_none_or(|end| end > map.len()) || (place == Place::State && offset < state::HEAD) {
-            return Err(self.damaged_list());
-        }
-        map.store(offset, change.new);
-        Ok(())
-    }
-
-    /// Maps the file a change leads into. The table of a generation is in the geometry word: before the change it is the
-    /// current or the next one.
-    fn map_place(&self, place: Place) -> Result<()> {
-        match place {
-            Place::State => Ok(()),
-            Place::Tags(chunk) => self.store.map_tags(chunk as usize).map(drop),
-            Place::Index(generation) => {
-                let geometry = self.store.geometry()?;
-                let next = geometry.next.map(|(next, _)| next);
-                let table = [Some(geometry.current), next].into_iter().flatten().find(|t| t.generation == generation);
-                self.store.map_index(table.ok_or_else(|| self.damaged_list())?).map(drop)
-            }
-        }
-    }
-
-    fn damaged_list(&self) -> Error {
-        Error::corrupt(&self.store.paths.of(Name::State), state::REDO as u64, Corruption::Bounds)
     }
 }

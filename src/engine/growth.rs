@@ -1,5 +1,6 @@
 //! Growing the index while it is used: a table of twice the home buckets is made beside the current one, and every
-//! write moves a few buckets over. No reader stops and no write waits for more than [`QUANTUM`] buckets.
+//! write moves a few buckets over. No reader stops and a write of few keys waits for
+//! [`QUANTUM`] buckets.
 //!
 //! 1. Make the file, allocate its home buckets; a commit says `growing, moved 0`.
 //! 2. For each of the next buckets of the current table: fill its two buckets of the next table, which nobody looks at
@@ -83,8 +84,10 @@ impl<O: Os> Store<O> {
     pub(super) fn epilogue(&self) {
         if self.retires.load(Ordering::Relaxed) {
             self.retires.store(false, Ordering::Relaxed);
-            // The write itself is done and stays done. What could not be unlinked now, the next one unlinks.
-            let _ = self.unlink_retired();
+            // The write itself is done and stays done. What could not be unlinked now, a later one unlinks.
+            if self.unlink_retired().is_err() {
+                self.retires.store(true, Ordering::Relaxed);
+            }
         }
     }
 

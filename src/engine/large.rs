@@ -72,6 +72,9 @@ impl<O: Os> Store<O> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
+        if self.os.is_forked() {
+            return Err(Error::Forked);
+        }
         let len = bytes.len() as u64;
         if len > self.value_max() {
             return Err(Error::ValueTooLarge { bytes: len, limit: self.value_max() });
@@ -123,8 +126,8 @@ impl<O: Os> Store<O> {
             _ => Error::io("open", &path, e),
         })?;
         let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
-        // A file that is longer than the store may be is sparse, and nobody's value.
-        if len != reference.len || len > self.state.load(state::SIZE_LIMIT) {
+        // A file that is longer than all files together is sparse, and nobody's value.
+        if len != reference.len || len > self.volume() {
             return Err(Error::corrupt(&path, len, Corruption::Truncated));
         }
         Ok((file, path))

@@ -7,9 +7,10 @@
 //!
 //! 1. Outside the lock: encode, hash, prefetch the home bucket; write a large value to a draft file of its own.
 //! 2. Take the lock word. If `PENDING` is not 0, recover, however the lock was obtained.
-//! 3. Everything that can fail: find cells, tag rows and overflow buckets, make room in the log, map files, write a spill file.
-//!    On an error, drop what was staged and unlock: nothing was published.
-//! 4. Write the batch at the tail. Nobody is led there yet; a later owner that finds `PENDING == 0` writes over it.
+//! 3. What can fail: find cells, tag rows and overflow buckets, make room in the log, map files.
+//! 4. Write the batch at the tail, record by record as step 3 finds their cells. Nobody is led there yet; a later owner that
+//!    finds `PENDING == 0` writes over it. A long redo list goes to a spill file now. On an error so far, wipe what was
+//!    written, forget what was staged and unlock: nothing was published.
 //! 5. Write the redo list; `PENDING = sequence`: committed against the death of this process.
 //! 6. Store every new value of the list: structure words first, then cells.
 //! 7. `VISIBLE = sequence`: readers accept the whole batch at once.
@@ -24,7 +25,7 @@
 //! - **I2** A commit is in effect for every process as soon as, and only if, its `PENDING` was stored.
 //! - **I3** A reader that accepts one record of a batch accepts all of them.
 //! - **I4** Bytes that an entry leads to never change and stay mapped while they are read.
-//! - **I5** A key has one cell in the table that holds its hash, and keeps it for the life of that table.
+//! - **I5** A key that is present has one cell in the table that holds its hash, and keeps it there until it is removed.
 //! - **I6** `LIVE` and the tags' counts equal a full count whenever the lock is free and `PENDING` is 0.
 //! - **I7** Replaying the log gives the index, up to cells of dead items.
 //! - **I8** Words from disk are checked before they are used as an offset, a length or a number of steps.
@@ -35,6 +36,7 @@ mod check;
 mod clear;
 mod commit;
 mod durable;
+mod finish;
 mod growth;
 mod large;
 mod lock;

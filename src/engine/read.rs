@@ -156,6 +156,9 @@ impl<O: Os> Store<O> {
 
     /// Under the lock nothing moves. What seems to is damage.
     pub(super) fn unsettled(&self) -> Error {
+        if !self.read_only {
+            self.state.store(state::SUSPECT, 1);
+        }
         Error::corrupt(&self.paths.of(Name::State), state::GEOMETRY as u64, Corruption::Index)
     }
 

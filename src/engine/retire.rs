@@ -1,9 +1,10 @@
 //! Files that are out of use: named by a commit, unlinked after it. It does not know why they are.
 //!
 //! A commit that takes a file out of use writes its name into the ring of retirees. Whoever comes by unlinks what the ring
-//! names and takes it out by a commit of its own, which also gives the space back to the volume: space counts until it
-//! is really free. A process that dies in between leaves the name to the next one. A file that finds the ring full is
-//! unlinked right after its commit; if the process dies just then, the file stays until `repair`.
+//! names and takes it out by a commit of its own, which also gives the space back to the volume: space counts until it is
+//! unlinked (maps of it that are still held keep it from the disk for as long). A process that dies in between leaves
+//! the name to the next one. A large value that finds the ring full is unlinked right after its commit; if the process
+//! dies just then, the file stays until `repair`.
 
 use std::sync::atomic::Ordering;
 

@@ -137,7 +137,7 @@ impl<O: Os> Store<O> {
         found.map_or(Try::Again, |record| Try::Done(Some(record)))
     }
 
-    /// Whether a record was live at a moment. Marks keep two evictions; if both came after the moment, it is too long ago.
+    /// Whether a record was live at a moment. A mark that came after it decides nothing about it, so then it is begun again.
     fn life_as_of(&self, view: &View<O>, record: &Record<'_, O>, moment: u64) -> Try<Life> {
         let life = match self.life(view, &record.header) {
             Try::Done(life) => life,

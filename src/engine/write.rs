@@ -48,7 +48,9 @@ impl<O: Os> Store<O> {
         drop(locked);
         self.epilogue();
         if retry {
-            return Commit::new(&self.lock()?)?.carry_out(ops);
+            let outcome = Commit::new(&self.lock()?)?.carry_out(ops);
+            self.epilogue();
+            return outcome;
         }
         outcome
     }

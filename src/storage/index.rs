@@ -13,9 +13,9 @@
 //! File `index-<generation>`:
 //!      0     64  head: 0 magic "LARDRIDX", 8 version u32, 12 level u32, 16 store id, 24 generation u32, 28 base u32,
 //!                32 CRC-32 of bytes 0..32
-//!     64      8  overflow buckets in use                         (list, or the grower alone while it fills the file)
+//!     64      8  overflow buckets in use                         (list)
 //!     72      8  cells in use, about                             (advisory, the lock's owner)
-//!     80      8  bytes of the file that are allocated            (as the word at 64)
+//!     80      8  bytes of the file that are allocated            (list)
 //!   4096     64  each bucket: 7 entries, then the number of the bucket that goes on with it, or 0
 //! ```
 //! The home bucket of a hash is its top `level` bits, so buckets are ranges of hashes in ascending order, a bucket of

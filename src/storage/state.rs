@@ -8,7 +8,7 @@
 //!    264  PENDING          the lock's owner: sequence of the commit being applied, else 0
 //!    272  YIELD_UNTIL      a waiter: uptime in ms until which newcomers let others first   (advisory)
 //!    320  VISIBLE          the lock's owner: the newest sequence that readers accept
-//!    384  GEOMETRY         list, or one store while growing; see `index`
+//!    384  GEOMETRY         list; see `index`
 //!    392  CLEARED          list: sequence of the newest `clear`; older records are dead
 //!    400  CLEARED_BEFORE   list: the one before it, for readers who may not see the newest yet
 //!    408  RETIRED          list: number of files retired so far: a handle that saw fewer drops maps
@@ -28,7 +28,7 @@
 //!    520  RESERVED         anybody: bytes of large values being written (advisory)
 //!    528  SUSPECT          anybody: not 0 if the index was found damaged: the next sole opener rebuilds it (advisory)
 //!    536  DEAD_LARGE_BYTES list: bytes of large values below VALUE_FLOOR whose files may still be there
-//!    576  TOTALS, 8 words  under the open lock: statistics of handles that are gone (advisory)
+//!    576  TOTALS, 8 words  whoever closes or sweeps a handle: statistics of handles that are gone (advisory)
 //!    640  BASELINE         anybody: statistics at the last reset (advisory)
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`

@@ -1,0 +1,123 @@
+//! Finishing what a dead owner published half, and sweeping what it made and never published. For whoever takes the lock
+//! next; it does not know what the words mean.
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{OpenMode, Os, OsFile, OsMap};
+use crate::storage::index::generation_after;
+use crate::storage::paths::Name;
+use crate::storage::redo::{self, Change, Place};
+use crate::storage::state::{self, PENDING, VISIBLE};
+
+use super::lock::Locked;
+use super::store::Store;
+
+impl<O: Os> Store<O> {
+    /// Removes what the owner that died may have left of a commit that never happened: files made ahead, under the names
+    /// that the next commit would give. A rebuild would take a segment for the next of the chain, and would not see what
+    /// is still going to be written before it; the others would take space that nobody counts. The batch that was
+    /// perhaps written at the tail needs nothing: the next one goes to the same place.
+    ///
+    /// Under the lock, or when nobody else lives.
+    #[cold]
+    pub(super) fn sweep_unpublished(&self) -> Result<()> {
+        let word = |offset| self.state.load(offset);
+        if word(PENDING) > word(VISIBLE) {
+            return Ok(());
+        }
+        let geometry = self.geometry()?;
+        let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
+        for name in [
+            Name::Segment(word(state::NEXT_SEGMENT)),
+            Name::Value(word(state::NEXT_VALUE)),
+            Name::Tags(word(state::TAG_CHUNKS)),
+            Name::Index(generation_after(newest.generation).into()),
+        ] {
+            let path = self.paths.of(name);
+            match self.os.remove(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path, e)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<O: Os> Locked<'_, O> {
+    /// Finishes the commit that `PENDING` names: steps 6 to 8 with the list that is there. Values are absolute, so it
+    /// may be begun any number of times. A list that cannot be read leaves everything as it is and says so.
+    #[cold]
+    pub(super) fn recover(&self) -> Result<()> {
+        let store = self.store;
+        let pending = store.state.load(PENDING);
+        if pending > store.state.load(VISIBLE) {
+            let (changes, spill) = redo::describe(&store.state);
+            match spill {
+                None if changes <= redo::CHANGES_INLINE => {
+                    for i in 0..changes {
+                        self.apply(redo::read_inline(&store.state, i))?;
+                    }
+                }
+                Some(sequence) if changes <= redo::CHANGES_MAX => {
+                    for change in self.read_spill(sequence, changes)? {
+                        self.apply(change)?;
+                    }
+                }
+                _ => return Err(self.damaged_list()),
+            }
+            store.state.store(VISIBLE, pending);
+        }
+        store.state.store(PENDING, 0);
+        Ok(())
+    }
+
+    fn read_spill(&self, sequence: u64, changes: usize) -> Result<Vec<Change>> {
+        let path = self.store.paths.of(Name::Spill(sequence));
+        let file = self.store.os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
+        let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
+        let expected = changes as u64 * redo::CHANGE as u64 + 8;
+        if len != expected {
+            return Err(Error::corrupt(&path, 0, Corruption::Truncated));
+        }
+        // The file is that long, so this is no more than what is on disk.
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(expected as usize).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
+        bytes.resize(expected as usize, 0);
+        file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
+        redo::decode_spill(&bytes, changes).ok_or_else(|| Error::corrupt(&path, 0, Corruption::Checksum))
+    }
+
+    fn apply(&self, change: Change) -> Result<()> {
+        let store = self.store;
+        let (place, offset) = change.address.parse().ok_or_else(|| self.damaged_list())?;
+        let mut view = store.view.load();
+        if view.map_of(place, &store.state).is_none() {
+            self.map_place(place)?;
+            view = store.view.load();
+        }
+        let map = view.map_of(place, &store.state).ok_or_else(|| self.damaged_list())?;
+        if offset.checked_add(8).is_none_or(|end| end > map.len()) || (place == Place::State && offset < state::HEAD) {
+            return Err(self.damaged_list());
+        }
+        map.store(offset, change.new);
+        Ok(())
+    }
+
+    /// Maps the file a change leads into. The table of a generation is in the geometry word: before the change it is the
+    /// current or the next one.
+    fn map_place(&self, place: Place) -> Result<()> {
+        match place {
+            Place::State => Ok(()),
+            Place::Tags(chunk) => self.store.map_tags(chunk as usize).map(drop),
+            Place::Index(generation) => {
+                let geometry = self.store.geometry()?;
+                let next = geometry.next.map(|(next, _)| next);
+                let table = [Some(geometry.current), next].into_iter().flatten().find(|t| t.generation == generation);
+                self.store.map_index(table.ok_or_else(|| self.damaged_list())?).map(drop)
+            }
+        }
+    }
+
+    fn damaged_list(&self) -> Error {
+        Error::corrupt(&self.store.paths.of(Name::State), state::REDO as u64, Corruption::Bounds)
+    }
+}
