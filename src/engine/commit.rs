@@ -366,7 +366,7 @@ impl<O: Os> Commit<'_, O> {
                 && segment.map.is_writable()
             {
                 let allocated = self.store.state.load(row_word(first.slot, row::ALLOCATED));
-                if first.offset + HEADER as u64 <= allocated {
+                if first.offset + HEADER as u64 <= allocated.min(segment.map.len() as u64) {
                     segment.map.write(first.offset as usize, &[0; HEADER]);
                 } else if let Some(file) = &segment.file {
                     // Where nothing is allocated, a store through the map may be fatal; a failed write is not.

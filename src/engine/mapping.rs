@@ -40,8 +40,12 @@ impl<O: Os> Store<O> {
         if capacity < segment::HEAD as u64 || capacity > SEGMENT_BYTES_MAX {
             return Err(Error::corrupt(&path, 12, Corruption::Bounds));
         }
-        // A file that lost its end with the power was sealed where it is whole; nothing leads beyond.
+        // A file that lost its end with the power was sealed where it is whole; nothing leads beyond. It is read as far as
+        // it goes, and not appended to.
         let len = file.len().map_err(|e| Error::io("measure", &path, e))?.min(capacity);
+        if len < capacity && access == Access::Write {
+            return Err(Error::corrupt(&path, len, Corruption::Truncated));
+        }
         let len = usize::try_from(len).map_err(|_| Error::corrupt(&path, 12, Corruption::Bounds))?;
         let map = file.map(len, access).map_err(|e| self.short("map", &path, e))?;
         let file = (access == Access::Write).then_some(file);

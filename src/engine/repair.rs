@@ -2,9 +2,10 @@
 //! the lock and published by one commit, so that readers go from the old index to the new one at once.
 //!
 //! 1. Check. If nothing is wrong, nothing is done.
-//! 2. Replay the log in order, past damaged places, into a map from key to location.
+//! 2. Replay the log in order, past damaged places: which record each key has, which tags there are and up to when each is
+//!    evicted. What the index, the tag table and the marks say is not asked.
 //! 3. Make a new index table of it, without what is dead and without large values that cannot be read.
-//! 4. Stage the table, `LIVE`, the rows, the tags' counts and the volume; publish.
+//! 4. Stage the table, `LIVE`, the segment rows, the tag rows, the marks and the volume; publish.
 //! 5. Unlink the files of large values that nothing refers to.
 //!
 //! A removal whose record is damaged is forgotten: what it removed may be back. That is the price of keeping all that
@@ -17,10 +18,10 @@ use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::index::{self, FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table, generation_after};
 use crate::storage::location::{Entry, Location};
 use crate::storage::paths::Name;
-use crate::storage::record::Type;
+use crate::storage::record::{Header, Type};
 use crate::storage::redo::Place;
-use crate::storage::state::{self, Retiree, row, row_word};
-use crate::storage::tag_table;
+use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
+use crate::storage::tag_table::{self, TagHash};
 
 use super::cells::Old;
 use super::check::{Progress, Report};
@@ -29,12 +30,26 @@ use super::growth::fill_bucket;
 use super::large::file_space;
 use super::lock::Locked;
 use super::log::Batches;
-use super::read::Life;
 use super::room::Purpose;
 use super::store::Store;
 
 /// Volume charged for the manifest, presences and directories.
 pub const OVERHEAD: u64 = 64 << 10;
+
+/// What the log says.
+#[derive(Default)]
+struct Truth {
+    keys: HashMap<Vec<u8>, Location>,
+    tags: HashMap<u32, TagTruth>,
+    cleared: u64,
+}
+
+/// What the log says of a tag.
+#[derive(Default)]
+struct TagTruth {
+    name: Option<(TagHash, Location)>,
+    evicted: u64,
+}
 
 /// What the new table will hold, and what it counts up to.
 #[derive(Default)]
@@ -56,8 +71,8 @@ impl<O: Os> Store<O> {
         if report.is_clean() {
             return Ok(report);
         }
-        let found = self.replay_keys();
-        let values = self.publish_anew(&locked, found)?;
+        let truth = self.replay_truth();
+        let values = self.publish_anew(&locked, truth)?;
         drop(locked);
         self.epilogue();
         self.unlink_values_but(&values);
@@ -65,8 +80,8 @@ impl<O: Os> Store<O> {
     }
 
     /// Step 2.
-    fn replay_keys(&self) -> HashMap<Vec<u8>, Location> {
-        let mut found = HashMap::new();
+    fn replay_truth(&self) -> Truth {
+        let mut truth = Truth::default();
         let mut slots: Vec<usize> = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0).collect();
         slots.sort_unstable_by_key(|&slot| self.segment_in(slot));
         for slot in slots {
@@ -76,15 +91,14 @@ impl<O: Os> Store<O> {
             loop {
                 while let Some(members) = batches.next_batch() {
                     for member in members {
-                        let (at, len) = member.header.key_range(member.offset);
-                        let mut key = Vec::new();
-                        let _ = segment.map.append_to(at, len, &mut key);
-                        match member.header.kind_of_record {
-                            Type::Put => drop(found.insert(key, Location::new(slot, member.offset as u64))),
-                            Type::Removal => drop(found.remove(&key)),
-                            Type::Cleared => found.clear(),
-                            Type::Batch | Type::TagDefined | Type::TagEvicted => {}
-                        }
+                        let bytes = |(at, len)| {
+                            let mut bytes = Vec::new();
+                            let _ = segment.map.append_to(at, len, &mut bytes);
+                            bytes
+                        };
+                        let key = bytes(member.header.key_range(member.offset));
+                        let value = || bytes(member.header.value_range(member.offset));
+                        truth.learn(self.seed, Location::new(slot, member.offset as u64), &member.header, key, value);
                     }
                 }
                 if !batches.skip_damage() {
@@ -92,11 +106,12 @@ impl<O: Os> Store<O> {
                 }
             }
         }
-        found
+        truth
     }
 
     /// Steps 3 and 4. The large values that are in use.
-    fn publish_anew(&self, locked: &Locked<'_, O>, found: HashMap<Vec<u8>, Location>) -> Result<HashSet<u64>> {
+    fn publish_anew(&self, locked: &Locked<'_, O>, mut truth: Truth) -> Result<HashSet<u64>> {
+        let found = std::mem::take(&mut truth.keys);
         let geometry = self.geometry()?;
         let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
         let mut level = LEVEL_MIN;
@@ -108,7 +123,8 @@ impl<O: Os> Store<O> {
         let mut survivors = Survivors::default();
         for (key, location) in found {
             let Some(old) = commit.old_at(location)? else { continue };
-            if old.life != Life::Gone {
+            let evicted = truth.tags.get(&old.header.tag).map_or(0, |tag| tag.evicted);
+            if old.header.sequence >= evicted {
                 let hash = self.hash(&key);
                 let entry = Entry::new(table.tag(hash), location).bits();
                 self.keep(&commit, &mut survivors, &old, table.home(hash), entry);
@@ -124,7 +140,8 @@ impl<O: Os> Store<O> {
             let bytes = self.map_index(old).map_or(old.file_bytes(), |old| old.map.load(index::ALLOCATED));
             commit.retire(Retiree::Index(old.generation.into()), bytes.min(old.file_bytes()));
         }
-        self.stage_counts(&mut commit, &survivors)?;
+        self.stage_counts(&mut commit, &survivors, &truth);
+        self.stage_tags(&mut commit, &survivors, &truth)?;
         commit.stage_state(state::VOLUME, self.files_space() + OVERHEAD);
         commit.publish()?;
         self.state.store(state::SUSPECT, 0);
@@ -155,7 +172,9 @@ impl<O: Os> Store<O> {
         }
     }
 
-    fn stage_counts(&self, commit: &mut Commit<'_, O>, survivors: &Survivors) -> Result<()> {
+    fn stage_counts(&self, commit: &mut Commit<'_, O>, survivors: &Survivors, truth: &Truth) {
+        commit.stage_state(state::CLEARED, truth.cleared);
+        commit.stage_state(state::CLEARED_BEFORE, 0);
         commit.stage_state(state::LIVE, survivors.live);
         commit.stage_state(state::LARGE_BYTES, survivors.value_bytes);
         commit.stage_state(state::DEAD_LARGE_BYTES, 0);
@@ -172,32 +191,40 @@ impl<O: Os> Store<O> {
                 commit.retire(Retiree::Segment(id), bytes);
                 continue;
             }
-            let names = commit.state(row_word(slot, row::LIVE)) >> 32 << 32;
+            let defined = truth.tags.values().filter_map(|tag| tag.name);
+            let names = defined.filter(|(_, location)| location.slot() == slot).count() as u64 * LIVE_NAME as u64;
             commit.stage_state(row_word(slot, row::LIVE), names + live);
             commit.stage_state(row_word(slot, row::EXPIRES_MIN), earliest);
             commit.stage_state(row_word(slot, row::EXPIRES_MAX), latest);
         }
+    }
+
+    /// Every row of the tag table as the log has it; a row that the log does not know is free.
+    fn stage_tags(&self, commit: &mut Commit<'_, O>, survivors: &Survivors, truth: &Truth) -> Result<()> {
         let chunks = usize::try_from(commit.state(state::TAG_CHUNKS)).unwrap_or(0).min(tag_table::CHUNKS_MAX);
-        let cleared = commit.state(state::CLEARED);
         for chunk in 0..chunks {
             self.map_tags(chunk)?;
             commit.refresh_view();
             let place = Place::Tags(chunk as u32);
             for offset in (0..tag_table::chunk_bytes(chunk)).step_by(tag_table::ROW_BYTES) {
-                if commit.word(place, offset + tag_table::row::HASH_LOW) == 0 {
-                    // A free row counts nothing, whatever is in it.
-                    for word in [tag_table::row::LIVE, tag_table::row::BYTES] {
-                        if commit.word(place, offset + word) != 0 {
-                            commit.stage(place, offset + word, 0);
-                        }
-                    }
-                    continue;
-                }
                 let id = tag_table::id_of(tag_table::RowPlace { chunk, offset });
                 let (items, bytes) = survivors.tags.get(&id).copied().unwrap_or_default();
-                commit.stage(place, offset + tag_table::row::LIVE, items);
-                commit.stage(place, offset + tag_table::row::BYTES, bytes);
-                commit.stage(place, offset + tag_table::row::COUNTED_SINCE, cleared);
+                let known = truth.tags.get(&id);
+                let (hash, name) = known.and_then(|tag| tag.name).map_or((None, 0), |(h, at)| (Some(h), at.bits()));
+                for (word, value) in [
+                    (tag_table::row::HASH_LOW, hash.map_or(0, |hash| hash.low)),
+                    (tag_table::row::HASH_HIGH, hash.map_or(0, |hash| hash.high)),
+                    (tag_table::row::EVICTED, known.map_or(0, |tag| tag.evicted)),
+                    (tag_table::row::EVICTED_BEFORE, 0),
+                    (tag_table::row::LIVE, items),
+                    (tag_table::row::BYTES, bytes),
+                    (tag_table::row::COUNTED_SINCE, truth.cleared),
+                    (tag_table::row::NAME, name),
+                ] {
+                    if commit.word(place, offset + word) != value {
+                        commit.stage(place, offset + word, value);
+                    }
+                }
             }
         }
         Ok(())
@@ -223,6 +250,26 @@ impl<O: Os> Store<O> {
             {
                 self.unlink(Retiree::Value(id));
             }
+        }
+    }
+}
+
+impl Truth {
+    fn learn(&mut self, seed: u64, location: Location, header: &Header, key: Vec<u8>, value: impl FnOnce() -> Vec<u8>) {
+        match header.kind_of_record {
+            Type::Put => drop(self.keys.insert(key, location)),
+            Type::Removal => drop(self.keys.remove(&key)),
+            Type::Cleared => {
+                self.keys.clear();
+                self.cleared = header.sequence;
+            }
+            Type::TagEvicted => self.tags.entry(header.tag).or_default().evicted = header.sequence,
+            Type::TagDefined => {
+                if let Ok(name) = String::from_utf8(value()) {
+                    self.tags.entry(header.tag).or_default().name = Some((TagHash::new(seed, &name), location));
+                }
+            }
+            Type::Batch => {}
         }
     }
 }

@@ -59,7 +59,8 @@ impl<O: Os> Commit<'_, O> {
         let left_free = if purpose == Purpose::Store { BLOCK } else { 0 };
         let end = self.tail.offset + bytes as u64 + left_free;
         let capacity = self.state(row_word(slot, row::CAPACITY));
-        if self.store.segment_in(slot) == 0 || end > capacity {
+        // A segment that cannot be mapped for appending is left as it is, and another one begun.
+        if self.store.segment_in(slot) == 0 || end > capacity || self.map_active().is_err() {
             return self.roll(bytes as u64, whole, purpose);
         }
         let allocated = self.state(row_word(slot, row::ALLOCATED));

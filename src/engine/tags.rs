@@ -155,6 +155,10 @@ impl<O: Os> Store<O> {
         }
         let chunk = self.map_tags(place.chunk)?;
         let location = Location::from_bits(chunk.load(place.offset + row::NAME));
+        if location.is_none() {
+            // The record of the name was damaged, and the store repaired.
+            return Ok(None);
+        }
         let path = self.paths.of(Name::Tags(place.chunk as u64));
         let damaged = || Error::corrupt(&path, place.offset as u64, Corruption::Index);
         let slot = location.slot();
