@@ -217,7 +217,8 @@ impl<C: Codec> Cache<C> {
     }
 
     /// Checks, and puts right what can be: makes the index and all counts anew from the records that are whole, and drops what
-    /// cannot be read. The report says what was found before. Writers wait; readers go on.
+    /// cannot be read. The report says what was found before. Bytes of the log that are damaged stay where they are, and a
+    /// check goes on naming them, until their segment goes; nothing leads there any more. Writers wait; readers go on.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

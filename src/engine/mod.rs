@@ -42,6 +42,7 @@ mod large;
 mod lock;
 mod log;
 mod mapping;
+mod names;
 mod read;
 mod rebuild;
 mod recovery;

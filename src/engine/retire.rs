@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::paths::Name;
-use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree};
+use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree, row, row_word};
 
 use super::commit::{Commit, signed};
 use super::lock::Locked;
@@ -48,9 +48,21 @@ impl<O: Os> Store<O> {
     pub(super) fn reclaim(&self, locked: &Locked<'_, O>) -> Result<bool> {
         let mut commit = Commit::new(locked)?;
         let before = commit.state(state::RETIRED);
-        commit.retire_dead_segments();
-        if commit.state(state::RETIRED) == before {
-            return Ok(false);
+        let mut stopped_at = commit.retire_dead_segments();
+        // What is left to name tags alone is written again elsewhere.
+        while let Some(slot) = stopped_at.filter(|&slot| commit.state(row_word(slot, row::LIVE)) as u32 == 0) {
+            if commit.state(state::RETIRED) != before {
+                commit.publish()?;
+            }
+            drop(commit);
+            if !self.move_names(locked, slot)? {
+                return Ok(self.state.load(state::RETIRED) != before);
+            }
+            commit = Commit::new(locked)?;
+            stopped_at = commit.retire_dead_segments();
+        }
+        if commit.state(state::RETIRED) == self.state.load(state::RETIRED) {
+            return Ok(self.state.load(state::RETIRED) != before);
         }
         commit.publish()?;
         Ok(true)

@@ -235,7 +235,9 @@ impl<O: Os> Commit<'_, O> {
 
     /// Retires the oldest segments as long as no index entry leads into them. Oldest first: then whatever a removal in
     /// them removed is gone already, and nothing can come back when the index is rebuilt from the rest.
-    pub(super) fn retire_dead_segments(&mut self) {
+    ///
+    /// The slot of the oldest segment that something leads into, if that is what stopped it.
+    pub(super) fn retire_dead_segments(&mut self) -> Option<usize> {
         let active = self.tail.slot;
         loop {
             let oldest = (0..self.store.rows)
@@ -243,9 +245,12 @@ impl<O: Os> Commit<'_, O> {
                 .map(|slot| (self.state(row_word(slot, row::ID)), slot))
                 .filter(|&(id, _)| id != 0)
                 .min();
-            let Some((id, slot)) = oldest else { return };
-            if self.state(row_word(slot, row::LIVE)) != 0 || !self.can_retire() {
-                return;
+            let (id, slot) = oldest?;
+            if self.state(row_word(slot, row::LIVE)) != 0 {
+                return Some(slot);
+            }
+            if !self.can_retire() {
+                return None;
             }
             let bytes = self.state(row_word(slot, row::ALLOCATED));
             self.stage_state(row_word(slot, row::ID), 0);

@@ -72,6 +72,15 @@ impl<O: Os> Commit<'_, O> {
         self.stage(place_in(place), place.offset + row::NAME, name.bits());
     }
 
+    /// Where the name of a tag stands in the log, as bits; 0 if it is nowhere.
+    pub fn name_of_tag(&mut self, place: RowPlace) -> Result<u64> {
+        if place.chunk >= self.chunks() {
+            return Ok(0);
+        }
+        self.map_chunk(place.chunk)?;
+        Ok(self.word(place_in(place), place.offset + row::NAME))
+    }
+
     /// Counts items and bytes in or out of a tag.
     pub fn count_tag(&mut self, place: RowPlace, items: i64, bytes: i64) {
         let since = self.state(state::CLEARED);
@@ -154,11 +163,21 @@ impl<O: Os> Store<O> {
             return Ok(None);
         }
         let chunk = self.map_tags(place.chunk)?;
-        let location = Location::from_bits(chunk.load(place.offset + row::NAME));
-        if location.is_none() {
-            // The record of the name was damaged, and the store repaired.
-            return Ok(None);
+        loop {
+            let word = chunk.load(place.offset + row::NAME);
+            if word == 0 {
+                // The record of the name was damaged, and the store repaired.
+                return Ok(None);
+            }
+            let read = self.name_at(id, place, Location::from_bits(word));
+            // The name may have been written again elsewhere meanwhile, and what it was read from given back.
+            if read.is_ok() || chunk.load(place.offset + row::NAME) == word {
+                return read.map(Some);
+            }
         }
+    }
+
+    fn name_at(&self, id: u32, place: RowPlace, location: Location) -> Result<String> {
         let path = self.paths.of(Name::Tags(place.chunk as u64));
         let damaged = || Error::corrupt(&path, place.offset as u64, Corruption::Index);
         let slot = location.slot();
@@ -177,7 +196,7 @@ impl<O: Os> Store<O> {
         if !record.append_value(&mut bytes) {
             return Err(damaged());
         }
-        String::from_utf8(bytes).map(Some).map_err(|_| damaged())
+        String::from_utf8(bytes).map_err(|_| damaged())
     }
 
     /// The id of a tag by name, without the lock; `None` if it was never used.

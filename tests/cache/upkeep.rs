@@ -1,0 +1,344 @@
+//! The whole store: counts, expiring, evicting, clearing, statistics, checking, repairing.
+
+use super::{HOUR, Scratch, expired, lasting, sorted, tagged};
+use larder::{Cache, Stats};
+use std::time::Duration;
+
+#[test]
+fn len_counts_what_is_there_and_what_has_only_expired() {
+    let cache = Scratch::new();
+    assert!(cache.is_empty() && cache.len_live().unwrap() == 0);
+    cache.set("a", &1).unwrap();
+    cache.set("a", &2).unwrap();
+    cache.set_with("b", &1, expired()).unwrap();
+    cache.set_with("c", &1, lasting().tag("t")).unwrap();
+    assert_eq!((cache.len(), cache.len_live().unwrap(), cache.is_empty()), (3, 2, false));
+    cache.delete("a").unwrap();
+    cache.evict("t").unwrap();
+    assert_eq!((cache.len(), cache.len_live().unwrap()), (1, 0));
+    assert_eq!(cache.expire().unwrap(), 1);
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn expire_removes_what_is_due_and_nothing_else() {
+    let cache = Scratch::new();
+    for i in 0..3_000u32 {
+        let options = match i % 3 {
+            0 => expired(),
+            1 => lasting(),
+            _ => tagged("t"),
+        };
+        cache.set_with(i, &i, options).unwrap();
+    }
+    assert_eq!(cache.expire().unwrap(), 1_000);
+    assert_eq!(cache.expire().unwrap(), 0);
+    assert_eq!((cache.len(), cache.len_live().unwrap()), (2_000, 2_000));
+    assert!(sorted(cache.keys::<u32>()).into_iter().eq((0..3_000).filter(|i| i % 3 != 0)));
+    cache.assert_clean();
+    // Many more than the items of one segment or one commit, and all due at the same moment.
+    cache.set_many_with((10_000..10_250u32).map(|i| (i, i)), expired()).unwrap();
+    assert_eq!(cache.expire().unwrap(), 250);
+    assert_eq!(cache.len(), 2_000);
+    cache.assert_clean();
+}
+
+#[test]
+fn expire_follows_touch_and_replacement() {
+    let cache = Scratch::new();
+    for i in 0..100u32 {
+        cache.set_with(i, &i, lasting()).unwrap();
+    }
+    for i in 0..10u32 {
+        cache.touch(i, Some(Duration::ZERO)).unwrap();
+        cache.touch(i + 10, None).unwrap();
+        cache.set(i + 20, &0).unwrap();
+        cache.set_with(i + 30, &0, expired()).unwrap();
+    }
+    assert_eq!(cache.expire().unwrap(), 20);
+    assert_eq!(cache.len_live().unwrap(), 80);
+    cache.assert_clean();
+}
+
+#[test]
+fn evict_removes_one_tag_and_lets_it_be_used_again() {
+    let cache = Scratch::new();
+    cache.set_many_with((0..1_000u32).map(|i| (i, i)), tagged("a")).unwrap();
+    cache.set_many_with((1_000..1_500u32).map(|i| (i, i)), tagged("b")).unwrap();
+    cache.set("untagged", &0).unwrap();
+    assert_eq!(cache.evict("unknown").unwrap(), 0);
+    // Items that moved to another tag or lost theirs do not go.
+    cache.set_with(0u32, &0, tagged("b")).unwrap();
+    cache.set(1u32, &1).unwrap();
+    cache.delete(2u32).unwrap();
+    assert_eq!(cache.evict("a").unwrap(), 997);
+    assert_eq!(cache.evict("a").unwrap(), 0);
+    assert_eq!(cache.len(), 503);
+    assert!(cache.contains(0u32).unwrap() && cache.contains(1u32).unwrap() && !cache.contains(3u32).unwrap());
+    for round in 0..5u32 {
+        cache.set_with("again", &round, tagged("a")).unwrap();
+        assert_eq!(cache.get::<u32>("again").unwrap(), Some(round));
+        assert_eq!(cache.evict("a").unwrap(), 1);
+        assert!(!cache.contains("again").unwrap());
+    }
+    assert_eq!(cache.evict("b").unwrap(), 501);
+    assert_eq!((cache.len(), cache.len_live().unwrap()), (2, 2));
+    cache.assert_clean();
+}
+
+#[test]
+fn evict_counts_expired_items_that_len_counts() {
+    let cache = Scratch::new();
+    cache.set_with("a", &1, expired().tag("t")).unwrap();
+    cache.set_with("b", &1, tagged("t")).unwrap();
+    assert_eq!(cache.evict("t").unwrap(), 2);
+    assert_eq!((cache.len(), cache.expire().unwrap()), (0, 0));
+    cache.assert_clean();
+}
+
+#[test]
+fn an_evicted_item_is_absent_to_every_call() {
+    let cache = Scratch::new();
+    let fill = || {
+        cache.set_with("k", "v", tagged("t")).unwrap();
+        assert_eq!(cache.evict("t").unwrap(), 1);
+    };
+    fill();
+    assert_eq!(cache.get::<String>("k").unwrap(), None);
+    assert!(!cache.delete("k").unwrap() && !cache.touch("k", None).unwrap());
+    assert_eq!(cache.pop::<String>("k").unwrap(), None);
+    assert_eq!(cache.iter_inserted::<String, String>().unwrap().count(), 0);
+    assert!(cache.add("k", "new").unwrap());
+    fill();
+    assert!(cache.compare_and_set("k", None, Some("new")).unwrap());
+    fill();
+    cache.set_many([("k", "new")]).unwrap();
+    assert_eq!(cache.delete_many(["k"]).unwrap(), 1);
+    fill();
+    assert_eq!(cache.delete_many(["k"]).unwrap(), 0);
+    assert_eq!(cache.len(), 0);
+    cache.assert_clean();
+}
+
+#[test]
+fn clear_empties_the_store_and_gives_the_space_back() {
+    let cache = Scratch::new();
+    let second = cache.second();
+    assert_eq!(cache.clear().unwrap(), 0);
+    for round in 0..4u32 {
+        let value = vec![round; 200];
+        for i in 0..2_000u32 {
+            let tag = if i % 2 == 0 { "even" } else { "odd" };
+            second.set_with(i, &value, tagged(tag)).unwrap();
+        }
+        cache.set_with("old", "v", expired()).unwrap();
+        let full = cache.volume();
+        assert_eq!(cache.clear().unwrap(), 2_001);
+        assert!(cache.volume() < full, "{} after {full}", cache.volume());
+        for handle in [&cache.cache, &second] {
+            assert_eq!((handle.len(), handle.len_live().unwrap()), (0, 0));
+            assert_eq!(handle.get::<Vec<u32>>(7u32).unwrap(), None);
+        }
+        // The tags of before mean nothing now, and work again.
+        assert_eq!(second.evict("odd").unwrap(), 0);
+        cache.set_with("k", "v", tagged("even")).unwrap();
+        assert_eq!(second.keys_tagged::<String>("even").unwrap().count(), 1);
+        assert_eq!((second.evict("even").unwrap(), cache.len()), (1, 0));
+        cache.assert_clean();
+    }
+}
+
+#[test]
+fn what_was_cleared_or_evicted_stays_away_after_reopening_and_rebuilding() {
+    let Scratch { mut cache, dir } = Scratch::new();
+    cache.set_many_with((0..500u32).map(|i| (i, i)), tagged("t")).unwrap();
+    cache.clear().unwrap();
+    cache.set_many_with((500..600u32).map(|i| (i, i)), tagged("t")).unwrap();
+    cache.evict("t").unwrap();
+    cache.set_with(600u32, &600, tagged("t")).unwrap();
+    for _ in 0..2 {
+        drop(cache);
+        cache = Cache::open(&dir).unwrap();
+        assert_eq!(sorted(cache.keys::<u32>()), [600]);
+        assert_eq!((cache.len(), cache.keys_tagged::<u32>("t").unwrap().count()), (1, 1));
+        assert!(cache.check().unwrap().is_clean());
+        std::fs::remove_file(dir.path().join("state")).unwrap();
+    }
+}
+
+#[test]
+fn volume_is_what_the_files_take_and_stays_under_the_limit() {
+    use std::os::unix::fs::MetadataExt;
+    let limit = 8 << 20;
+    let cache = Scratch::with_limit(limit);
+    let on_disk = || -> u64 {
+        let files = std::fs::read_dir(&cache.dir).unwrap().map(|file| file.unwrap().metadata().unwrap());
+        files.filter(|file| file.is_file()).map(|file| file.blocks() * 512).sum()
+    };
+    let value = "v".repeat(3_000);
+    for i in 0..6_000u32 {
+        match cache.set(i % 1_500, &value) {
+            Ok(()) => {}
+            Err(error) => assert!(error.is_full(), "{error:?}"),
+        }
+        if i % 100 == 0 {
+            assert!(cache.volume() <= limit, "{}", cache.volume());
+            assert!(on_disk() <= cache.volume(), "{} on disk, {} said", on_disk(), cache.volume());
+        }
+    }
+    cache.clear().unwrap();
+    assert!(on_disk() <= cache.volume());
+    cache.assert_clean();
+}
+
+#[test]
+fn overwriting_for_ever_needs_no_more_room() {
+    let cache = Scratch::with_limit(4 << 20);
+    let value = "v".repeat(1_000);
+    for i in 0..10_000u32 {
+        cache.set(i % 100, &value).unwrap();
+    }
+    assert_eq!(cache.len(), 100);
+    cache.delete_many(0..100u32).unwrap();
+    for i in 0..10_000u32 {
+        cache.set(1_000 + i, &value).unwrap();
+        assert!(cache.delete(1_000 + i).unwrap());
+    }
+    assert_eq!(cache.len_live().unwrap(), 0);
+    cache.assert_clean();
+}
+
+#[test]
+fn overwriting_tagged_items_for_ever_needs_no_more_room() {
+    let cache = Scratch::with_limit(4 << 20);
+    let value = "v".repeat(1_000);
+    for i in 0..10_000u32 {
+        let tag = if i % 2 == 0 { "even" } else { "odd" };
+        cache.set_with(i % 100, &value, tagged(tag)).unwrap();
+    }
+    assert_eq!((cache.evict("even").unwrap(), cache.evict("odd").unwrap(), cache.len()), (50, 50, 0));
+    cache.assert_clean();
+}
+
+fn counted(dir: &tempfile::TempDir) -> Cache {
+    Cache::builder(dir).size_limit(16 << 20).statistics(true).open().unwrap()
+}
+
+#[test]
+fn statistics_count_reads_stores_and_removals() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = counted(&dir);
+    cache.set("a", &1).unwrap(); // store
+    cache.set_bytes("b", b"b").unwrap(); // store
+    cache.set_many([("c", 1), ("d", 2)]).unwrap(); // 2 stores
+    assert!(cache.add("e", &1).unwrap() && !cache.add("e", &1).unwrap()); // store
+    cache.incr("n", 1).unwrap(); // store
+    assert!(cache.compare_and_set("n", Some(&1), Some(&2)).unwrap()); // store
+    assert!(!cache.compare_and_set("n", Some(&1), Some(&3)).unwrap());
+    cache.get::<i32>("a").unwrap(); // hit
+    cache.get::<i32>("x").unwrap(); // miss
+    cache.get_bytes("b").unwrap(); // hit
+    cache.get_ref("b").unwrap(); // hit
+    cache.get_ref("x").unwrap(); // miss
+    cache.entry::<i32>("a").unwrap(); // hit
+    cache.get_many::<i32>(["a", "x", "c"]).unwrap(); // 2 hits, miss
+    cache.contains("a").unwrap();
+    cache.contains("x").unwrap();
+    let stats = cache.stats().unwrap();
+    assert_eq!((stats.hits, stats.misses, stats.stores), (6, 3, 7));
+    assert!((stats.hit_rate() - 6.0 / 9.0).abs() < 1e-9);
+
+    cache.pop::<i32>("a").unwrap(); // removal
+    cache.delete("b").unwrap(); // removal
+    cache.delete("b").unwrap();
+    cache.delete_many(["c", "x"]).unwrap(); // removal
+    assert!(cache.compare_and_set("n", Some(&2), None).unwrap()); // removal
+    cache.set_with("t", &1, tagged("t")).unwrap();
+    cache.evict("t").unwrap(); // eviction
+    cache.set_with("o", &1, expired()).unwrap();
+    cache.get::<i32>("o").unwrap(); // miss
+    cache.expire().unwrap(); // expiration
+    assert_eq!(cache.clear().unwrap(), 2); // 2 evictions
+    let stats = cache.stats().unwrap();
+    assert_eq!((stats.removals, stats.evictions, stats.expirations, stats.misses), (4, 3, 1, 4));
+}
+
+#[test]
+fn statistics_sum_over_handles_survive_them_and_start_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = counted(&dir);
+    for _ in 0..3 {
+        let second = Cache::open(&dir).unwrap();
+        second.set("k", &1).unwrap();
+        second.get::<i32>("k").unwrap();
+        assert_eq!(second.stats().unwrap(), cache.stats().unwrap());
+    }
+    cache.get::<i32>("k").unwrap();
+    let stats = cache.stats().unwrap();
+    assert_eq!((stats.stores, stats.hits), (3, 4));
+    assert_eq!(cache.reset_stats().unwrap(), stats);
+    assert_eq!(cache.stats().unwrap(), Stats::default());
+    let second = Cache::open(&dir).unwrap();
+    assert_eq!(second.stats().unwrap(), Stats::default());
+    second.get::<i32>("x").unwrap();
+    assert_eq!(cache.reset_stats().unwrap().misses, 1);
+    cache.update_settings(|settings| settings.statistics = false).unwrap();
+    second.get::<i32>("k").unwrap();
+    cache.set("k", &2).unwrap();
+    assert_eq!(cache.stats().unwrap(), Stats::default());
+    drop((cache, second));
+    assert_eq!(Cache::open(&dir).unwrap().stats().unwrap(), Stats::default());
+}
+
+#[test]
+fn counts_of_many_threads_are_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = counted(&dir);
+    let second = Cache::open(&dir).unwrap();
+    cache.set("k", &1).unwrap();
+    std::thread::scope(|scope| {
+        for handle in [&cache, &cache, &second, &second] {
+            scope.spawn(|| {
+                for _ in 0..5_000 {
+                    handle.get::<i32>("k").unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(second.stats().unwrap().hits, 20_000);
+}
+
+#[test]
+fn check_reports_and_repair_leaves_a_sound_store_alone() {
+    let cache = Scratch::new();
+    let large = vec![1u8; 400_000];
+    cache.set_many_with((0..1_000u32).map(|i| (i, i)), tagged("t")).unwrap();
+    cache.set_bytes("large", &large).unwrap();
+    cache.set_with("old", &1, expired()).unwrap();
+    cache.delete_many(0..10u32).unwrap();
+    let mut steps = Vec::new();
+    let report = cache.check_with(|progress| steps.push(progress)).unwrap();
+    assert!(report.is_clean(), "{:?}", report.problems);
+    assert_eq!(report.items, 992);
+    assert!(report.records >= 1_002 && report.segments >= 1 && report.bytes >= 400_000);
+    assert!(!steps.is_empty() && steps.iter().all(|progress| progress.done <= progress.total));
+    assert!(steps.is_sorted_by_key(|progress| progress.done));
+    assert_eq!(cache.repair().unwrap(), report);
+    assert_eq!(cache.len(), 992);
+    assert!(cache.get_bytes("large").unwrap().unwrap() == large);
+    cache.assert_clean();
+}
+
+#[test]
+fn sync_returns_and_changes_nothing() {
+    let cache = Scratch::new();
+    cache.sync().unwrap();
+    cache.set("k", "v").unwrap();
+    cache.set_bytes("large", &[0; 300_000]).unwrap();
+    cache.sync().unwrap();
+    cache.second().sync().unwrap();
+    assert_eq!(cache.get::<String>("k").unwrap().unwrap(), "v");
+    assert_eq!(cache.len(), 2);
+    cache.touch("k", Some(HOUR)).unwrap();
+    cache.assert_clean();
+}

@@ -1,0 +1,37 @@
+//! Many processes on one directory: they agree, also when some of them are killed with `kill -9` or stopped.
+//!
+//! A process is this binary started again with the test [`child`] alone and a role in its environment. What happens
+//! before what is decided by pipes. It knows the public API only.
+
+#[path = "processes/creation.rs"]
+mod creation;
+#[path = "processes/crew.rs"]
+mod crew;
+#[path = "processes/killed.rs"]
+mod killed;
+#[path = "processes/mixed.rs"]
+mod mixed;
+#[path = "processes/own_keys.rs"]
+mod own_keys;
+#[path = "processes/sharing.rs"]
+mod sharing;
+#[path = "processes/takeover.rs"]
+mod takeover;
+#[path = "processes/values.rs"]
+mod values;
+
+/// Does nothing in a run of the tests; in a process that a test has started, it plays the role it was given.
+#[test]
+fn child() {
+    let Some(role) = crew::Role::given() else { return };
+    match role.name.as_str() {
+        "mixed" => mixed::play(&role),
+        "own_keys" => own_keys::play(&role),
+        "hammer" => takeover::play(&role),
+        "creator" => creation::play(&role),
+        "counter" => sharing::play_counter(&role),
+        "settler" => sharing::play_settler(&role),
+        "wrecker" => sharing::play_wrecker(&role),
+        other => panic!("no role is called {other}"),
+    }
+}

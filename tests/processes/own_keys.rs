@@ -1,0 +1,208 @@
+//! A worker with keys of its own, whose every step follows from its number: so that whoever knows how many steps were done
+//! knows what must be there. It knows what a step does, to the cache and to the model; it does not know who dies.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use larder::{Cache, SetOptions};
+
+use crate::crew::{self, Role};
+use crate::values::{Dice, mixed, read_text, text};
+
+/// Keys of one worker.
+const KEYS: u64 = 40;
+pub const WORKERS: u64 = 4;
+/// A worker says so every so many steps.
+pub const STEPS_PER_ACK: u64 = 32;
+pub const SHARED_COUNTER: &str = "shared counter";
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set { key: u64, tagged: bool },
+    Add(u64),
+    SetMany(Vec<u64>),
+    Delete(u64),
+    DeleteMany(Vec<u64>),
+    Pop(u64),
+    Touch(u64),
+    Evict,
+    Count(i64),
+    CountShared,
+    Read { worker: u64, key: u64 },
+}
+
+impl Step {
+    fn of(seed: u64, worker: u64, n: u64) -> Step {
+        let mut dice = Dice::new(mixed(seed) ^ mixed(worker << 48 ^ n));
+        let key = dice.below(KEYS);
+        let several = |dice: &mut Dice| {
+            let count = if dice.below(8) == 0 { 3 * KEYS } else { 2 + dice.below(6) };
+            let mut keys: Vec<u64> = (0..count).map(|_| dice.below(KEYS)).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys
+        };
+        match dice.below(100) {
+            0..28 => Step::Set { key, tagged: dice.below(4) == 0 },
+            28..36 => Step::Add(key),
+            36..52 => Step::SetMany(several(&mut dice)),
+            52..62 => Step::Delete(key),
+            62..66 => Step::DeleteMany(several(&mut dice)),
+            66..72 => Step::Pop(key),
+            72..78 => Step::Touch(key),
+            78..80 => Step::Evict,
+            80..88 => Step::Count(dice.below(9) as i64),
+            88..92 => Step::CountShared,
+            _ => Step::Read { worker: dice.below(WORKERS), key },
+        }
+    }
+}
+
+/// What is stored under one key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Item {
+    /// The step that stored it.
+    n: u64,
+    tagged: bool,
+}
+
+/// The keys of one worker as they must be, or as they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Own {
+    seed: u64,
+    worker: u64,
+    items: Vec<Option<Item>>,
+    counter: Option<i64>,
+}
+
+fn place(worker: u64, key: u64) -> (&'static str, u64, u64) {
+    ("own", worker, key)
+}
+
+fn name(worker: u64, key: u64) -> String {
+    format!("w{worker}k{key}")
+}
+
+fn tag(worker: u64) -> String {
+    format!("of worker {worker}")
+}
+
+impl Own {
+    pub fn nothing(seed: u64, worker: u64) -> Own {
+        Own { seed, worker, items: vec![None; KEYS as usize], counter: None }
+    }
+
+    /// What a cache holds of a worker's keys.
+    pub fn found(cache: &Cache, seed: u64, worker: u64) -> Own {
+        let item = |key| {
+            let entry = cache.entry::<String>(place(worker, key)).unwrap()?;
+            let (by, n) = read_text(&name(worker, key), &entry.value);
+            assert_eq!(by, worker, "a key of {worker} was written by {by}");
+            Some(Item { n, tagged: entry.tag.is_some_and(|found| found == tag(worker)) })
+        };
+        Own { seed, worker, items: (0..KEYS).map(item).collect(), counter: cache.get(("counter", worker)).unwrap() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.iter().flatten().count() + usize::from(self.counter.is_some())
+    }
+
+    /// Does a step to the model, and says whether it was one to the shared counter.
+    pub fn apply(&mut self, n: u64) -> bool {
+        let untagged = Item { n, tagged: false };
+        let items = &mut self.items;
+        match Step::of(self.seed, self.worker, n) {
+            Step::Set { key, tagged } => items[key as usize] = Some(Item { n, tagged }),
+            Step::Add(key) => drop(items[key as usize].get_or_insert(untagged)),
+            Step::SetMany(keys) => keys.iter().for_each(|&key| items[key as usize] = Some(untagged)),
+            Step::Delete(key) | Step::Pop(key) => items[key as usize] = None,
+            Step::DeleteMany(keys) => keys.iter().for_each(|&key| items[key as usize] = None),
+            Step::Evict => items.iter_mut().for_each(|item| *item = item.filter(|item| !item.tagged)),
+            Step::Count(by) => *self.counter.get_or_insert(0) += by,
+            Step::CountShared => return true,
+            Step::Touch(_) | Step::Read { .. } => {}
+        }
+        false
+    }
+
+    /// Does a step to the cache; what it answers must be what the model says.
+    fn carry_out(&self, cache: &Cache, n: u64) {
+        let worker = self.worker;
+        let value = |key| text(&name(worker, key), worker, n);
+        let is_there = |key: u64| self.items[key as usize].is_some();
+        let step = Step::of(self.seed, worker, n);
+        match step.clone() {
+            Step::Set { key, tagged: false } => cache.set(place(worker, key), &value(key)).unwrap(),
+            Step::Set { key, tagged: true } => {
+                cache.set_with(place(worker, key), &value(key), SetOptions::new().tag(tag(worker))).unwrap();
+            }
+            Step::Add(key) => {
+                assert_ne!(cache.add(place(worker, key), &value(key)).unwrap(), is_there(key), "{step:?}")
+            }
+            Step::SetMany(keys) => cache.set_many(keys.into_iter().map(|k| (place(worker, k), value(k)))).unwrap(),
+            Step::Delete(key) => assert_eq!(cache.delete(place(worker, key)).unwrap(), is_there(key), "{step:?}"),
+            Step::DeleteMany(keys) => {
+                let expected = keys.iter().filter(|&&key| is_there(key)).count() as u64;
+                let removed = cache.delete_many(keys.into_iter().map(|key| place(worker, key))).unwrap();
+                assert_eq!(removed, expected, "{step:?}");
+            }
+            Step::Pop(key) => {
+                let popped = cache.pop::<String>(place(worker, key)).unwrap();
+                let popped = popped.map(|found| read_text(&name(worker, key), &found).1);
+                assert_eq!(popped, self.items[key as usize].map(|item| item.n), "{step:?}");
+            }
+            Step::Touch(key) => {
+                assert_eq!(cache.touch(place(worker, key), Some(HOUR)).unwrap(), is_there(key), "{step:?}");
+            }
+            Step::Evict => {
+                let tagged = self.items.iter().flatten().filter(|item| item.tagged).count() as u64;
+                assert_eq!(cache.evict(&tag(worker)).unwrap(), tagged, "{step:?}");
+            }
+            Step::Count(by) => {
+                let sum = cache.incr(("counter", worker), by).unwrap();
+                assert_eq!(sum, self.counter.unwrap_or(0) + by, "{step:?}");
+            }
+            Step::CountShared => drop(cache.incr(SHARED_COUNTER, 1).unwrap()),
+            Step::Read { worker: other, key } => {
+                let found = cache.get::<String>(place(other, key)).unwrap();
+                let read = found.map(|found| read_text(&name(other, key), &found).1);
+                assert!(other != worker || read == self.items[key as usize].map(|item| item.n), "{step:?}: {read:?}");
+            }
+        }
+    }
+}
+
+/// Reads what others write, until told to stop.
+fn watch(cache: &Cache, seed: u64, stop: &AtomicBool) {
+    let mut dice = Dice::new(seed);
+    while !stop.load(Ordering::Relaxed) {
+        let (worker, key) = (dice.below(WORKERS), dice.below(KEYS));
+        if let Some(found) = cache.get::<String>(place(worker, key)).unwrap() {
+            assert_eq!(read_text(&name(worker, key), &found).0, worker);
+        }
+    }
+}
+
+/// Goes on where its predecessor was killed.
+pub fn play(role: &Role) {
+    let &[seed, worker, first] = &role.numbers[..] else { panic!("three numbers: {:?}", role.numbers) };
+    let cache = Cache::open(&role.directory).unwrap();
+    let mut own = Own::found(&cache, seed, worker);
+    let stop = crew::told_to_stop();
+    std::thread::scope(|scope| {
+        // One that only reads is enough: more would take the cores from those that write.
+        if worker == 0 {
+            scope.spawn(|| watch(&cache, mixed(seed ^ first), stop));
+        }
+        let mut n = first;
+        while !stop.load(Ordering::Relaxed) {
+            for _ in 0..STEPS_PER_ACK {
+                own.carry_out(&cache, n);
+                own.apply(n);
+                n += 1;
+            }
+            crew::say(n);
+        }
+    });
+}
