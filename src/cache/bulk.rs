@@ -89,7 +89,7 @@ impl<C: Codec> Cache<C> {
     /// given twice the last value counts.
     ///
     /// # Errors
-    /// As [`set`](Cache::set), and [`Error::TransactionTooLarge`] beyond an eighth of the size limit. Nothing is stored then.
+    /// As [`set`](Cache::set), and [`Error::TransactionTooLarge`](crate::Error::TransactionTooLarge) beyond an eighth of the size limit. Nothing is stored then.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -10,7 +10,7 @@
 //! - a map is never larger than the space that was allocated to its file, and files never shrink.
 
 pub mod real;
-#[cfg(any(test, feature = "simulation"))]
+#[cfg(test)]
 pub mod sim;
 
 use std::io;

@@ -196,7 +196,8 @@ fn after_repair_check_finds_nothing_but_the_damaged_bytes() {
         assert!(!cache.repair().unwrap().is_clean(), "{how}");
         let report = cache.check().unwrap();
         // What is damaged in the log stays there, unread, until its segment goes.
-        let left = |problem: &larder::Damage| problem.what == larder::Corruption::Checksum && problem.path.ends_with(name);
+        let left =
+            |problem: &larder::Damage| problem.what == larder::Corruption::Checksum && problem.path.ends_with(name);
         assert!(report.problems.iter().all(left), "{how}: {:?}", report.problems);
         assert!(report.items > 0, "{how}: what was whole is still there");
     }
