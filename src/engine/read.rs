@@ -207,7 +207,7 @@ impl<O: Os> Store<O> {
             Try::Map(missing) => return Ok(Try::Map(missing)),
         }
         let taken = take(&record);
-        if !self.is_current(&hit) {
+        if !self.is_current(&hit) || (taken.is_err() && !self.still_counts(&hit.record.header, &record.header)) {
             return Ok(Try::Again);
         }
         taken.map(|value| Try::Done(Some(value)))
@@ -217,6 +217,13 @@ impl<O: Os> Store<O> {
     #[inline(always)]
     pub(super) fn is_current(&self, hit: &Hit<'_, O>) -> bool {
         hit.index.load(hit.cell) == hit.entry.bits() && self.still_holds(hit.word, hit.table, hit.hash)
+    }
+
+    /// True unless a record was taken for the one before a pending commit that is visible by now. Then the file of its
+    /// large value may be gone, and that is no damage.
+    #[inline]
+    pub(super) fn still_counts(&self, newest: &Header, taken: &Header) -> bool {
+        taken.sequence == newest.sequence || self.state.load(VISIBLE) < newest.sequence
     }
 
     /// Steps 1 to 3.

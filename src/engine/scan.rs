@@ -93,7 +93,9 @@ impl<O: Os> Store<O> {
                 Try::Done(Life::Live) => {
                     if let Err(error) = visit(into, &record) {
                         // What failed may have been replaced meanwhile: then it is no failure.
-                        let same = index.map.load(cell) == entry.bits() && self.still_holds(word, table, position);
+                        let same = index.map.load(cell) == entry.bits()
+                            && self.still_holds(word, table, position)
+                            && self.still_counts(&newest.header, &record.header);
                         return if same { Err(error) } else { Ok(Try::Again) };
                     }
                 }

@@ -97,8 +97,10 @@ impl<O: Os> Store<O> {
             match self.life_as_of(view, &record, moment) {
                 Try::Done(Life::Live) => {
                     if let Err(error) = take(into, i, &record) {
-                        // What failed may have been replaced meanwhile: then it is no failure.
-                        return if self.is_current(&hit) { Err(error) } else { Ok(Try::Again) };
+                        // What failed may have been replaced since, or have been the one of the moment and not the newest
+                        // before: then it is no failure.
+                        let newest = record.header.sequence == hit.record.header.sequence;
+                        return if newest && self.is_current(&hit) { Err(error) } else { Ok(Try::Again) };
                     }
                 }
                 Try::Done(_) => missed = true,
