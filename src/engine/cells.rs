@@ -193,7 +193,7 @@ impl<O: Os> Commit<'_, O> {
 
     /// The cell that leads to the record at a location, if one does.
     pub(super) fn cell_of(&mut self, location: Location) -> Result<Option<(Old, CellPlace)>> {
-        let Try::Done(Some(old)) = self.try_old_at(location, |_, _| true) else { return Ok(None) };
+        let Some(old) = self.old_at(location)? else { return Ok(None) };
         let Some(key) = self.key_of(&old) else { return Ok(None) };
         let place = self.locate(&key, self.store.hash(&key))?;
         Ok(match (place.old, place.cell) {

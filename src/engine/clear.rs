@@ -123,6 +123,49 @@ impl<O: Os> Store<O> {
         Ok(removed)
     }
 
+    /// Empties the cells that lead to what was evicted or has expired in a segment, up to the first item that lives: that
+    /// one keeps the segment whatever else is in it.
+    #[cold]
+    pub(super) fn empty_cells_into(&self, locked: &Locked<'_, O>, slot: usize) -> Result<()> {
+        let cells: u64 =
+            (0..self.rows).map(|slot| self.state.load(row_word(slot, row::LIVE)) & u64::from(u32::MAX)).sum();
+        let earliest = self.state.load(row_word(slot, row::EXPIRES_MIN));
+        if cells <= self.len() && (earliest == 0 || earliest > self.time()) {
+            return Ok(());
+        }
+        let (id, end) = (self.segment_in(slot), self.committed_end(slot));
+        let mut offset = segment::HEAD;
+        loop {
+            let mut commit = Commit::new(locked)?;
+            let (mut emptied, mut ends) = (0, false);
+            while emptied < QUANTUM && !ends {
+                let Some(header) = commit.header_at(slot, id, offset, end)? else {
+                    ends = true;
+                    break;
+                };
+                let location = Location::new(slot, offset as u64);
+                offset += header.size();
+                if !matches!(header.kind_of_record, Type::Put | Type::Removal) {
+                    continue;
+                }
+                match commit.cell_of(location)? {
+                    None => {}
+                    Some((old, _)) if old.life == Life::Live => ends = true,
+                    Some(_) => {
+                        commit.remove_expired(location)?;
+                        emptied += 1;
+                    }
+                }
+            }
+            if emptied > 0 {
+                commit.publish()?;
+            }
+            if ends {
+                return Ok(());
+            }
+        }
+    }
+
     /// Walks one segment in quanta, each under the lock, and afterwards knows the earliest expiry that is left.
     fn expire_segment(&self, slot: usize, now: u64) -> Result<u64> {
         let id = self.segment_in(slot);

@@ -52,6 +52,8 @@ mod retire;
 mod room;
 mod scan;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod statistics;
 mod store;

@@ -21,7 +21,7 @@ use crate::storage::record::Type;
 use crate::storage::segment::{self, Head};
 use crate::storage::state::{self, row, row_word};
 
-use super::log::Batches;
+use super::log::{Batches, Member};
 use super::repair::OVERHEAD;
 use super::replay::{Chained, Replay};
 
@@ -66,9 +66,10 @@ fn read_chain<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Vec<
     while let Some((head, map, allocated)) = next.take() {
         let follows = opened.next().transpose()?.flatten().filter(|(after, ..)| after.previous == head.id);
         let limit = follows.as_ref().map_or(allocated, |(after, ..)| u64::from(after.previous_end));
-        let (end, puts, newest) = verify(&map, head.nonce, limit);
+        let Verified { end, puts, newest, tags } = verify(&map, head.nonce, limit);
         let whole = end == limit;
-        chain.push(Chained { id: head.id, nonce: head.nonce, born: head.born, map, allocated, end, puts, newest });
+        let (id, nonce, born) = (head.id, head.nonce, head.born);
+        chain.push(Chained { id, nonce, born, map, allocated, end, puts, newest, tags });
         if whole && chain.len() < manifest.rows as usize {
             next = follows;
         }
@@ -103,15 +104,30 @@ fn open_segment<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, id: u64) -> R
     Ok(Some((head, map, allocated.min(readable))))
 }
 
-/// How far the batches of a segment are whole, how many puts they hold, and the newest sequence.
-fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64) -> (u64, u64, u64) {
+/// What the whole batches of a segment hold.
+#[derive(Default)]
+struct Verified {
+    end: u64,
+    puts: u64,
+    newest: u64,
+    tags: Vec<u32>,
+}
+
+/// Reads the batches of a segment as far as they are whole.
+fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64) -> Verified {
     let mut batches = Batches::new(map, nonce, usize::try_from(limit).unwrap_or(0));
-    let (mut puts, mut newest) = (0, 0);
+    let mut found = Verified::default();
     while let Some(members) = batches.next_batch() {
-        puts += members.iter().filter(|m| m.header.kind_of_record == Type::Put).count() as u64;
-        newest = members.iter().map(|m| m.header.sequence).fold(newest, u64::max);
+        for Member { header, .. } in members {
+            found.puts += u64::from(header.kind_of_record == Type::Put);
+            found.newest = found.newest.max(header.sequence);
+            if header.kind_of_record == Type::TagDefined {
+                found.tags.push(header.tag);
+            }
+        }
     }
-    (batches.offset as u64, puts, newest)
+    found.end = batches.offset as u64;
+    found
 }
 
 /// Removes everything that is derived, and the segments behind the break.

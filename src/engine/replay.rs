@@ -10,7 +10,8 @@ use crate::storage::location::{Entry, Location};
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{Header, LargeReference, Type};
-use crate::storage::tag_table::{self, CHUNKS_MAX, RowPlace, TagHash};
+use crate::storage::state::LIVE_NAME;
+use crate::storage::tag_table::{self, RowPlace, TagHash};
 
 use super::large::file_space;
 use super::log::{Batches, Member};
@@ -25,6 +26,8 @@ pub struct Chained<O: Os> {
     pub end: u64,
     pub puts: u64,
     pub newest: u64,
+    /// Tags whose names stand in it.
+    pub tags: Vec<u32>,
 }
 
 /// What a segment's row will say.
@@ -99,6 +102,7 @@ impl<'c, O: Os> Replay<'c, O> {
             _ => None,
         });
         self.last_value = values.max().unwrap_or(0);
+        self.make_chunks()?;
         for (slot, segment) in self.chain.iter().enumerate() {
             let end = usize::try_from(segment.end).unwrap_or(0);
             let mut batches = Batches::new(&segment.map, segment.nonce, end);
@@ -123,7 +127,10 @@ impl<'c, O: Os> Replay<'c, O> {
                 }
                 Ok(())
             }
-            Type::TagDefined => self.define_tag(location, &member.header),
+            Type::TagDefined => {
+                self.define_tag(location, &member.header);
+                Ok(())
+            }
             Type::TagEvicted => {
                 self.evict_tag(&member.header);
                 Ok(())
@@ -288,23 +295,37 @@ impl<'c, O: Os> Replay<'c, O> {
         }
     }
 
-    fn define_tag(&mut self, location: Location, header: &Header) -> Result<()> {
-        let Some(place) = tag_table::place_of(header.tag) else { return Ok(()) };
+    fn define_tag(&mut self, location: Location, header: &Header) {
         let (at, len) = header.value_range(location.offset());
         let mut name = Vec::new();
         let _ = self.chain[location.slot()].map.append_to(at, len, &mut name);
-        let Ok(name) = std::str::from_utf8(&name) else { return Ok(()) };
-        // Tags fill one chunk before the next is made, so a chunk that is farther away is damage.
-        if place.chunk == self.tags.len() && place.chunk < CHUNKS_MAX {
-            self.make_chunk()?;
-        }
+        let Ok(name) = std::str::from_utf8(&name) else { return };
         let hash = TagHash::new(self.seed, name);
-        let Some((map, place)) = self.tag_row(header.tag) else { return Ok(()) };
+        let Some((map, place)) = self.tag_row(header.tag) else { return };
         map.store(place.offset + tag_table::row::HASH_LOW, hash.low);
         map.store(place.offset + tag_table::row::HASH_HIGH, hash.high);
         map.store(place.offset + tag_table::row::COUNTED_SINCE, self.cleared);
+        let before = Location::from_bits(map.load(place.offset + tag_table::row::NAME));
         map.store(place.offset + tag_table::row::NAME, location.bits());
-        self.rows[location.slot()].live += crate::storage::state::LIVE_NAME as u64;
+        // A name that was written again counts where it stands now.
+        if !before.is_none()
+            && let Some(row) = self.rows.get_mut(before.slot())
+        {
+            row.live = row.live.saturating_sub(LIVE_NAME as u64);
+        }
+        self.rows[location.slot()].live += LIVE_NAME as u64;
+    }
+
+    /// Makes the tag table before anything is replayed: a name that was written again may stand behind everything that
+    /// is about its tag.
+    fn make_chunks(&mut self) -> Result<()> {
+        let ids: HashSet<u32> = self.chain.iter().flat_map(|segment| segment.tags.iter().copied()).collect();
+        let chunks = ids.iter().filter_map(|&id| Some(tag_table::place_of(id)?.chunk));
+        // A chunk that so few names could not have come to is damage.
+        let last = chunks.filter(|&chunk| tag_table::can_come_to(chunk, ids.len())).max();
+        while last.is_some_and(|last| self.tags.len() <= last) {
+            self.make_chunk()?;
+        }
         Ok(())
     }
 

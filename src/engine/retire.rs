@@ -43,29 +43,29 @@ impl<O: Os> Commit<'_, O> {
 }
 
 impl<O: Os> Store<O> {
-    /// Retires segments that are dead. True if there were any.
+    /// Retires segments that hold nothing that lives. True if there were any.
     #[cold]
     pub(super) fn reclaim(&self, locked: &Locked<'_, O>) -> Result<bool> {
-        let mut commit = Commit::new(locked)?;
-        let before = commit.state(state::RETIRED);
-        let mut stopped_at = commit.retire_dead_segments();
-        // What is left to name tags alone is written again elsewhere.
-        while let Some(slot) = stopped_at.filter(|&slot| commit.state(row_word(slot, row::LIVE)) as u32 == 0) {
-            if commit.state(state::RETIRED) != before {
+        let retired = || self.state.load(state::RETIRED);
+        let before = retired();
+        loop {
+            let mut commit = Commit::new(locked)?;
+            let stopped_at = commit.retire_dead_segments();
+            if commit.state(state::RETIRED) != retired() {
                 commit.publish()?;
             }
             drop(commit);
-            if !self.move_names(locked, slot)? {
-                return Ok(self.state.load(state::RETIRED) != before);
+            let Some(slot) = stopped_at else { break };
+            let live = || self.state.load(row_word(slot, row::LIVE));
+            if live() as u32 != 0 {
+                self.empty_cells_into(locked, slot)?;
             }
-            commit = Commit::new(locked)?;
-            stopped_at = commit.retire_dead_segments();
+            // What is left to name tags alone is written again elsewhere.
+            if live() as u32 != 0 || (live() != 0 && !self.move_names(locked, slot)?) {
+                break;
+            }
         }
-        if commit.state(state::RETIRED) == self.state.load(state::RETIRED) {
-            return Ok(self.state.load(state::RETIRED) != before);
-        }
-        commit.publish()?;
-        Ok(true)
+        Ok(retired() != before)
     }
 
     fn path_of(&self, file: Retiree) -> std::path::PathBuf {

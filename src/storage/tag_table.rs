@@ -70,6 +70,12 @@ fn rows(chunk: usize) -> usize {
     FIRST_ROWS << chunk
 }
 
+/// True if a table of so many names can have come to a chunk: those before it are well filled by then. What a damaged
+/// id makes a rebuild allocate is bounded by the log that way.
+pub fn can_come_to(chunk: usize, names: usize) -> bool {
+    rows_before(chunk) <= names.saturating_mul(8)
+}
+
 /// Length of a chunk's file.
 pub fn chunk_bytes(chunk: usize) -> usize {
     rows(chunk) * ROW_BYTES

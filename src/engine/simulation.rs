@@ -1,0 +1,43 @@
+//! Deterministic crash tests of the engine over the simulated os floor: deaths at every step, power cuts, failing calls
+//! and a model. This file owns what they share: how much of them runs. It knows nothing of single operations.
+//!
+//! `LARDER_TEST_SCALE` multiplies how much is sampled where not everything is tried; 1 is meant for every build.
+
+mod acts;
+mod audit;
+mod deaths;
+mod failures;
+mod named;
+mod power;
+mod random;
+mod world;
+
+/// How many times more than usual is to be tried.
+fn scale() -> usize {
+    std::env::var("LARDER_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// A small generator of numbers, so that a run that went wrong can be run again.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+}
+
+/// At most `most` of the numbers below `count`, spread evenly and with both ends among them.
+fn spread(count: u64, most: usize) -> Vec<u64> {
+    let most = most as u64;
+    if count <= most {
+        return (0..count).collect();
+    }
+    (0..most).map(|i| i * (count - 1) / (most - 1).max(1)).collect()
+}

@@ -1,0 +1,162 @@
+//! What a test does to a store, and what it expects of it: every operation of the engine as a value that can be carried
+//! out on a store and on a model. It knows nothing of machines and deaths.
+
+use std::collections::BTreeMap;
+
+use super::super::store::Store;
+use super::super::{Change, Op, Put, Tag, Value};
+use crate::error::Result;
+use crate::os::sim::SimOs;
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub version: u32,
+    pub len: usize,
+    pub tag: Option<u8>,
+    pub expires: Option<u64>,
+}
+
+/// What a store holds, expired items that nobody has collected among it.
+pub type Contents = BTreeMap<u32, Item>;
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Put(u32, Item),
+    Remove(u32),
+    Batch(Vec<Act>),
+    Evict(u8),
+    Clear,
+    Expire,
+    SizeLimit(u64),
+}
+
+/// An item of `len` bytes.
+pub fn item(version: u32, len: usize) -> Item {
+    Item { version, len, tag: None, expires: None }
+}
+
+/// A put of an item without a tag.
+pub fn put(key: u32, version: u32, len: usize) -> Act {
+    Act::Put(key, item(version, len))
+}
+
+/// A put of a tagged item.
+pub fn tagged(key: u32, version: u32, len: usize, tag: u8) -> Act {
+    Act::Put(key, Item { tag: Some(tag), ..item(version, len) })
+}
+
+/// A put of an item that expires.
+pub fn expiring(key: u32, version: u32, len: usize, expires: u64) -> Act {
+    Act::Put(key, Item { expires: Some(expires), ..item(version, len) })
+}
+
+pub fn key_bytes(key: u32) -> Vec<u8> {
+    format!("key {key}").into_bytes()
+}
+
+pub fn tag_name(tag: u8) -> String {
+    format!("tag {tag}")
+}
+
+/// The bytes of an item's value: they name key and version, so that a value in the wrong place is seen.
+pub fn value_bytes(key: u32, item: Item) -> Vec<u8> {
+    let word = u64::from(key) << 32 | u64::from(item.version);
+    let mut bytes = word.to_le_bytes().repeat(item.len.div_ceil(8));
+    bytes.truncate(item.len);
+    bytes
+}
+
+impl Act {
+    /// Carries it out. What the store answers: items that were replaced, removed or counted out.
+    pub fn apply(&self, store: &Store<SimOs>) -> Result<u64> {
+        match self {
+            Act::Put(..) | Act::Remove(_) => change(store, std::slice::from_ref(self)),
+            Act::Batch(acts) => change(store, acts),
+            Act::Evict(tag) => store.evict(&tag_name(*tag)),
+            Act::Clear => store.clear(),
+            Act::Expire => store.expire(),
+            Act::SizeLimit(limit) => store.change_settings(|shared| shared.size_limit = *limit).map(|_| 0),
+        }
+    }
+
+    /// Carries it out and does not ask what it answers.
+    pub fn apply_alone(&self, store: &Store<SimOs>) {
+        self.apply(store).unwrap();
+    }
+
+    /// What a store that held `contents` at `time` holds after it, and what it answers.
+    pub fn model(&self, contents: &mut Contents, time: u64) -> u64 {
+        let is_live = |item: &Item| item.expires.is_none_or(|at| time < at);
+        match self {
+            Act::Put(key, item) => u64::from(contents.insert(*key, *item).is_some_and(|old| is_live(&old))),
+            Act::Remove(key) => {
+                let live = contents.get(key).is_some_and(is_live);
+                if live {
+                    contents.remove(key);
+                }
+                u64::from(live)
+            }
+            Act::Batch(acts) => acts.iter().map(|act| act.model(contents, time)).sum(),
+            Act::Evict(tag) => drain(contents, |item| item.tag == Some(*tag)),
+            Act::Clear => drain(contents, |_| true),
+            Act::Expire => drain(contents, |item| !is_live(item)),
+            Act::SizeLimit(_) => 0,
+        }
+    }
+}
+
+fn drain(contents: &mut Contents, dead: impl Fn(&Item) -> bool) -> u64 {
+    let before = contents.len();
+    contents.retain(|_, item| !dead(item));
+    (before - contents.len()) as u64
+}
+
+/// One change of a batch with everything it borrows.
+struct Prepared {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    item: Option<Item>,
+    tag: Option<String>,
+    draft: Option<(u64, u64, u32)>,
+}
+
+fn change(store: &Store<SimOs>, acts: &[Act]) -> Result<u64> {
+    let mut drafts = Vec::new();
+    let mut prepared = Vec::new();
+    for act in acts {
+        let (key, item) = match act {
+            Act::Put(key, item) => (*key, Some(*item)),
+            Act::Remove(key) => (*key, None),
+            other => panic!("{other:?} in a batch"),
+        };
+        let value = item.map_or(Vec::new(), |item| value_bytes(key, item));
+        let mut draft = None;
+        if item.is_some() && store.is_large(value.len()) {
+            let written = store.draft(&value)?;
+            draft = Some((written.number, written.len, written.crc));
+            drafts.push(written);
+        }
+        let tag = item.and_then(|item| item.tag).map(tag_name);
+        prepared.push(Prepared { key: key_bytes(key), value, item, tag, draft });
+    }
+    let ops: Vec<Op<'_>> = prepared.iter().map(|one| op(store, one)).collect();
+    store.batch(&ops)
+}
+
+fn op<'a>(store: &Store<SimOs>, one: &'a Prepared) -> Op<'a> {
+    let change = match one.item {
+        None => Change::Remove,
+        Some(item) => Change::Put(Put {
+            kind: (item.version % 251) as u8,
+            value: match one.draft {
+                Some((number, len, crc)) => Value::Draft { number, len, crc },
+                None => Value::Inline(&one.value),
+            },
+            expires: item.expires,
+            tag: one.tag.as_deref().map_or(Tag::None, Tag::Named),
+        }),
+    };
+    Op { key: &one.key, hash: store.hash(&one.key), change }
+}

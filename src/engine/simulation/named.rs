@@ -1,0 +1,345 @@
+//! Single stories: each a death or failure at one place that once had a consequence far from it. What is tried at every
+//! step stands in `deaths` and `failures`.
+
+use super::acts::{Act, Item, item, put, tagged, value_bytes};
+use super::audit::{audit, drift, live};
+use super::world::{Handle, World, living, open, open_in, path};
+use super::{scale, spread};
+use crate::os::sim::{CallKind, SimOs};
+use crate::os::{Os, OsMap};
+use crate::storage::{index, state};
+use std::io::ErrorKind;
+
+fn checked_rebuild(world: &World, moment: &str) {
+    let rebuilt = world.rebuild();
+    assert_eq!(live(&rebuilt.store), living(&world.contents, rebuilt.store.now()), "{moment}: rebuilt");
+    audit(&rebuilt.store);
+}
+
+/// Kills a process at a step of an operation. False if it finished before.
+fn dies<R>(os: &SimOs, step: u64, piece: impl FnOnce() -> R) -> bool {
+    os.kill_after(step);
+    let died = os.run(piece).is_none();
+    os.kill();
+    died
+}
+
+#[test]
+fn a_segment_made_ahead_is_gone_before_the_lock_of_its_dead_maker_is_free() {
+    let prepare: Vec<Act> = (0..10).map(|i| put(100 + i, 1, 6_000)).collect();
+    for step in (0..).step_by(if scale() > 1 { 1 } else { 7 }) {
+        let (_, victim) = World::with(7, &prepare);
+        let died = dies(&victim.os, step, || put(5, 1, 6_000).apply(&victim.store).unwrap());
+        if !died {
+            break;
+        }
+        if !victim.os.machine().paths().contains(&path("log-2")) {
+            continue;
+        }
+        for again in spread(20, 5 * scale()) {
+            let (mut world, victim) = World::with(7, &prepare);
+            dies(&victim.os, step, || put(5, 1, 6_000).apply(&victim.store).unwrap());
+            let heir = world.machine.process();
+            dies(&heir, again, || drop(open_in(&heir).unwrap()));
+            let last = open(&world.machine);
+            audit(&last.store);
+            if live(&last.store).contains_key(&5) {
+                put(5, 1, 6_000).model(&mut world.contents, 0);
+            }
+            // Short enough to go to the segment before.
+            world.apply(&last, &put(6, 1, 20));
+            drop(last);
+            checked_rebuild(&world, &format!("deaths at {step} and {again}"));
+        }
+    }
+}
+
+#[test]
+fn segments_are_unlinked_in_the_order_in_which_they_were_made() {
+    let prepare: Vec<Act> = (0..320).map(|i| put(i, 1, 7_900)).collect();
+    let (_world, victim) = World::with(7, &prepare);
+    let before = victim.os.steps();
+    victim.store.clear().unwrap();
+    let steps = victim.os.steps() - before;
+    for left in spread(24, 6 * scale()) {
+        let (mut world, victim) = World::with(7, &prepare);
+        assert!(dies(&victim.os, steps - 10 * left - 1, || victim.store.clear().unwrap()));
+        world.contents.clear();
+        world.machine.remount();
+        let heir = open(&world.machine);
+        world.check(&heir);
+        world.apply(&heir, &put(1, 2, 50));
+        drop(heir);
+        checked_rebuild(&world, &format!("death {} steps before the end", 10 * left + 1));
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_unlinked_keeps_the_younger_ones() {
+    let prepare: Vec<Act> = (0..40).map(|i| put(i % 4, i / 4, 7_900)).collect();
+    for nth in 1..4 {
+        let (mut world, handle) = World::with(7, &prepare);
+        for i in 0..60 {
+            world.machine.clear_failures();
+            world.machine.fail_at(CallKind::Remove, "log-", nth, ErrorKind::PermissionDenied);
+            world.apply(&handle, &put(i % 4, 100 + i, 7_900));
+            audit(&handle.store);
+            assert_eq!(drift(&handle.store).0, 0, "a file that could not be unlinked is counted");
+        }
+        world.machine.clear_failures();
+        drop(handle);
+        checked_rebuild(&world, "after removals that failed");
+    }
+}
+
+#[test]
+fn dead_segments_make_room_when_the_store_is_full() {
+    let (mut world, handle) = World::with(4, &[]);
+    let mut end = 0;
+    while put(end, 1, 7_900).apply(&handle.store).is_ok() {
+        put(end, 1, 7_900).model(&mut world.contents, 0);
+        end += 1;
+    }
+    for key in 0..end / 2 {
+        world.apply(&handle, &Act::Remove(key));
+    }
+    for key in 0..end / 4 {
+        world.apply(&handle, &put(key, 2, 7_900));
+    }
+    world.check(&handle);
+}
+
+#[test]
+fn a_call_that_fails_at_the_end_of_the_allocated_part_writes_into_no_hole() {
+    // The records end where a page does, or so near that the next header lies in two pages.
+    for ending in [0, 8, 16] {
+        let (mut world, handle) = World::with(4, &[]);
+        let key = super::acts::key_bytes(1).len();
+        let len = 3 * 4096 - 64 - 24 - key.next_multiple_of(8) - ending;
+        let value = value_bytes(1, super::acts::item(1, len - len % 8));
+        let big = super::super::Put {
+            kind: 0,
+            value: super::super::Value::Inline(&value),
+            expires: None,
+            tag: super::super::Tag::None,
+        };
+        let hash = |key: &[u8]| handle.store.hash(key);
+        handle.store.put_hashed(b"key 1", hash(b"key 1"), big).unwrap();
+        put(1, 1, value.len()).model(&mut world.contents, 0);
+        for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
+            world.machine.fail_at(CallKind::WriteAt, "log-", 1, kind);
+            assert!(handle.store.put_hashed(b"key 2", hash(b"key 2"), big).is_err());
+        }
+        world.machine.limit_disk(Some(world.machine.used_bytes()));
+        assert!(handle.store.put_hashed(b"key 2", hash(b"key 2"), big).unwrap_err().is_full());
+        world.machine.limit_disk(None);
+        world.check(&handle);
+        world.apply(&handle, &put(2, 1, 30));
+        drop(handle);
+        checked_rebuild(&world, "after a full disk");
+    }
+}
+
+#[test]
+fn overflow_buckets_of_a_growing_table_are_counted_whoever_dies() {
+    let mut met = 0;
+    for seed in 0..40 {
+        let mut prepare: Vec<Act> = vec![];
+        for i in 0..11 {
+            prepare.push(Act::Batch((0..29).map(|key| put(i * 29 + key, 1, 8)).collect()));
+        }
+        let grow = |handle: &Handle| (0..8).for_each(|i| put(1_000 + i, 1, 8).apply_alone(&handle.store));
+        let (_world, victim) = World::with(seed, &prepare);
+        let before = victim.os.steps();
+        grow(&victim);
+        let steps = victim.os.steps() - before;
+        let table = victim.store.geometry().unwrap().current;
+        if table.level == 6 || victim.store.map_index(table).unwrap().map.load(index::OVERFLOW_USED) == 0 {
+            continue;
+        }
+        met += 1;
+        for step in (0..steps).step_by((30 / scale()).max(1)) {
+            let (mut world, victim) = World::with(seed, &prepare);
+            let survivor = open(&world.machine);
+            assert!(dies(&victim.os, step, || grow(&victim)));
+            audit(&survivor.store);
+            world.contents = live(&survivor.store);
+            grow(&survivor);
+            for i in 0..8 {
+                put(1_000 + i, 1, 8).model(&mut world.contents, 0);
+            }
+            world.check(&survivor);
+        }
+        if met == scale() {
+            return;
+        }
+    }
+    panic!("no table needed an overflow bucket while it grew");
+}
+
+#[test]
+fn growth_goes_on_after_any_number_of_deaths() {
+    let (mut world, handle) = World::with(11, &[]);
+    (0..5).for_each(|i| world.apply(&handle, &Act::Batch((0..64).map(|key| put(i * 64 + key, 1, 8)).collect())));
+    for i in 0..200 {
+        let victim = open(&world.machine);
+        dies(&victim.os, 40 + i % 60, || put(2_000, 1, 8).apply(&victim.store).unwrap());
+        audit(&handle.store);
+    }
+    world.contents = live(&handle.store);
+    for key in 3_000..3_100 {
+        world.apply(&handle, &put(key, 1, 8));
+    }
+    world.check(&handle);
+}
+
+#[test]
+fn space_set_aside_by_a_dead_writer_comes_back_while_others_live() {
+    let (world, handle) = World::with(5, &[put(1, 1, 10)]);
+    for step in 0..30 {
+        let victim = open(&world.machine);
+        dies(&victim.os, step, || put(2, 1, 40_000).apply(&victim.store).unwrap());
+        drop(open(&world.machine));
+    }
+    assert_eq!(handle.store.state.load(state::RESERVED), 0);
+    let drafts = world.machine.paths().iter().filter(|path| path.to_string_lossy().contains("draft")).count();
+    assert_eq!(drafts, 0);
+}
+
+#[test]
+fn space_of_cleared_values_comes_back_after_a_death() {
+    let prepare: Vec<Act> = (0..5).map(|i| put(i, 1, 100_000)).collect();
+    let (_world, victim) = World::with(5, &prepare);
+    let before = victim.os.steps();
+    victim.store.clear().unwrap();
+    let steps = victim.os.steps() - before;
+    for step in spread(steps, 60 * scale()) {
+        let (world, victim) = World::with(5, &prepare);
+        let survivor = open(&world.machine);
+        assert!(dies(&victim.os, step, || victim.store.clear().unwrap()));
+        let next = open(&world.machine);
+        survivor.store.clear().unwrap();
+        audit(&next.store);
+        assert_eq!(drift(&next.store).0, 0);
+        let values = world.machine.paths().iter().filter(|path| path.to_string_lossy().contains("value-")).count();
+        assert_eq!(values, 0, "death at step {step} of {steps}");
+        assert!(next.store.volume() < 400_000, "{}", next.store.volume());
+    }
+}
+
+#[test]
+fn many_small_batches_grow_the_table_before_it_is_full() {
+    for size in [1, 30, 64, 65, 150, 600] {
+        let (mut world, handle) = World::with(6, &[]);
+        for i in 0..1_800 / size {
+            world.apply(&handle, &Act::Batch((0..size).map(|key| put(i * size + key, 1, 8)).collect()));
+        }
+        world.check(&handle);
+    }
+}
+
+#[test]
+fn a_large_value_of_more_than_half_the_limit_fits_an_empty_store() {
+    let (mut world, handle) = World::with(6, &[]);
+    for version in 0..3 {
+        world.apply(&handle, &put(1, version, 2_800_000));
+        world.apply(&handle, &Act::Remove(1));
+    }
+    world.apply(&handle, &tagged(1, 9, 2_800_000, 1));
+    world.check(&handle);
+}
+
+#[test]
+fn a_fork_leaves_no_trace() {
+    let (world, handle) = World::with(6, &[put(1, 1, 10)]);
+    let child = handle.os.fork();
+    child.run(|| assert!(put(1, 2, 10).apply(&handle.store).is_err()));
+    assert!(!handle.os.is_forked());
+    world.check(&handle);
+}
+
+#[test]
+fn what_has_expired_is_collected_by_a_process_that_has_mapped_nothing() {
+    let expiring = |key| Act::Put(key, Item { tag: Some(1), expires: Some(5), ..item(1, 30) });
+    let (mut world, handle) = World::with(6, &[expiring(1), expiring(2), put(3, 1, 10)]);
+    drop(handle);
+    let fresh = open(&world.machine);
+    world.apply(&fresh, &Act::Expire);
+    assert_eq!(fresh.store.len(), 1);
+    world.check(&fresh);
+}
+
+/// Keeps a store so full that its oldest segments go, and the names of tags in them are written again.
+fn churn(world: &mut World, handle: &Handle, from: u32, rounds: u32) {
+    for i in 0..rounds {
+        for key in 0..30 {
+            world.apply(handle, &put(100 + key, from + i, 7_000));
+        }
+    }
+}
+
+#[test]
+fn names_of_tags_that_were_written_again_count_once_after_a_rebuild() {
+    let (mut world, handle) = World::with(6, &[]);
+    (0..3).for_each(|tag| world.apply(&handle, &tagged(u32::from(tag), 1, 20, tag)));
+    (0..3).for_each(|key| world.apply(&handle, &Act::Remove(key)));
+    churn(&mut world, &handle, 1, 22);
+    for tag in 0..3 {
+        world.apply(&handle, &tagged(10 + u32::from(tag), 1, 20, tag));
+    }
+    world.apply(&handle, &Act::Evict(2));
+    world.check(&handle);
+    drop(handle);
+    let rebuilt = world.rebuild();
+    world.check(&rebuilt);
+    // What was evicted keeps its cell until something else takes it.
+    world.apply(&rebuilt, &put(12, 3, 20));
+    (10..13).for_each(|key| world.apply(&rebuilt, &Act::Remove(key)));
+    churn(&mut world, &rebuilt, 60, 40);
+    world.apply(&rebuilt, &tagged(10, 5, 20, 0));
+    world.apply(&rebuilt, &Act::Evict(0));
+    world.check(&rebuilt);
+}
+
+#[test]
+fn an_eviction_that_stands_before_its_tags_name_counts_in_a_rebuild() {
+    let (mut world, handle) = World::with(6, &[]);
+    // The first segment holds the name alone once the item is stored anew in a later one.
+    world.apply(&handle, &tagged(1, 1, 20, 1));
+    (0..18).for_each(|i| world.apply(&handle, &put(200 + i, 1, 7_000)));
+    world.apply(&handle, &tagged(1, 2, 20, 1));
+    world.apply(&handle, &tagged(2, 2, 20, 2));
+    (0..3).for_each(|i| world.apply(&handle, &tagged(3 + i, 1, 7_000, 1)));
+    world.apply(&handle, &Act::Evict(1));
+    world.apply(&handle, &tagged(9, 1, 50, 1));
+    (0..18).for_each(|i| world.apply(&handle, &Act::Remove(200 + i)));
+    while handle.store.reclaim(&handle.store.lock().unwrap()).unwrap() {}
+    handle.store.epilogue();
+    world.check(&handle);
+    assert!(!world.machine.paths().contains(&path("log-1")), "the first segment is gone");
+    drop(handle);
+    let rebuilt = world.rebuild();
+    world.check(&rebuilt);
+    world.apply(&rebuilt, &Act::Evict(1));
+    world.check(&rebuilt);
+}
+
+#[test]
+fn space_of_evicted_items_comes_back_when_the_store_is_full() {
+    let (_, handle) = World::with(4, &[]);
+    let fill = |handle: &Handle, version: u32| {
+        let mut key = 0;
+        while tagged(key, version, 2_000, 1).apply(&handle.store).is_ok() {
+            key += 1;
+        }
+        key
+    };
+    let first = fill(&handle, 1);
+    handle.store.evict("tag 1").unwrap();
+    let (mut again, mut key) = (0, 1_000_000);
+    while tagged(key, 1, 2_000, 1).apply(&handle.store).is_ok() {
+        (again, key) = (again + 1, key + 1);
+    }
+
+    assert!(again > first / 2, "{again} of {first}");
+}

@@ -1,0 +1,179 @@
+//! The power goes at any moment, and nothing was made durable but what somebody asked for. Whoever opens the store then
+//! finds what it held at some moment before: never a hole, never an older version over a younger one. It knows nothing
+//! of deaths.
+
+use std::collections::BTreeMap;
+
+use super::acts::{Act, Contents, Item, put, tagged};
+use super::audit::{audit, drift, live};
+use super::world::{Handle, World, living, open, sync_all};
+use super::{Dice, scale};
+
+/// A sequence of operations that retires no segment and has no large values: every prefix of it can be found.
+fn steady(dice: &mut Dice, count: usize) -> Vec<Act> {
+    let mut version = 0;
+    let mut one = |dice: &mut Dice| {
+        version += 1;
+        let (key, len) = (dice.below(40) as u32, 10 + dice.below(2_000) as usize);
+        match dice.below(4) {
+            0 => tagged(key, version, len, dice.below(3) as u8),
+            1 => Act::Remove(key),
+            _ => put(key, version, len),
+        }
+    };
+    let mut acts = vec![put(1_000, 1, 8)];
+    for _ in 0..count {
+        acts.push(match dice.below(12) {
+            0 => Act::Evict(dice.below(3) as u8),
+            1 => Act::Batch(unique((0..5).map(|_| one(dice)).collect())),
+            2 if dice.below(4) == 0 => Act::Clear,
+            _ => one(dice),
+        });
+    }
+    acts
+}
+
+/// A batch holds each key once.
+fn unique(acts: Vec<Act>) -> Vec<Act> {
+    let key = |act: &Act| match act {
+        Act::Put(key, _) | Act::Remove(key) => *key,
+        _ => u32::MAX,
+    };
+    acts.into_iter().map(|act| (key(&act), act)).collect::<BTreeMap<u32, Act>>().into_values().collect()
+}
+
+/// Cuts the power of a copy of the machine, and opens the store there.
+fn after_cut(world: &World, seed: u64) -> Handle {
+    let machine = world.machine.power_cut_copy(seed);
+    let handle = open(&machine);
+    audit(&handle.store);
+    assert_eq!(drift(&handle.store).0, 0);
+    handle
+}
+
+fn check_prefix(world: &World, history: &[Contents], acknowledged: usize, seed: u64) -> usize {
+    let handle = after_cut(world, seed);
+    let seen = live(&handle.store);
+    let found = history.iter().rposition(|contents| living(contents, handle.store.now()) == seen);
+    let found = found.unwrap_or_else(|| panic!("power cut {seed}: no prefix of the operations gives {seen:?}"));
+    assert!(found >= acknowledged, "power cut {seed}: what was durable is gone");
+    put(7, 9_999, 30).apply_alone(&handle.store);
+    audit(&handle.store);
+    found
+}
+
+#[test]
+fn power_cut_leaves_a_prefix() {
+    let mut dice = Dice(1);
+    let mut lengths = std::collections::BTreeSet::new();
+    for round in 0..4 * scale() as u64 {
+        let (mut world, handle) = World::with(round, &[]);
+        let mut history = vec![world.contents.clone()];
+        for (i, act) in steady(&mut dice, 60).iter().enumerate() {
+            // A clear retires segments, and absence is all that is left of them.
+            if matches!(act, Act::Clear) {
+                continue;
+            }
+            world.apply(&handle, act);
+            history.push(world.contents.clone());
+            if i % 6 == 5 {
+                for seed in 0..4 {
+                    let found = check_prefix(&world, &history, 0, round * 1_000 + i as u64 * 10 + seed);
+                    lengths.insert(found * 10 / history.len());
+                }
+            }
+        }
+    }
+    assert!(lengths.len() > 2, "every power cut lost as much: {lengths:?}");
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_synced() {
+    let mut dice = Dice(2);
+    for round in 0..3 * scale() as u64 {
+        let (mut world, handle) = World::with(round, &[]);
+        let mut history = vec![world.contents.clone()];
+        let mut durable = 0;
+        for (i, act) in steady(&mut dice, 50).iter().enumerate() {
+            if matches!(act, Act::Clear) {
+                continue;
+            }
+            world.apply(&handle, act);
+            history.push(world.contents.clone());
+            if dice.below(10) == 0 {
+                match dice.below(3) {
+                    0 => sync_all(&world.machine),
+                    _ => handle.store.sync().unwrap(),
+                }
+                durable = history.len() - 1;
+            }
+            if i % 7 == 6 {
+                for seed in 0..3 {
+                    check_prefix(&world, &history, durable, round * 1_000 + i as u64 * 10 + seed);
+                }
+            }
+        }
+    }
+}
+
+/// With retired segments and large values an item may be missing. What is there is still as of one moment.
+#[test]
+fn a_power_cut_never_brings_an_older_version_back() {
+    let mut dice = Dice(3);
+    for round in 0..3 * scale() as u64 {
+        let (mut world, handle) = World::with(round, &[]);
+        let mut history = vec![world.contents.clone()];
+        for i in 0..160u32 {
+            let key = dice.below(6) as u32;
+            let act = match dice.below(14) {
+                0 => Act::Remove(key),
+                1 => put(key, i, 9_000 + dice.below(40_000) as usize),
+                2 if dice.below(3) == 0 => Act::Clear,
+                _ => put(key, i, 5_000 + dice.below(3_000) as usize),
+            };
+            world.apply(&handle, &act);
+            history.push(world.contents.clone());
+            if i % 10 == 9 {
+                for seed in 0..3 {
+                    let cut = round * 10_000 + u64::from(i) * 10 + seed;
+                    let found = after_cut(&world, cut);
+                    let seen = live(&found.store);
+                    let within = |contents: &&Contents| seen.iter().all(|(key, item)| contents.get(key) == Some(item));
+                    assert!(history.iter().any(|contents| within(&contents)), "power cut {cut}: {}", list(&seen));
+                    put(3, 9_999, 7_000).apply_alone(&found.store);
+                    audit(&found.store);
+                }
+            }
+        }
+    }
+}
+
+fn list(contents: &Contents) -> String {
+    let one = |(key, item): (&u32, &Item)| format!("{key}: version {}", item.version);
+    contents.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn a_power_cut_while_opening_or_rebuilding_loses_nothing_durable() {
+    let prepare: Vec<Act> = (0..30).map(|i| put(i % 12, i, 3_000)).collect();
+    let world = || {
+        let (world, handle) = World::with(5, &prepare);
+        sync_all(&world.machine);
+        drop(handle);
+        world.machine.remount();
+        world
+    };
+    let os = world().machine.process();
+    drop(super::world::open_in(&os).unwrap());
+    let steps = os.steps();
+    for step in (0..steps).step_by((steps as usize / 60 / scale()).max(1)) {
+        let world = world();
+        let victim = world.machine.process();
+        victim.kill_after(step);
+        assert!(victim.run(|| drop(super::world::open_in(&victim).unwrap())).is_none());
+        for seed in 0..2 {
+            let handle = after_cut(&world, step * 10 + seed);
+            assert_eq!(live(&handle.store), world.contents, "power cut after step {step} of a rebuild");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Long sequences of operations by several processes in turn, against a model: with deaths, clocks that step, closing,
+//! opening and rebuilding. It knows nothing of what one operation does inside.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::acts::{Act, Contents, Item};
+use super::audit::{audit, live, lookup};
+use super::world::{Handle, World, living, open};
+use super::{Dice, scale};
+use crate::os::Os;
+
+const KEYS: u64 = 60;
+const SECOND: u64 = 1_000_000_000;
+
+/// A run: a machine, its processes, and what one of them left behind.
+struct Run {
+    world: World,
+    handles: Vec<Handle>,
+    dice: Dice,
+    version: u32,
+    /// What a process was at when it died, if the log may hold it whole: until somebody writes over it, a rebuild may
+    /// bring it.
+    in_flight: Option<Act>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let world = World::new(seed);
+        let handles = (0..2).map(|_| open(&world.machine)).collect();
+        Run { world, handles, dice: Dice(seed), version: 0, in_flight: None }
+    }
+
+    fn item(&mut self) -> Item {
+        self.version += 1;
+        let now = self.handles[0].store.now();
+        let len = match self.dice.below(12) {
+            0 => 8_500 + self.dice.below(30_000),
+            1..4 => 1_000 + self.dice.below(6_000),
+            _ => 8 + self.dice.below(300),
+        };
+        let tag = (self.dice.below(3) == 0).then(|| self.dice.below(5) as u8);
+        let expires = (self.dice.below(5) == 0).then(|| now + self.dice.below(40) * SECOND);
+        Item { version: self.version, len: len as usize, tag, expires }
+    }
+
+    fn change(&mut self) -> Act {
+        let key = self.dice.below(KEYS) as u32;
+        match self.dice.below(4) {
+            0 => Act::Remove(key),
+            _ => Act::Put(key, self.item()),
+        }
+    }
+
+    fn act(&mut self) -> Act {
+        match self.dice.below(40) {
+            0 if self.dice.below(4) == 0 => Act::Clear,
+            1 | 2 => Act::Evict(self.dice.below(5) as u8),
+            3 | 4 => Act::Expire,
+            5..9 => {
+                let changes: Vec<Act> = (0..1 + self.dice.below(6)).map(|_| self.change()).collect();
+                Act::Batch(each_key_once(changes))
+            }
+            // Keys of their own, so that the index grows and shrinks.
+            9 => {
+                let from = 1_000 + self.dice.below(20) as u32 * 50;
+                Act::Batch((0..50).map(|i| Act::Put(from + i, Item { len: 8, tag: None, ..self.item() })).collect())
+            }
+            10 => {
+                let from = 1_000 + self.dice.below(20) as u32 * 50;
+                Act::Batch((0..50).map(|i| Act::Remove(from + i)).collect())
+            }
+            _ => self.change(),
+        }
+    }
+
+    /// Carries an operation out, in full or not.
+    fn apply(&mut self, act: &Act) {
+        let who = self.dice.below(self.handles.len() as u64) as usize;
+        let handle = &self.handles[who];
+        let time = handle.store.now();
+        let mut after = self.world.contents.clone();
+        let expected = act.model(&mut after, time);
+        match act.apply(&handle.store) {
+            Ok(answer) => {
+                assert_eq!(answer, expected, "{act:?}");
+                let writes = matches!(act, Act::Put(..) | Act::Clear) || (answer > 0 && !matches!(act, Act::Expire));
+                self.in_flight = self.in_flight.take().filter(|_| !writes);
+            }
+            Err(error) => {
+                assert!(error.is_full(), "{act:?}: {error:?}");
+                return;
+            }
+        }
+        self.world.contents = after;
+    }
+
+    /// The process that carries it out dies at some step of it.
+    fn die(&mut self, act: &Act) {
+        let who = self.dice.below(self.handles.len() as u64) as usize;
+        let victim = self.handles.swap_remove(who);
+        let step = self.dice.below(150);
+        let time = victim.store.now();
+        victim.os.kill_after(step);
+        let _ = victim.os.run(|| act.apply(&victim.store));
+        victim.os.kill();
+        drop(victim);
+        if self.handles.is_empty() || self.dice.below(2) == 0 {
+            self.handles.push(open(&self.world.machine));
+        }
+        let store = &self.handles[0].store;
+        audit(store);
+        let seen = live(store);
+        let mut after = self.world.contents.clone();
+        act.model(&mut after, time);
+        let is_as = |contents: &Contents| seen == living(contents, store.now()) && store.len() == contents.len() as u64;
+        match (is_as(&self.world.contents), is_as(&after)) {
+            (true, false) => self.in_flight = Some(act.clone()),
+            (false, true) => (self.world.contents, self.in_flight) = (after, None),
+            // They differ in what has expired alone.
+            (true, true) => {
+                store.expire().unwrap();
+                (self.world.contents, self.in_flight) = (seen, Some(act.clone()));
+            }
+            (false, false) => {
+                assert_eq!(seen, living(&self.world.contents, store.now()), "{act:?} and a death at step {step}");
+                assert!(matches!(act, Act::Expire), "{act:?} and a death at step {step}");
+                store.expire().unwrap();
+                self.world.contents = seen;
+            }
+        }
+    }
+
+    /// What is expired has been seen to be by the time the clock steps.
+    fn step_clock(&mut self) {
+        let machine = &self.world.machine;
+        live(&self.handles[0].store);
+        match self.dice.below(3) {
+            0 => machine.set_clock(self.handles[0].os.now() - self.dice.below(30) * SECOND),
+            _ => machine.advance(Duration::from_secs(self.dice.below(20))),
+        }
+        live(&self.handles[0].store);
+    }
+
+    fn come_and_go(&mut self) {
+        match self.dice.below(3) {
+            0 if self.handles.len() < 3 => self.handles.push(open(&self.world.machine)),
+            1 if self.handles.len() > 1 => {
+                let who = self.dice.below(self.handles.len() as u64) as usize;
+                self.handles.swap_remove(who);
+            }
+            _ => {
+                self.handles.clear();
+                self.handles.push(open(&self.world.machine));
+            }
+        }
+    }
+
+    /// A rebuild knows no clock but the machine's, and brings back what expired and was collected, as expired.
+    fn rebuild(&mut self) {
+        let time = self.handles[0].store.now();
+        self.handles.clear();
+        self.world.machine.set_clock(time);
+        self.handles.push(self.world.rebuild());
+        let store = &self.handles[0].store;
+        if let Some(act) = self.in_flight.take() {
+            let mut with = self.world.contents.clone();
+            act.model(&mut with, store.now());
+            if live(store) == living(&with, store.now()) {
+                self.world.contents = with;
+            }
+        }
+        assert_eq!(live(store), living(&self.world.contents, store.now()), "rebuilt");
+        audit(store);
+        store.expire().unwrap();
+        self.world.contents = living(&self.world.contents, store.now());
+    }
+
+    fn check(&self) {
+        for handle in &self.handles {
+            self.world.check(handle);
+            let version = |key: u32| lookup(&handle.store, key).map(|item| item.version);
+            let there = living(&self.world.contents, handle.store.now());
+            (0..KEYS as u32).for_each(|key| assert_eq!(version(key), there.get(&key).map(|item| item.version)));
+        }
+    }
+}
+
+fn each_key_once(acts: Vec<Act>) -> Vec<Act> {
+    let key = |act: &Act| match act {
+        Act::Put(key, _) | Act::Remove(key) => *key,
+        _ => u32::MAX,
+    };
+    acts.into_iter().map(|act| (key(&act), act)).collect::<BTreeMap<u32, Act>>().into_values().collect()
+}
+
+fn run(seed: u64, operations: usize, deaths: bool) {
+    // Shown if it fails.
+    println!("seed {seed}");
+    let mut run = Run::new(seed);
+    for i in 0..operations {
+        let act = run.act();
+        match run.dice.below(60) {
+            0 => run.come_and_go(),
+            1 => run.step_clock(),
+            2 if run.dice.below(3) == 0 => run.rebuild(),
+            3..8 if deaths => run.die(&act),
+            _ => run.apply(&act),
+        }
+        if i % 16 == 0 {
+            run.check();
+        }
+    }
+    run.check();
+    run.rebuild();
+    run.check();
+}
+
+#[test]
+fn processes_in_turn_agree_with_a_model() {
+    for seed in 0..2 * scale() as u64 {
+        run(seed, 400, false);
+    }
+}
+
+#[test]
+fn processes_in_turn_agree_with_a_model_whoever_dies() {
+    for seed in 0..3 * scale() as u64 {
+        run(1_000_000 + seed, 400, true);
+    }
+}
+
+#[test]
+fn the_volume_stays_under_the_limit_whoever_dies() {
+    for seed in 0..scale() as u64 {
+        let mut run = Run::new(77 + seed);
+        for i in 0..450u64 {
+            let item = Item { len: 3_000 + (i as usize * 37) % 30_000, ..run.item() };
+            let act = Act::Put(run.dice.below(200) as u32, item);
+            if i % 20 == 19 { run.die(&act) } else { run.apply(&act) }
+        }
+        run.check();
+        let peak = run.world.machine.peak_linked_bytes();
+        assert!(peak <= super::world::SIZE_LIMIT, "{peak} bytes on disk");
+        assert!(!run.world.contents.is_empty());
+    }
+}
