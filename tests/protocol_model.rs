@@ -2,7 +2,8 @@
 //!
 //! This file owns the description of the protocol, its invariants, and the runs; it may not know how the engine is
 //! written, and shares no code with it. The engine is right if it makes these steps in this order, each with at
-//! least the ordering that makes it look like one step to the others. Memory is sequentially consistent here:
+//! least the ordering that makes it look like one step to the others; where it does without burnt numbers, because it
+//! writes over what a dead owner left and sweeps what that one made ahead, DESIGN.md says why. Memory is sequentially consistent here:
 //! orderings are another test's matter, and so is the loss of power. Rebuild sees all that was stored.
 //!
 //! # Words shared by all processes
