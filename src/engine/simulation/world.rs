@@ -67,8 +67,7 @@ impl World {
     /// Carries an operation out, and checks the answer.
     pub fn apply(&mut self, handle: &Handle, act: &Act) {
         let expected = act.model(&mut self.contents, handle.store.now());
-        let answer = act.apply(&handle.store).unwrap_or_else(|error| panic!("{act:?}: {error:?}"));
-        assert_eq!(answer, expected, "{act:?}");
+        assert_eq!(act.apply(&handle.store).unwrap(), expected, "{act:?}");
     }
 
     /// Checks that a process sees what must be there, and that all counts agree.
