@@ -226,7 +226,7 @@ impl<O: Os> Commit<'_, O> {
             Ok(map)
         };
         let map = make().map_err(|e| Error::io("create", &path, e))?;
-        let index = Arc::new(Index { table, map });
+        let index = Arc::new(Index::new(table, map));
         self.made.push(Made::Index(table));
         self.made_indexes.push(Arc::clone(&index));
         self.store.install_index(index);

@@ -83,14 +83,22 @@ impl<O: Os> Store<O> {
         let reserved = as_bytes(self.set_aside(file_space(len)));
         let draft = Draft { store: self, number, len, crc: checksum(0, bytes) };
         let limit = self.state.load(state::SIZE_LIMIT);
-        let taken = self.volume().saturating_add(reserved).saturating_add(file_space(len));
-        if taken.saturating_add(segment_bytes(limit)) > limit {
-            return Err(Error::Full);
+        let needed = reserved.saturating_add(file_space(len)).saturating_add(segment_bytes(limit));
+        while self.volume().saturating_add(needed) > limit {
+            self.make_room()?;
         }
         let path = self.paths.of(Name::ValueDraft(self.owner.into(), number));
         let file = self.os.open(&path, OpenMode::Create).map_err(|e| Error::io("create", &path, e))?;
         file.write_at(bytes, 0).map_err(|e| Error::io("write", &path, e))?;
         Ok(draft)
+    }
+
+    /// Gives back what holds nothing that lives; [`Error::Full`] if there is nothing of the kind.
+    #[cold]
+    fn make_room(&self) -> Result<()> {
+        let made = self.reclaim(&self.lock()?)?;
+        self.epilogue();
+        if made { Ok(()) } else { Err(Error::Full) }
     }
 
     /// Reads a large value whole and verifies it.

@@ -82,7 +82,7 @@ impl<O: Os> Store<O> {
         }
         let len = usize::try_from(table.file_bytes()).map_err(|_| Error::corrupt(&path, 12, Corruption::Bounds))?;
         let map = file.map(len, access).map_err(|e| self.short("map", &path, e))?;
-        let index = Arc::new(Index { table, map });
+        let index = Arc::new(Index::new(table, map));
         self.install_index(Arc::clone(&index));
         Ok(index)
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, Os, OsMap, Pinned};
-use crate::storage::index::{self, Geometry, Table};
+use crate::storage::index::{self, CELLS, CHAIN_MAX, Geometry, Table};
 use crate::storage::location::{Entry, Location};
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{Header, LargeReference, Type, salt};
@@ -25,7 +25,7 @@ use crate::storage::tag_table;
 
 use super::lock::Locked;
 use super::store::Store;
-use super::view::{Segment, View};
+use super::view::{Index, Segment, View};
 
 /// Lock-free tries before a reader takes the lock.
 const RETRIES: usize = 64;
@@ -194,11 +194,17 @@ impl<O: Os> Store<O> {
             Try::Again => return Ok(Try::Again),
             Try::Map(missing) => return Ok(Try::Map(missing)),
         };
-        let record = match self.accepted(view, key, &hit.record)? {
-            Try::Done(Some(previous)) => previous,
-            Try::Done(None) => return Ok(Try::Done(None)),
-            Try::Again => return Ok(Try::Again),
-            Try::Map(missing) => return Ok(Try::Map(missing)),
+        let previous;
+        let record = if self.accepts(&hit.record.header) {
+            &hit.record
+        } else {
+            previous = match self.before(view, key, &hit.record.header)? {
+                Try::Done(Some(previous)) => previous,
+                Try::Done(None) => return Ok(Try::Done(None)),
+                Try::Again => return Ok(Try::Again),
+                Try::Map(missing) => return Ok(Try::Map(missing)),
+            };
+            &previous
         };
         match self.life(view, &record.header) {
             Try::Done(Life::Live) => {}
@@ -206,7 +212,7 @@ impl<O: Os> Store<O> {
             Try::Again => return Ok(Try::Again),
             Try::Map(missing) => return Ok(Try::Map(missing)),
         }
-        let taken = take(&record);
+        let taken = take(record);
         if !self.is_current(&hit) || (taken.is_err() && !self.still_counts(&hit.record.header, &record.header)) {
             return Ok(Try::Again);
         }
@@ -226,20 +232,37 @@ impl<O: Os> Store<O> {
         taken.sequence == newest.sequence || self.state.load(VISIBLE) < newest.sequence
     }
 
+    /// The index that holds a hash under the geometry `word`.
+    #[inline(always)]
+    pub(super) fn index_of<'v>(&self, view: &'v View<O>, word: u64, hash: u64) -> Result<Try<&'v Arc<Index<O>>>> {
+        if let Some(index) = view.only_index(word) {
+            return Ok(Try::Done(index));
+        }
+        let Some(geometry) = Geometry::from_bits(word) else { return self.geometry().map(|_| Try::Again) };
+        let table = geometry.table_of(hash);
+        Ok(view.index(table).map_or(Try::Map(Missing::Index(table)), Try::Done))
+    }
+
     /// Steps 1 to 3.
     #[inline(always)]
     pub(super) fn find<'v>(&self, view: &'v View<O>, key: &[u8], hash: u64) -> Result<Try<Option<Hit<'v, O>>>> {
         let word = self.state.load(state::GEOMETRY);
-        let Some(geometry) = Geometry::from_bits(word) else { return self.geometry().map(|_| Try::Again) };
-        let table = geometry.table_of(hash);
-        let Some(index) = view.index(table) else { return Ok(Try::Map(Missing::Index(table))) };
+        let index = match self.index_of(view, word, hash)? {
+            Try::Done(index) => index,
+            Try::Again => return Ok(Try::Again),
+            Try::Map(missing) => return Ok(Try::Map(missing)),
+        };
+        let table = index.table;
         let tag = table.tag(hash);
-        for bucket in index::chain(table, table.home(hash), |offset| index.map.load(offset)) {
-            for cell in (bucket..index::link_of(bucket)).step_by(8) {
-                let entry = Entry::from_bits(index.map.load(cell));
+        let mut bucket = index::bucket_offset(table.home(hash));
+        for _ in 0..CHAIN_MAX {
+            let line = index.map.load_line(bucket);
+            for (i, &bits) in line.iter().enumerate().take(CELLS) {
+                let entry = Entry::from_bits(bits);
                 if entry.tag() != tag || entry.is_empty() {
                     continue;
                 }
+                let cell = bucket + 8 * i;
                 let location = entry.location();
                 let id = self.segment_in(location.slot());
                 if index.map.load(cell) != entry.bits() || !self.still_holds(word, table, hash) {
@@ -251,6 +274,9 @@ impl<O: Os> Store<O> {
                     }
                     return Ok(Try::Map(Missing::Segment(location.slot(), id)));
                 };
+                // The lines behind the header are needed as soon as it has been looked at.
+                segment.map.prefetch(location.offset() + 64);
+                segment.map.prefetch(location.offset() + 128);
                 let Some(record) = self.record_at(segment, location) else {
                     // Nothing can begin there: damage, or the slot has another segment by now.
                     if self.segment_in(location.slot()) != id {
@@ -262,6 +288,10 @@ impl<O: Os> Store<O> {
                 if len == key.len() && segment.map.equals(at, key) {
                     return Ok(Try::Done(Some(Hit { index: &index.map, cell, entry, word, table, hash, record })));
                 }
+            }
+            match table.next_bucket(line[CELLS]) {
+                Some(next) => bucket = next,
+                None => break,
             }
         }
         Ok(if self.still_holds(word, table, hash) { Try::Done(None) } else { Try::Again })
@@ -282,25 +312,21 @@ impl<O: Os> Store<O> {
         Some(Record { segment, offset: location.offset(), header })
     }
 
-    /// Step 4: the record itself if its commit is visible, else the one before it.
+    /// Step 4: true if the commit of a record is visible. Else the record before it counts, if any.
     #[inline(always)]
-    pub(super) fn accepted<'v>(
-        &self,
-        view: &'v View<O>,
-        key: &[u8],
-        newest: &Record<'v, O>,
-    ) -> Result<Try<Option<Record<'v, O>>>> {
-        let Record { segment, offset, header } = *newest;
-        if header.sequence <= self.seen.load(Ordering::Relaxed) || header.sequence <= self.visible() {
-            return Ok(Try::Done(Some(Record { segment, offset, header })));
-        }
-        self.before(view, key, &header)
+    pub(super) fn accepts(&self, header: &Header) -> bool {
+        header.sequence <= self.seen.load(Ordering::Relaxed) || header.sequence <= self.visible()
     }
 
     /// The record that a pending one replaced. While the newer one is pending the older one is where it was, so what is
     /// read here counts only if it still is pending afterwards.
     #[cold]
-    fn before<'v>(&self, view: &'v View<O>, key: &[u8], newest: &Header) -> Result<Try<Option<Record<'v, O>>>> {
+    pub(super) fn before<'v>(
+        &self,
+        view: &'v View<O>,
+        key: &[u8],
+        newest: &Header,
+    ) -> Result<Try<Option<Record<'v, O>>>> {
         let location = Location::from_bits(newest.previous);
         if location.is_none() {
             let pending = self.state.load(VISIBLE) < newest.sequence;

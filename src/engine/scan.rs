@@ -83,15 +83,21 @@ impl<O: Os> Store<O> {
             if begins_inside && self.hash(&key) < position {
                 continue;
             }
-            let record = match self.accepted(view, &key, &newest)? {
-                Try::Done(Some(record)) => record,
-                Try::Done(None) => continue,
-                Try::Again => return Ok(Try::Again),
-                Try::Map(missing) => return Ok(Try::Map(missing)),
+            let previous;
+            let record = if self.accepts(&newest.header) {
+                &newest
+            } else {
+                previous = match self.before(view, &key, &newest.header)? {
+                    Try::Done(Some(record)) => record,
+                    Try::Done(None) => continue,
+                    Try::Again => return Ok(Try::Again),
+                    Try::Map(missing) => return Ok(Try::Map(missing)),
+                };
+                &previous
             };
             match self.life(view, &record.header) {
                 Try::Done(Life::Live) => {
-                    if let Err(error) = visit(into, &record) {
+                    if let Err(error) = visit(into, record) {
                         // What failed may have been replaced meanwhile: then it is no failure.
                         let same = index.map.load(cell) == entry.bits()
                             && self.still_holds(word, table, position)

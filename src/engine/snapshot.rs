@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::os::{Os, OsMap};
-use crate::storage::index;
-use crate::storage::location::Location;
-use crate::storage::state::{Marks, VISIBLE};
+use crate::storage::index::{self, CELLS};
+use crate::storage::location::{Entry, Location};
+use crate::storage::state::{self, Marks, VISIBLE};
 use crate::storage::tag_table;
 
 use super::read::{Life, Missing, Record, Try};
@@ -66,15 +66,19 @@ impl<O: Os> Store<O> {
     ) -> Result<Try<()>> {
         let moment = self.visible();
         let mut missed = false;
+        let word = self.state.load(state::GEOMETRY);
         for &(_, hash) in keys.iter().take(AHEAD) {
-            self.prefetch_home(view, hash);
+            self.prefetch_home(view, word, hash);
+        }
+        for &(_, hash) in keys.iter().take(AHEAD / 2) {
+            self.prefetch_record(view, word, hash);
         }
         for (i, &(key, hash)) in keys.iter().enumerate() {
             if let Some(&(_, ahead)) = keys.get(i + AHEAD) {
-                self.prefetch_home(view, ahead);
+                self.prefetch_home(view, word, ahead);
             }
             if let Some(&(_, ahead)) = keys.get(i + AHEAD / 2) {
-                self.prefetch_record(view, ahead);
+                self.prefetch_record(view, word, ahead);
             }
             let hit = match self.find(view, key, hash)? {
                 Try::Done(Some(hit)) => hit,
@@ -153,29 +157,28 @@ impl<O: Os> Store<O> {
         if newest > moment { Try::Again } else { Try::Done(life) }
     }
 
-    fn prefetch_home(&self, view: &View<O>, hash: u64) {
-        if let Ok(geometry) = self.geometry() {
-            let table = geometry.table_of(hash);
-            if let Some(index) = view.index(table) {
-                index.map.prefetch(index::bucket_offset(table.home(hash)));
-            }
+    /// Fetches the home bucket of a hash.
+    #[inline(always)]
+    pub(super) fn prefetch_home(&self, view: &View<O>, word: u64, hash: u64) {
+        if let Ok(Try::Done(index)) = self.index_of(view, word, hash) {
+            index.map.prefetch(index::bucket_offset(index.table.home(hash)));
         }
     }
 
     /// Fetches the record that the first matching cell of a home bucket leads to.
-    fn prefetch_record(&self, view: &View<O>, hash: u64) {
-        let Ok(geometry) = self.geometry() else { return };
-        let table = geometry.table_of(hash);
-        let Some(index) = view.index(table) else { return };
-        let tag = table.tag(hash);
-        let bucket = index::bucket_offset(table.home(hash));
-        for cell in (bucket..index::link_of(bucket)).step_by(8) {
-            let entry = crate::storage::location::Entry::from_bits(index.map.load(cell));
+    #[inline(always)]
+    pub(super) fn prefetch_record(&self, view: &View<O>, word: u64, hash: u64) {
+        let Ok(Try::Done(index)) = self.index_of(view, word, hash) else { return };
+        let tag = index.table.tag(hash);
+        let line = index.map.load_line(index::bucket_offset(index.table.home(hash)));
+        for &bits in line.iter().take(CELLS) {
+            let entry = Entry::from_bits(bits);
             if entry.tag() == tag && !entry.is_empty() {
                 let location = entry.location();
                 if let Some(segment) = view.segment(location.slot(), self.segment_in(location.slot())) {
-                    segment.map.prefetch(location.offset());
-                    segment.map.prefetch(location.offset() + 64);
+                    for line in [0, 64, 128] {
+                        segment.map.prefetch(location.offset() + line);
+                    }
                 }
                 return;
             }

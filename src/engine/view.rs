@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::os::{HoldsMap, Os};
-use crate::storage::index::Table;
+use crate::storage::index::{Geometry, Table};
 use crate::storage::redo::Place;
 
 /// A mapped segment.
@@ -29,7 +29,15 @@ impl<O: Os> HoldsMap for Segment<O> {
 /// A mapped index file.
 pub struct Index<O: Os> {
     pub table: Table,
+    /// The geometry word while this table is the only one.
+    word: u64,
     pub map: O::Map,
+}
+
+impl<O: Os> Index<O> {
+    pub fn new(table: Table, map: O::Map) -> Index<O> {
+        Index { table, word: Geometry { current: table, next: None }.bits(), map }
+    }
 }
 
 /// Every file this process has mapped, as of some moment.
@@ -66,6 +74,12 @@ impl<O: Os> View<O> {
     #[inline(always)]
     pub fn index(&self, table: Table) -> Option<&Arc<Index<O>>> {
         self.indexes.iter().find(|index| index.table == table)
+    }
+
+    /// The index of a geometry word that names one table; `None` if it names two, or one that is not mapped.
+    #[inline(always)]
+    pub fn only_index(&self, word: u64) -> Option<&Arc<Index<O>>> {
+        self.indexes.iter().find(|index| index.word == word)
     }
 
     /// A chunk of the tag table.

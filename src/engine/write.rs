@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::index::{self, Table};
+use crate::storage::index::Table;
 use crate::storage::location::{Entry, Location};
 use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, batch_value};
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
@@ -107,8 +107,8 @@ impl<O: Os> Locked<'_, O> {
     }
 }
 
-/// Keys of a batch whose buckets are fetched ahead of their turn.
-const AHEAD: usize = 8;
+/// Keys of a batch whose buckets are fetched ahead of their turn; the records they lead to, half as far ahead.
+const AHEAD: usize = 16;
 
 /// A batch that is being written: where its record stands and how many members follow.
 struct Batch {
@@ -132,9 +132,19 @@ impl<O: Os> Commit<'_, O> {
         let mut replaced = 0;
         let mut removed = Vec::new();
         let batch = self.begin_batch(ops)?;
+        let word = self.store.state.load(state::GEOMETRY);
+        for op in ops.iter().take(AHEAD) {
+            self.store.prefetch_home(&self.view, word, op.hash);
+        }
+        for op in ops.iter().take(AHEAD / 2) {
+            self.store.prefetch_record(&self.view, word, op.hash);
+        }
         for (i, op) in ops.iter().enumerate() {
             if let Some(ahead) = ops.get(i + AHEAD) {
-                self.prefetch(ahead.hash);
+                self.store.prefetch_home(&self.view, word, ahead.hash);
+            }
+            if let Some(ahead) = ops.get(i + AHEAD / 2) {
+                self.store.prefetch_record(&self.view, word, ahead.hash);
             }
             let place = self.locate(op.key, op.hash)?;
             let was_live = place.old.is_some_and(|old| old.life == Life::Live);
@@ -165,17 +175,6 @@ impl<O: Os> Commit<'_, O> {
             Change::Remove | Change::Keep => return Ok(false),
         }
         Ok(true)
-    }
-
-    /// Fetches the home bucket of a key that is about to be looked for.
-    #[inline]
-    fn prefetch(&self, hash: u64) {
-        if let Ok(geometry) = self.store.geometry() {
-            let table = geometry.table_of(hash);
-            if let Some(index) = self.index(table) {
-                index.map.prefetch(index::bucket_offset(table.home(hash)));
-            }
-        }
     }
 
     /// Step 3 and 4 of one put.

@@ -141,6 +141,11 @@ pub trait OsMap: Send + Sync + 'static {
 
     /// Loads the 64-bit word at `offset` with Acquire.
     fn load(&self, offset: usize) -> u64;
+    /// Loads the eight 64-bit words from `offset` on, in order, each with Acquire.
+    #[inline]
+    fn load_line(&self, offset: usize) -> [u64; 8] {
+        std::array::from_fn(|i| self.load(offset + 8 * i))
+    }
     /// Stores the 64-bit word at `offset` with Release.
     fn store(&self, offset: usize, value: u64);
     /// Replaces `old` by `new`, or says what is there.

@@ -113,6 +113,12 @@ impl Table {
         BUCKETS as u64 + self.homes() * BUCKET_BYTES as u64
     }
 
+    /// The offset of the bucket that a link word leads to; `None` if it leads nowhere, or out of the overflow area.
+    #[inline(always)]
+    pub fn next_bucket(&self, link: u64) -> Option<usize> {
+        (link >= self.homes() && link < self.buckets()).then(|| bucket_offset(link))
+    }
+
     /// True if this table could have been made by this crate.
     pub fn is_sane(&self) -> bool {
         (LEVEL_MIN..=LEVEL_MAX).contains(&self.level) && self.base <= self.level && self.level < self.base + TAG_BITS

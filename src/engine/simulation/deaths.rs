@@ -345,6 +345,28 @@ fn death_at_every_step_of_a_commit_whose_list_spills() {
     }
 }
 
+/// The store is full of what was evicted: room is made by emptying cells, writing a name again and retiring segments.
+#[test]
+fn death_at_every_step_of_making_room() {
+    let (_world, filler) = World::with(7, &furniture());
+    let fits = (0..).take_while(|&i| tagged(2_000 + i, 1, 7_900, 1).apply(&filler.store).is_ok()).count() as u32;
+    let mut prepare = vec![tagged(0, 1, 30, 1), tagged(1, 1, 30, 3)];
+    prepare.extend((0..fits).map(|i| tagged(2_000 + i, 1, 7_900, 1)));
+    prepare.extend([Act::Evict(1), Act::Remove(1)]);
+    let case = Case::new(prepare, put(50, 1, 7_000));
+    let steps = case.steps();
+    for step in spread(steps, 5 * scale()) {
+        let moment = format!("death at step {step} of {steps}");
+        let (mut world, victim, outcomes) = case.prepared();
+        let survivor = open(&world.machine);
+        case.kill(victim, step);
+        survive(&mut world, &outcomes, survivor, &moment);
+        let (mut world, victim, outcomes) = case.prepared();
+        case.kill(victim, step);
+        rebuild_at_once(&mut world, &outcomes, &format!("rebuild after {moment}"));
+    }
+}
+
 #[test]
 fn death_at_every_step_of_opening() {
     for prepare in [None, Some(vec![]), Some(furniture())] {

@@ -235,7 +235,7 @@ fn the_volume_stays_under_the_limit_whoever_dies() {
     for seed in 0..scale() as u64 {
         let mut run = Run::new(77 + seed);
         for i in 0..450u64 {
-            let item = Item { len: 3_000 + (i as usize * 37) % 30_000, ..run.item() };
+            let item = Item { len: 3_000 + (i as usize * 37) % 30_000, expires: None, ..run.item() };
             let act = Act::Put(run.dice.below(200) as u32, item);
             if i % 20 == 19 { run.die(&act) } else { run.apply(&act) }
         }

@@ -67,7 +67,8 @@ impl World {
     /// Carries an operation out, and checks the answer.
     pub fn apply(&mut self, handle: &Handle, act: &Act) {
         let expected = act.model(&mut self.contents, handle.store.now());
-        assert_eq!(act.apply(&handle.store).unwrap(), expected, "{act:?}");
+        let answer = act.apply(&handle.store).unwrap_or_else(|error| panic!("{act:?}: {error:?}"));
+        assert_eq!(answer, expected, "{act:?}");
     }
 
     /// Checks that a process sees what must be there, and that all counts agree.

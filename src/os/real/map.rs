@@ -153,6 +153,18 @@ impl OsMap for RealMap {
     }
 
     #[inline(always)]
+    fn load_line(&self, offset: usize) -> [u64; 8] {
+        let line = self.at(offset, 64).filter(|_| offset.is_multiple_of(8));
+        debug_assert!(line.is_some(), "line at {offset} of {}", self.len);
+        let Some(line) = line else { return [0; 8] };
+        std::array::from_fn(|i| {
+            let address = line.wrapping_add(8 * i);
+            // SAFETY: as in `word`: `at` found 64 bytes inside the mapping, and `address` is the i-th of their eight words.
+            unsafe { AtomicU64::from_ptr(address.cast()) }.load(Ordering::Acquire)
+        })
+    }
+
+    #[inline(always)]
     fn store(&self, offset: usize, value: u64) {
         if let Some(word) = self.writable_word(offset) {
             word.store(value, Ordering::Release);
@@ -204,7 +216,12 @@ impl OsMap for RealMap {
     #[inline(always)]
     fn append_to(&self, offset: usize, len: usize, to: &mut Vec<u8>) -> bool {
         let Some(from) = self.at(offset, len) else { return false };
-        to.reserve(len);
+        // An empty vector is replaced rather than grown: that is one allocation and no arithmetic about growth.
+        if to.capacity() == 0 {
+            *to = Vec::with_capacity(len);
+        } else {
+            to.reserve(len);
+        }
         let spare = to.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: `at` found `len` bytes inside the mapping, `reserve` made `len` bytes of room, and private memory does
         // not overlap the mapping.
