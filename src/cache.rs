@@ -1,6 +1,6 @@
 //! `Cache`: the handle, and how one is opened. What can be done with it is in the files of this folder, one family of
 //! verbs each: `access` reads, `change` writes, `counter` decides and writes, `bulk` does many, `iterate` goes through
-//! all, `upkeep` looks after the whole store, `typed` fixes the types.
+//! all, `transact` makes several calls one, `upkeep` looks after the whole store, `typed` fixes the types.
 //!
 //! This file knows options and the engine; it does not know records.
 
@@ -10,21 +10,22 @@ mod change;
 mod counter;
 mod iterate;
 mod iterate_ordered;
+mod transact;
 mod typed;
 mod upkeep;
 
 pub use access::{Entry, ValueRef};
 pub use iterate::{Entries, Items, Keys};
 pub use iterate_ordered::{End, OrderedItems, OrderedKeys};
+pub use transact::Transaction;
 pub use typed::TypedCache;
 pub use upkeep::{Progress, Report};
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{Codec, Postcard};
-use crate::engine::{Opening, Store};
+use crate::engine::{Handle, Opening, Store};
 use crate::error::{Error, Result};
 use crate::key::{self, EncodedKey, Key};
 use crate::options::{Eviction, MAX_TAG_BYTES, SetOptions};
@@ -55,13 +56,13 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Cache<C: Codec = Postcard> {
-    store: Arc<Store<RealOs>>,
+    store: Handle<RealOs>,
     codec: C,
 }
 
 impl<C: Codec> Clone for Cache<C> {
     fn clone(&self) -> Self {
-        Cache { store: Arc::clone(&self.store), codec: self.codec.clone() }
+        Cache { store: self.store.clone(), codec: self.codec.clone() }
     }
 }
 
@@ -248,7 +249,7 @@ impl<C: Codec> Builder<C> {
             read_only: self.read_only,
         };
         let os = RealOs::new().map_err(|e| Error::io("open", &self.directory, e))?;
-        let store = Arc::new(Store::open(os, &self.directory, &opening)?);
+        let store = Handle::new(Store::open(os, &self.directory, &opening)?);
         Ok(Cache { store, codec: self.codec })
     }
 }
@@ -268,8 +269,8 @@ impl<C: Codec> Cache<C> {
 
 /// A large value of this store, written and not yet committed.
 type Draft<'s> = crate::engine::Draft<'s, RealOs>;
-/// A record seen under the lock.
-type Present = crate::engine::Present<RealOs>;
+/// A live record.
+type Found<'f> = crate::engine::Found<'f, RealOs>;
 
 /// An encoded key with its hash.
 struct Hashed {

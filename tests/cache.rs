@@ -16,6 +16,8 @@ mod iterate;
 mod large;
 #[path = "cache/opening.rs"]
 mod opening;
+#[path = "cache/transact.rs"]
+mod transact;
 #[path = "cache/upkeep.rs"]
 mod upkeep;
 

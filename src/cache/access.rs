@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 
-use super::Cache;
+use super::{Cache, Found};
 use crate::codec::{Codec, Postcard};
-use crate::engine::{Counter, Record, Segment};
+use crate::engine::{Counter, Segment};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::os::Pinned;
@@ -69,6 +69,8 @@ pub struct ValueRef<C: Codec = Postcard> {
 enum Borrowed {
     Log(Pinned<Segment<RealOs>>),
     File(Pinned<RealMap>),
+    /// What a transaction has staged is nowhere to be borrowed from.
+    Copied(Vec<u8>),
 }
 
 impl<C: Codec> Deref for ValueRef<C> {
@@ -77,6 +79,7 @@ impl<C: Codec> Deref for ValueRef<C> {
         match &self.bytes {
             Borrowed::Log(bytes) => bytes,
             Borrowed::File(bytes) => bytes,
+            Borrowed::Copied(bytes) => bytes,
         }
     }
 }
@@ -112,8 +115,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub fn of(record: &Record<'_, RealOs>) -> Facts {
-        let header = &record.header;
+    pub fn of(record: &Found<'_>) -> Facts {
+        let header = record.header();
         Facts {
             kind: header.kind,
             expires: header.expires,
@@ -125,9 +128,9 @@ impl Facts {
 }
 
 /// Copies a record's value into `to`, which is emptied first.
-pub(super) fn copy_value<C: Codec>(cache: &Cache<C>, record: &Record<'_, RealOs>, to: &mut Vec<u8>) -> Result<Facts> {
+pub(super) fn copy_value<C: Codec>(cache: &Cache<C>, record: &Found<'_>, to: &mut Vec<u8>) -> Result<Facts> {
     to.clear();
-    if record.header.is_large() {
+    if record.header().is_large() {
         let reference = record.large().ok_or_else(|| record.damaged(cache.directory()))?;
         *to = cache.store.read_large(reference)?;
     } else if !record.append_value(to) {
@@ -192,14 +195,16 @@ impl<C: Codec> Cache<C> {
         let hashed = self.hashed(&key)?;
         let found = self.store.read(hashed.bytes(), hashed.hash, |record| {
             let damaged = || record.damaged(self.directory());
-            let bytes = if record.header.is_large() {
+            let bytes = if record.header().is_large() {
                 let map = std::sync::Arc::new(self.store.map_large(record.large().ok_or_else(damaged)?)?);
                 let len = crate::os::OsMap::len(&*map);
                 Borrowed::File(Pinned::new(map, 0, len).ok_or_else(damaged)?)
+            } else if record.is_staged() {
+                Borrowed::Copied(record.value().ok_or_else(damaged)?)
             } else {
                 Borrowed::Log(record.pin().ok_or_else(damaged)?)
             };
-            Ok(ValueRef { bytes, kind: record.header.kind, codec: self.codec.clone() })
+            Ok(ValueRef { bytes, kind: record.header().kind, codec: self.codec.clone() })
         })?;
         self.count_read(found.is_some());
         Ok(found)

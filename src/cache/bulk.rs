@@ -66,13 +66,13 @@ impl<C: Codec> Cache<C> {
         };
         self.store.read_many(&keys, &mut taken, restart, |Taken { arena, found }, i, record| {
             let start = arena.bytes.len();
-            if record.header.is_large() {
+            if record.header().is_large() {
                 let reference = record.large().ok_or_else(|| record.damaged(self.directory()))?;
                 arena.bytes.extend_from_slice(&self.store.read_large(reference)?);
             } else if !record.append_value(&mut arena.bytes) {
                 return Err(record.damaged(self.directory()));
             }
-            found[i] = Some((record.header.kind, start..arena.bytes.len()));
+            found[i] = Some((record.header().kind, start..arena.bytes.len()));
             Ok(())
         })?;
         let Taken { arena, found } = taken;

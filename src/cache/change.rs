@@ -158,14 +158,14 @@ impl<C: Codec> Cache<C> {
         self.store.update(hashed.bytes(), |present, buffer| {
             let Some(present) = present else { return Ok((Decision::Keep, false)) };
             let damaged = || present.damaged(self.directory());
-            let value = if present.header.is_large() {
+            let value = if present.header().is_large() {
                 DecidedValue::Same(present.large().ok_or_else(damaged)?)
             } else {
                 *buffer = present.value().ok_or_else(damaged)?;
                 DecidedValue::Buffer
             };
-            let tag = OwnedTag::Id(present.header.tag);
-            Ok((Decision::Put { kind: present.header.kind, expires, tag, value }, true))
+            let tag = OwnedTag::Id(present.header().tag);
+            Ok((Decision::Put { kind: present.header().kind, expires, tag, value }, true))
         })
     }
 
@@ -191,7 +191,7 @@ impl<C: Codec> Cache<C> {
             let Some(facts) = found else { return Ok(None) };
             let value = value::decode(&self.codec, facts.kind, &bytes)?;
             let removed = self.store.update(hashed.bytes(), |present, _| {
-                let same = present.is_some_and(|present| present.header.sequence == facts.sequence);
+                let same = present.is_some_and(|present| present.header().sequence == facts.sequence);
                 Ok((if same { Decision::Remove } else { Decision::Keep }, same))
             })?;
             if removed {

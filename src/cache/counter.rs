@@ -71,12 +71,12 @@ impl<C: Codec> Cache<C> {
         let tag = checked_tag(&options)?;
         let sum = self.store.update(hashed.bytes(), |present, buffer| {
             let (before, expires, tag) = match present {
-                Some(present) if present.header.is_large() => return Err(Error::NotAnInteger),
+                Some(present) if present.header().is_large() => return Err(Error::NotAnInteger),
                 Some(present) => {
                     let stored = present.value().ok_or_else(|| present.damaged(self.directory()))?;
-                    let before = value::as_integer(present.header.kind, &stored)?;
-                    let expires = Some(present.header.expires).filter(|&at| at != u64::MAX);
-                    (before, expires, OwnedTag::Id(present.header.tag))
+                    let before = value::as_integer(present.header().kind, &stored)?;
+                    let expires = Some(present.header().expires).filter(|&at| at != u64::MAX);
+                    (before, expires, OwnedTag::Id(present.header().tag))
                 }
                 None => {
                     let tag = tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag.to_owned()));
@@ -153,7 +153,7 @@ impl<C: Codec> Cache<C> {
             let matches = match (&expected, present) {
                 (None, None) => true,
                 (Some(expected), Some(present)) => {
-                    expected.kind == present.header.kind && self.stored_bytes(present)? == expected.bytes()
+                    expected.kind == present.header().kind && self.stored_bytes(present)? == expected.bytes()
                 }
                 _ => false,
             };
@@ -168,8 +168,8 @@ impl<C: Codec> Cache<C> {
                     match present.filter(|_| keeps) {
                         Some(present) => Decision::Put {
                             kind,
-                            expires: Some(present.header.expires).filter(|&at| at != u64::MAX),
-                            tag: OwnedTag::Id(present.header.tag),
+                            expires: Some(present.header().expires).filter(|&at| at != u64::MAX),
+                            tag: OwnedTag::Id(present.header().tag),
                             value,
                         },
                         None => Decision::Put { kind, expires, tag, value },
@@ -185,9 +185,9 @@ impl<C: Codec> Cache<C> {
     }
 
     /// The encoded value of a record, of a large one too.
-    fn stored_bytes(&self, present: &super::Present) -> Result<Vec<u8>> {
+    fn stored_bytes(&self, present: &super::Found<'_>) -> Result<Vec<u8>> {
         let damaged = || present.damaged(self.directory());
-        if present.header.is_large() {
+        if present.header().is_large() {
             return self.store.read_large(present.large().ok_or_else(damaged)?);
         }
         present.value().ok_or_else(damaged)

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::access::{Entry, Facts, copy_value};
 use super::{Cache, checked_tag};
 use crate::codec::{Codec, Postcard};
-use crate::error::{Corruption, Error, Result};
+use crate::error::Result;
 use crate::key::OwnedKey;
 use crate::options::SetOptions;
 use crate::value;
@@ -53,12 +53,12 @@ impl<C: Codec> Walk<C> {
     fn fill(&mut self, position: u64) -> Result<()> {
         let Walk { cache, found, with_values, tag, .. } = self;
         let next = cache.store.scan(position, found, VecDeque::clear, |found, record| {
-            if tag.is_some_and(|tag| tag != record.header.tag) {
+            if tag.is_some_and(|tag| tag != record.header().tag) {
                 return Ok(());
             }
             let mut raw = Raw { key: Vec::new(), value: Vec::new(), facts: Facts::of(record) };
             if !record.append_key(&mut raw.key) {
-                return Err(Error::corrupt(cache.directory(), record.offset as u64, Corruption::Bounds));
+                return Err(record.damaged(cache.directory()));
             }
             if *with_values {
                 raw.facts = copy_value(cache, record, &mut raw.value)?;

@@ -5,13 +5,11 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::Cache;
 use super::iterate::Walk;
+use super::{Cache, Found};
 use crate::codec::{Codec, Postcard};
-use crate::engine::Record;
 use crate::error::Result;
 use crate::key::OwnedKey;
-use crate::os::real::RealOs;
 use crate::value;
 
 /// An end of the order of insertion.
@@ -77,7 +75,7 @@ impl<K> std::fmt::Debug for OrderedKeys<K> {
 impl<K: OwnedKey, V: DeserializeOwned, C: Codec> OrderedItems<K, V, C> {
     /// The pair of a key that was there; `None` if it is gone by now.
     fn pair(&self, key: &[u8]) -> Option<Result<(K, V)>> {
-        let read = |record: &Record<'_, RealOs>| {
+        let read = |record: &Found<'_>| {
             let mut bytes = Vec::new();
             let facts = super::access::copy_value(&self.cache, record, &mut bytes)?;
             Ok((facts.kind, bytes))

@@ -30,6 +30,8 @@ pub(super) struct Old {
     segment: u64,
     pub header: Header,
     pub life: Life,
+    /// What replaces it takes a new place in the order of insertion.
+    pub anew: bool,
 }
 
 /// A key's cell, or where a new one goes, and the record it leads to.
@@ -72,16 +74,27 @@ impl Old {
 }
 
 impl<O: Os> Present<O> {
-    /// Copies the value's bytes, as they are in the log; `None` if the record does not have its checksum.
-    pub fn value(&self) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let salt = salt(self.segment.nonce, self.offset);
-        self.header.append_value(&self.segment.map, self.offset, salt, &mut bytes).then_some(bytes)
+    /// Copies the value's bytes, as they are in the log, onto the end of `to`. False, and `to` as before, if the record
+    /// does not have its checksum.
+    pub fn append_value(&self, to: &mut Vec<u8>) -> bool {
+        self.header.append_value(&self.segment.map, self.offset, salt(self.segment.nonce, self.offset), to)
     }
 
     /// The file of a large value.
     pub fn large(&self) -> Option<LargeReference> {
-        if self.header.is_large() { self.value().map(|bytes| LargeReference::decode(&bytes)) } else { None }
+        let mut bytes = Vec::new();
+        (self.header.is_large() && self.append_value(&mut bytes)).then(|| LargeReference::decode(&bytes))
+    }
+
+    /// Copies the key's bytes onto the end of `to`.
+    pub fn append_key(&self, to: &mut Vec<u8>) -> bool {
+        let (offset, len) = self.header.key_range(self.offset);
+        self.segment.map.append_to(offset, len, to)
+    }
+
+    /// The place of the key in the order of insertion.
+    pub fn order(&self) -> u64 {
+        self.header.order(self.segment.id, self.offset)
     }
 
     /// What the record is if its value cannot be had.
@@ -185,7 +198,7 @@ impl<O: Os> Commit<'_, O> {
             return Try::Done(None);
         }
         match self.store.life(&self.view, &header) {
-            Try::Done(life) => Try::Done(Some(Old { location, segment: id, header, life })),
+            Try::Done(life) => Try::Done(Some(Old { location, segment: id, header, life, anew: false })),
             Try::Map(missing) => Try::Map(missing),
             Try::Again => Try::Again,
         }

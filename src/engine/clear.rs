@@ -1,5 +1,7 @@
 //! Removing everything, and removing what has expired.
 
+use std::borrow::Borrow;
+
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::{Geometry, LEVEL_MIN, Table, generation_after};
@@ -29,31 +31,27 @@ impl<O: Os> Store<O> {
         let draft = Draft { alone: true, ..Draft::bare(Type::Cleared, commit.sequence) };
         commit.reserve(draft.size(), true, Purpose::Renew)?;
         commit.append(&draft)?;
-        let sequence = commit.sequence;
-        let before = commit.state(state::CLEARED);
-        commit.stage_state(state::CLEARED_BEFORE, before);
-        commit.stage_state(state::CLEARED, sequence);
-        commit.stage_state(state::LIVE, 0);
-        let large_bytes = commit.state(state::LARGE_BYTES);
-        let floor = commit.state(state::NEXT_VALUE);
-        commit.stage_state(state::VALUE_FLOOR, floor);
-        commit.add_state(state::DEAD_LARGE_BYTES, signed(large_bytes));
-        commit.stage_state(state::LARGE_BYTES, 0);
+        commit.stage_clear();
         commit.publish()?;
         drop(commit);
         // The store is empty from here on, whatever becomes of the rest: it gives space back, and can be done later.
         let _ = self.replace_index(&locked);
         drop(locked);
+        self.after_clear();
+        Ok(items)
+    }
+
+    /// What gives the space of a store back that has been cleared, outside the lock.
+    pub(super) fn after_clear(&self) {
         self.epilogue();
         let _ = self.unlink_cleared_values();
         while self.reclaim_more().unwrap_or(false) {
             self.epilogue();
         }
-        Ok(items)
     }
 
     /// The second commit of `clear`.
-    fn replace_index(&self, locked: &Locked<'_, O>) -> Result<()> {
+    pub(super) fn replace_index(&self, locked: &Locked<'_, O>) -> Result<()> {
         let geometry = self.geometry()?;
         let mut commit = Commit::new(locked)?;
         let tables = [Some(geometry.current), geometry.next.map(|(next, _)| next)];
@@ -111,15 +109,21 @@ impl<O: Os> Store<O> {
 
     /// Removes items that have expired. Looks only at segments in which something is due. The number removed.
     pub fn expire(&self) -> Result<u64> {
+        let removed = self.expire_by(|| self.lock())?;
+        self.epilogue();
+        Ok(removed)
+    }
+
+    /// The same for a thread that holds the lock: `lock` gives what stands for it.
+    pub(super) fn expire_by<'s, L: Borrow<Locked<'s, O>>>(&'s self, lock: impl Fn() -> Result<L>) -> Result<u64> {
         let now = self.time();
         let mut removed = 0;
         for slot in 0..self.rows {
             let earliest = self.state.load(row_word(slot, row::EXPIRES_MIN));
             if self.segment_in(slot) != 0 && earliest != 0 && earliest <= now {
-                removed += self.expire_segment(slot, now)?;
+                removed += self.expire_segment(slot, now, &lock)?;
             }
         }
-        self.epilogue();
         Ok(removed)
     }
 
@@ -167,19 +171,25 @@ impl<O: Os> Store<O> {
     }
 
     /// Walks one segment in quanta, each under the lock, and afterwards knows the earliest expiry that is left.
-    fn expire_segment(&self, slot: usize, now: u64) -> Result<u64> {
+    fn expire_segment<'s, L: Borrow<Locked<'s, O>>>(
+        &'s self,
+        slot: usize,
+        now: u64,
+        lock: &impl Fn() -> Result<L>,
+    ) -> Result<u64> {
         let id = self.segment_in(slot);
         let mut offset = segment::HEAD;
         let mut removed = 0;
         let mut left = 0;
         loop {
-            let locked = self.lock()?;
+            let hold = lock()?;
+            let locked: &Locked<'s, O> = hold.borrow();
             let tail = Tail::from_bits(self.state.load(state::TAIL));
             let end = if tail.slot == slot { tail.offset } else { self.state.load(row_word(slot, row::END)) };
             if self.segment_in(slot) != id {
                 return Ok(removed);
             }
-            let mut commit = Commit::new(&locked)?;
+            let mut commit = Commit::new(locked)?;
             let mut due = 0;
             for _ in 0..QUANTUM * 16 {
                 let Some(header) = commit.header_at(slot, id, offset, end)? else { break };
@@ -215,6 +225,20 @@ impl<O: Os> Store<O> {
 }
 
 impl<O: Os> Commit<'_, O> {
+    /// Stages the words that make everything dead that is older than this commit.
+    pub(super) fn stage_clear(&mut self) {
+        let sequence = self.sequence;
+        let before = self.state(state::CLEARED);
+        self.stage_state(state::CLEARED_BEFORE, before);
+        self.stage_state(state::CLEARED, sequence);
+        self.stage_state(state::LIVE, 0);
+        let large_bytes = self.state(state::LARGE_BYTES);
+        let floor = self.state(state::NEXT_VALUE);
+        self.stage_state(state::VALUE_FLOOR, floor);
+        self.add_state(state::DEAD_LARGE_BYTES, signed(large_bytes));
+        self.stage_state(state::LARGE_BYTES, 0);
+    }
+
     /// The header of the record at an offset of a segment's committed part.
     fn header_at(&mut self, slot: usize, id: u64, offset: usize, end: u64) -> Result<Option<Header>> {
         if self.segment(slot, id).is_none() {

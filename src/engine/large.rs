@@ -69,6 +69,15 @@ impl<O: Os> Store<O> {
 
     /// Writes a value to a draft file.
     pub fn draft(&self, bytes: &[u8]) -> Result<Draft<'_, O>> {
+        self.draft_with(bytes, || {
+            let made = self.reclaim(&self.lock()?)?;
+            self.epilogue();
+            Ok(made)
+        })
+    }
+
+    /// The same with another way to give space back; `make_room` says whether it found any.
+    pub(super) fn draft_with(&self, bytes: &[u8], make_room: impl Fn() -> Result<bool>) -> Result<Draft<'_, O>> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
@@ -85,20 +94,14 @@ impl<O: Os> Store<O> {
         let limit = self.state.load(state::SIZE_LIMIT);
         let needed = reserved.saturating_add(file_space(len)).saturating_add(segment_bytes(limit));
         while self.volume().saturating_add(needed) > limit {
-            self.make_room()?;
+            if !make_room()? {
+                return Err(Error::Full);
+            }
         }
         let path = self.paths.of(Name::ValueDraft(self.owner.into(), number));
         let file = self.os.open(&path, OpenMode::Create).map_err(|e| Error::io("create", &path, e))?;
         file.write_at(bytes, 0).map_err(|e| Error::io("write", &path, e))?;
         Ok(draft)
-    }
-
-    /// Gives back what holds nothing that lives; [`Error::Full`] if there is nothing of the kind.
-    #[cold]
-    fn make_room(&self) -> Result<()> {
-        let made = self.reclaim(&self.lock()?)?;
-        self.epilogue();
-        if made { Ok(()) } else { Err(Error::Full) }
     }
 
     /// Reads a large value whole and verifies it.

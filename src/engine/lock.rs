@@ -12,7 +12,10 @@
 //! Fairness: a waiter of more than [`PATIENCE`] writes a wish into `YIELD_UNTIL`; newcomers who see one sleep once,
 //! briefly, before they try. A wish passes by itself, so a waiter that dies leaves nothing behind.
 
+use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -45,10 +48,68 @@ pub struct Locked<'s, O: Os> {
     _thread: PhantomData<*const ()>,
 }
 
+/// Stands for a lock that the calling thread holds further up its stack. Dropping it unlocks nothing.
+pub struct Held<'s, O: Os>(ManuallyDrop<Locked<'s, O>>);
+
+impl<'s, O: Os> Borrow<Locked<'s, O>> for Held<'s, O> {
+    fn borrow(&self) -> &Locked<'s, O> {
+        &self.0
+    }
+}
+
+thread_local! {
+    /// The stores inside whose transactions this thread is.
+    static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While it lives, its thread is inside a transaction of a store.
+pub struct Inside {
+    store: u64,
+    _thread: PhantomData<*const ()>,
+}
+
+impl Inside {
+    fn contains(store: u64) -> bool {
+        INSIDE.try_with(|inside| inside.borrow().contains(&store)).unwrap_or(false)
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = INSIDE.try_with(|inside| {
+            let mut inside = inside.borrow_mut();
+            if let Some(at) = inside.iter().rposition(|&store| store == self.store) {
+                inside.swap_remove(at);
+            }
+        });
+    }
+}
+
 impl<O: Os> Store<O> {
+    /// Takes the lock for a transaction: until the second value is dropped, this thread gets [`Error::InTransaction`] from
+    /// every other attempt to take it, through whatever handle of this store.
+    pub(super) fn lock_for_transaction(&self, timeout: Option<Duration>) -> Result<(Locked<'_, O>, Inside)> {
+        if Inside::contains(self.store_id) {
+            return Err(Error::InTransaction);
+        }
+        let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
+        INSIDE.with(|inside| inside.borrow_mut().push(self.store_id));
+        Ok((locked, Inside { store: self.store_id, _thread: PhantomData }))
+    }
+
+    /// What stands for the lock while this thread is inside a transaction that holds it.
+    pub(super) fn held(&self) -> Held<'_, O> {
+        Held(ManuallyDrop::new(Locked { store: self, _thread: PhantomData }))
+    }
+
     /// Takes the lock and finishes what a dead owner left, within the handle's lock time-out.
     #[inline]
     pub(super) fn lock(&self) -> Result<Locked<'_, O>> {
+        self.lock_within(self.lock_timeout)
+    }
+
+    #[inline]
+    fn lock_within(&self, timeout: Duration) -> Result<Locked<'_, O>> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
@@ -58,7 +119,7 @@ impl<O: Os> Store<O> {
         if self.state.load(YIELD_UNTIL) != 0 {
             self.give_way();
         }
-        let taken_over = self.state.compare_exchange32(LOCK, 0, self.owner).is_err() && self.lock_contended()?;
+        let taken_over = self.state.compare_exchange32(LOCK, 0, self.owner).is_err() && self.lock_contended(timeout)?;
         let locked = Locked { store: self, _thread: PhantomData };
         if taken_over {
             // A name that cannot be removed now is in nobody's way but a rebuild's.
@@ -85,7 +146,10 @@ impl<O: Os> Store<O> {
 
     /// True if the lock was taken over from a dead owner.
     #[cold]
-    fn lock_contended(&self) -> Result<bool> {
+    fn lock_contended(&self, timeout: Duration) -> Result<bool> {
+        if Inside::contains(self.store_id) {
+            return Err(Error::InTransaction);
+        }
         for _ in 0..SPINS {
             self.os.spin();
             if self.state.load32(LOCK) == 0 && self.state.compare_exchange32(LOCK, 0, self.owner).is_ok() {
@@ -120,7 +184,7 @@ impl<O: Os> Store<O> {
                 return Ok(true);
             }
             let waited = self.os.uptime().saturating_sub(start);
-            if waited >= self.lock_timeout {
+            if waited >= timeout {
                 return Err(Error::Timeout);
             }
             if waited >= PATIENCE {

@@ -37,7 +37,9 @@ mod clear;
 mod commit;
 mod durable;
 mod finish;
+mod found;
 mod growth;
+mod handle;
 mod large;
 mod lock;
 mod log;
@@ -60,14 +62,15 @@ mod store;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod view;
 mod write;
 
-pub use cells::Present;
 pub use change::{Change, DecidedValue, Decision, Op, OwnedTag, Put, Tag, Value};
 pub use check::{Progress, Report};
+pub use found::Found;
+pub use handle::Handle;
 pub use large::Draft;
-pub use read::Record;
 pub use recovery::Opening;
 pub use settings::Shared;
 pub use statistics::{Counter, Sums};

@@ -93,6 +93,8 @@ pub enum Life {
     Expired,
     /// Removed, evicted or cleared.
     Gone,
+    /// Live until the commit that is being made, which clears it or evicts its tag. Readers never meet it.
+    Ending,
 }
 
 /// What one lock-free try came to.

@@ -6,6 +6,7 @@
 //! the name to the next one. A large value that finds the ring full is unlinked right after its commit; if the process
 //! dies just then, the file stays until `repair`.
 
+use std::borrow::Borrow;
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
@@ -87,6 +88,14 @@ impl<O: Os> Store<O> {
     /// Unlinks what the ring names, outside the lock, and empties it.
     #[cold]
     pub(super) fn unlink_retired(&self) -> Result<()> {
+        self.unlink_retired_by(|| self.lock())
+    }
+
+    /// The same with another way to get the lock: `lock` is called once the files are gone.
+    pub(super) fn unlink_retired_by<'s, L: Borrow<Locked<'s, O>>>(
+        &'s self,
+        lock: impl FnOnce() -> Result<L>,
+    ) -> Result<()> {
         let named = || (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
         let mut found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
         found.sort_unstable_by_key(|&(_, bits)| bits);
@@ -97,8 +106,8 @@ impl<O: Os> Store<O> {
         if found.is_empty() {
             return Ok(());
         }
-        let locked = self.lock()?;
-        let mut commit = Commit::new(&locked)?;
+        let hold = lock()?;
+        let mut commit = Commit::new(hold.borrow())?;
         for (at, bits) in found {
             if commit.state(at) == bits {
                 let bytes = commit.state(at + 8);

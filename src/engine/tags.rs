@@ -95,6 +95,25 @@ impl<O: Os> Commit<'_, O> {
         }
     }
 
+    /// The items that count as a tag's.
+    pub(super) fn items_of_tag(&self, place: RowPlace) -> u64 {
+        let word = |word| self.word(place_in(place), place.offset + word);
+        if word(row::COUNTED_SINCE) == self.state(state::CLEARED) { word(row::LIVE) } else { 0 }
+    }
+
+    /// Stages the words that make all items of a tag dead that are older than this commit.
+    pub(super) fn stage_eviction(&mut self, place: RowPlace) {
+        let tags = place_in(place);
+        let items = self.items_of_tag(place);
+        let before = self.word(tags, place.offset + row::EVICTED);
+        self.stage(tags, place.offset + row::EVICTED_BEFORE, before);
+        self.stage(tags, place.offset + row::EVICTED, self.sequence);
+        self.stage(tags, place.offset + row::LIVE, 0);
+        self.stage(tags, place.offset + row::BYTES, 0);
+        let live = self.state(state::LIVE);
+        self.stage_state(state::LIVE, live.saturating_sub(items));
+    }
+
     fn chunks(&self) -> usize {
         usize::try_from(self.state(state::TAG_CHUNKS)).unwrap_or(0).min(CHUNKS_MAX)
     }
@@ -133,10 +152,7 @@ impl<O: Os> Store<O> {
         let locked = self.lock()?;
         let mut commit = Commit::new(&locked)?;
         let Some(place) = commit.find_tag(name)? else { return Ok(0) };
-        let tags = place_in(place);
-        let word = |commit: &Commit<'_, O>, word| commit.word(tags, place.offset + word);
-        let counted = word(&commit, row::COUNTED_SINCE) == commit.state(state::CLEARED);
-        let items = if counted { word(&commit, row::LIVE) } else { 0 };
+        let items = commit.items_of_tag(place);
         if items == 0 {
             return Ok(0);
         }
@@ -145,13 +161,7 @@ impl<O: Os> Store<O> {
         draft.alone = true;
         commit.reserve(draft.size(), true, Purpose::Free)?;
         commit.append(&draft)?;
-        let before = word(&commit, row::EVICTED);
-        commit.stage(tags, place.offset + row::EVICTED_BEFORE, before);
-        commit.stage(tags, place.offset + row::EVICTED, commit.sequence);
-        commit.stage(tags, place.offset + row::LIVE, 0);
-        commit.stage(tags, place.offset + row::BYTES, 0);
-        let live = commit.state(state::LIVE);
-        commit.stage_state(state::LIVE, live.saturating_sub(items));
+        commit.stage_eviction(place);
         commit.publish()?;
         Ok(items)
     }

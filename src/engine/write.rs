@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::Table;
 use crate::storage::location::{Entry, Location};
-use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, batch_value};
+use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, batch_value, order_of_place};
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
 
@@ -96,7 +96,7 @@ impl<O: Os> Store<O> {
 impl<O: Os> Locked<'_, O> {
     /// A commit for some new keys, after this write's share of growing.
     #[inline]
-    fn begin(&self, new_keys: u64) -> Result<Commit<'_, O>> {
+    pub(super) fn begin(&self, new_keys: u64) -> Result<Commit<'_, O>> {
         let commit = Commit::new(self)?;
         if !commit.must_grow(new_keys)? {
             return Ok(commit);
@@ -111,7 +111,7 @@ impl<O: Os> Locked<'_, O> {
 const AHEAD: usize = 16;
 
 /// A batch that is being written: where its record stands and how many members follow.
-struct Batch {
+pub(super) struct Batch {
     slot: usize,
     offset: u64,
     members: u32,
@@ -120,7 +120,7 @@ struct Batch {
 
 impl<O: Os> Commit<'_, O> {
     /// Steps 3 to 8 for changes of keys. The number of keys that were live before.
-    fn carry_out(mut self, ops: &[Op<'_>]) -> Result<u64> {
+    pub(super) fn carry_out(mut self, ops: &[Op<'_>]) -> Result<u64> {
         if let [op] = ops {
             let place = self.locate(op.key, op.hash)?;
             let was_live = place.old.is_some_and(|old| old.life == Life::Live);
@@ -131,7 +131,7 @@ impl<O: Os> Commit<'_, O> {
         }
         let mut replaced = 0;
         let mut removed = Vec::new();
-        let batch = self.begin_batch(ops)?;
+        let batch = self.begin_batch(ops, 0, Purpose::Free)?;
         let word = self.store.state.load(state::GEOMETRY);
         for op in ops.iter().take(AHEAD) {
             self.store.prefetch_home(&self.view, word, op.hash);
@@ -178,7 +178,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Step 3 and 4 of one put.
-    fn put(&mut self, op: &Op<'_>, put: Put<'_>, place: KeyPlace, alone: bool) -> Result<()> {
+    pub(super) fn put(&mut self, op: &Op<'_>, put: Put<'_>, place: KeyPlace, alone: bool) -> Result<()> {
         let tag = self.tag_of(put.tag)?;
         let names_tag = tag.filter(|tag| tag.is_new);
         let mut reference = [0; LARGE_REFERENCE];
@@ -195,7 +195,7 @@ impl<O: Os> Commit<'_, O> {
             None => value,
         };
         let old = place.old.as_ref();
-        let replaces = old.filter(|p| p.life == Life::Live).map(|p| (p.location.bits(), p.order()));
+        let replaces = old.and_then(|p| self.replaces(p));
         let draft = Draft {
             kind_of_record: Type::Put,
             key: op.key,
@@ -221,6 +221,22 @@ impl<O: Os> Commit<'_, O> {
             self.count_replaced(old, keeps_file);
         }
         Ok(())
+    }
+
+    /// What a put names as the record before it, and the order it takes. A record that this very commit ends is what
+    /// readers take until the commit is visible.
+    #[inline]
+    fn replaces(&self, old: &Old) -> Option<(u64, u64)> {
+        if !matches!(old.life, Life::Live | Life::Ending) {
+            return None;
+        }
+        let order = if old.anew {
+            let id = self.state(row_word(self.tail.slot, row::ID));
+            order_of_place(id, self.tail.offset as usize)
+        } else {
+            old.order()
+        };
+        Some((old.location.bits(), order))
     }
 
     /// Room for a put that is a commit of its own; with a batch record and the tag's name before it if the tag is new.
@@ -251,7 +267,7 @@ impl<O: Os> Commit<'_, O> {
 
     /// Counts a new record in.
     fn count_put(&mut self, draft: &Draft<'_>, tag: Option<TagRow>, location: Location, old: Option<&Old>) {
-        let counted = old.is_some_and(|p| p.life != Life::Gone);
+        let counted = old.is_some_and(|p| matches!(p.life, Life::Live | Life::Expired));
         if !counted {
             self.add_state(state::LIVE, 1);
         }
@@ -276,7 +292,7 @@ impl<O: Os> Commit<'_, O> {
     pub(super) fn count_replaced(&mut self, old: &Old, keeps_file: bool) {
         self.add_state(row_word(old.location.slot(), row::LIVE), -1);
         if old.header.kind_of_record == Type::Put
-            && old.life != Life::Gone
+            && matches!(old.life, Life::Live | Life::Expired)
             && let Some(place) = tag_table::place_of(old.header.tag)
         {
             self.count_tag(place, -1, -(old.header.size() as i64));
@@ -292,7 +308,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Step 3 and 4 of one removal of a live key.
-    fn remove(
+    pub(super) fn remove(
         &mut self,
         op: &Op<'_>,
         place: KeyPlace,
@@ -323,7 +339,7 @@ impl<O: Os> Commit<'_, O> {
 
     /// Empties the cells that lead to removals, by a commit of its own: until then they count in their segment as any cell
     /// does. The removals are done whatever becomes of this; a cell that stays is a miss, and is reused.
-    fn empty_removed(&mut self, removed: &[(Table, usize, u64)]) {
+    pub(super) fn empty_removed(&mut self, removed: &[(Table, usize, u64)]) {
         for &(table, cell, bits) in removed {
             self.stage_cell(table, cell, bits, 0);
             self.add_state(row_word(Entry::from_bits(bits).location().slot(), row::LIVE), -1);
@@ -331,14 +347,17 @@ impl<O: Os> Commit<'_, O> {
         let _ = self.publish();
     }
 
-    /// Makes room for a whole batch, and leaves the place of its record open until the members are counted.
-    fn begin_batch(&mut self, ops: &[Op<'_>]) -> Result<Batch> {
-        let mut bytes = BATCH_RECORD;
-        let mut purpose = Purpose::Free;
+    /// Makes room for a whole batch, with so many marks of evictions and clears in front, and leaves the place of its record
+    /// open until the members are counted.
+    pub(super) fn begin_batch(&mut self, ops: &[Op<'_>], marks: usize, at_least: Purpose) -> Result<Batch> {
+        let mut bytes = BATCH_RECORD + marks * Draft::bare(Type::TagEvicted, 0).size();
+        let mut purpose = at_least;
         for op in ops {
             let mut draft = Draft { key: op.key, replaces: Some((0, 0)), ..Draft::bare(Type::Removal, 0) };
             if let Change::Put(put) = op.change {
-                purpose = Purpose::Store;
+                if purpose == Purpose::Free {
+                    purpose = Purpose::Store;
+                }
                 draft.expires = put.expires;
                 draft.value = match put.value {
                     Value::Inline(value) => value,
@@ -358,7 +377,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Writes the record of a batch before its members. False if there are none: nothing to publish.
-    fn end_batch(&mut self, mut batch: Batch) -> Result<bool> {
+    pub(super) fn end_batch(&mut self, mut batch: Batch) -> Result<bool> {
         batch.members = self.members;
         debug_assert!(self.tail.slot == batch.slot && self.tail.offset <= batch.offset + batch.bytes_reserved);
         let end = self.tail;

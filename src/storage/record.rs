@@ -171,6 +171,27 @@ pub struct Header {
 }
 
 impl Header {
+    /// The header of a record that is not in the log yet. `replaces` gives the order, whatever its location is.
+    pub fn of(draft: &Draft<'_>) -> Header {
+        Header {
+            kind_of_record: draft.kind_of_record,
+            flags: draft.flags(),
+            kind: draft.kind,
+            tag: draft.tag,
+            sequence: draft.sequence,
+            expires: draft.expires.unwrap_or(u64::MAX),
+            previous: 0,
+            order: draft.replaces.map_or(0, |(_, order)| order),
+            key_len: draft.key.len(),
+            value_len: draft.value.len(),
+        }
+    }
+
+    /// The same header in another place of the order of insertion.
+    pub fn with_order(&self, order: u64) -> Header {
+        Header { flags: self.flags | REPLACES, order, ..*self }
+    }
+
     /// Reads the header at `offset` of a mapped segment. `None` if no record can begin there: its type is unknown, or
     /// its lengths lead beyond `end`. The checksum is not looked at.
     #[inline]
@@ -232,7 +253,7 @@ impl Header {
     /// The place in the log of the key's first insertion since it was last absent, for a record at `offset` of a segment:
     /// what was inserted later has a larger one.
     pub fn order(&self, segment: u64, offset: usize) -> u64 {
-        if self.flags & REPLACES != 0 { self.order } else { (segment << ORDER_OFFSET_BITS) | offset as u64 }
+        if self.flags & REPLACES != 0 { self.order } else { order_of_place(segment, offset) }
     }
 
     /// Where the key is, as offset and length.
@@ -287,6 +308,11 @@ impl Header {
         buffer.clear();
         map.append_to(record, self.content(), buffer) && checksum(salt, &buffer[4..]) == u32_at(buffer, 0)
     }
+}
+
+/// The order of a key that is inserted by the record at `offset` of a segment.
+pub fn order_of_place(segment: u64, offset: usize) -> u64 {
+    (segment << ORDER_OFFSET_BITS) | offset as u64
 }
 
 /// The value of a `large` record.

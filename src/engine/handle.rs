@@ -1,0 +1,244 @@
+//! What the front holds: a store, or a running transaction on one. The same calls go to either; those that a transaction
+//! does not change go through to the store. It knows neither how a call is carried out.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::os::Os;
+
+use super::change::{Decision, Op, Put};
+use super::check::{Progress, Report};
+use super::found::Found;
+use super::settings::Shared;
+use super::store::Store;
+use super::transaction::Transaction;
+
+/// A store, or a running transaction on one.
+pub enum Handle<O: Os> {
+    Store(Arc<Store<O>>),
+    Inside(Arc<Transaction<O>>),
+}
+
+impl<O: Os> Clone for Handle<O> {
+    fn clone(&self) -> Self {
+        match self {
+            Handle::Store(store) => Handle::Store(Arc::clone(store)),
+            Handle::Inside(transaction) => Handle::Inside(Arc::clone(transaction)),
+        }
+    }
+}
+
+impl<O: Os> Deref for Handle<O> {
+    type Target = Store<O>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Store<O> {
+        match self {
+            Handle::Store(store) => store,
+            Handle::Inside(transaction) => transaction.store(),
+        }
+    }
+}
+
+impl<O: Os> Handle<O> {
+    /// A handle of a store that was opened.
+    pub fn new(store: Store<O>) -> Handle<O> {
+        Handle::Store(Arc::new(store))
+    }
+
+    /// Runs a transaction, or, inside of one, a part that can be taken back alone. `timeout` is for the lock; without one
+    /// it is the store's.
+    pub fn transact<R, E: From<Error>>(
+        &self,
+        timeout: Option<Duration>,
+        body: impl FnOnce(&Handle<O>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        match self {
+            Handle::Store(store) => {
+                Transaction::run(store, timeout, |inside| body(&Handle::Inside(Arc::clone(inside))))
+            }
+            Handle::Inside(transaction) => transaction.nested(|| body(self)),
+        }
+    }
+
+    /// Calls `take` with the live record of a key and gives what it returns; `None` if there is none. `take` may be
+    /// called more than once; the last call counts.
+    #[inline(always)]
+    pub fn read<R>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        match self {
+            Handle::Store(store) => store.read(key, hash, |record| take(&Found::Log(record))),
+            Handle::Inside(transaction) => transaction.read(key, hash, take),
+        }
+    }
+
+    /// Calls `take` with the number of each key and its live record, all as of one moment. `restart` is called when what
+    /// was taken does not count.
+    pub fn read_many<R>(
+        &self,
+        keys: &[(&[u8], u64)],
+        into: &mut R,
+        restart: impl Fn(&mut R),
+        mut take: impl FnMut(&mut R, usize, &Found<'_, O>) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Handle::Store(store) => {
+                store.read_many(keys, into, restart, |into, i, record| take(into, i, &Found::Log(record)))
+            }
+            Handle::Inside(transaction) => transaction.read_many(keys, into, take),
+        }
+    }
+
+    /// Calls `visit` with every live record whose hash is in the bucket at `position`, and gives the position after it;
+    /// `None` at the end. If something moved, `restart` is called and the bucket is begun again.
+    pub fn scan<R>(
+        &self,
+        position: u64,
+        into: &mut R,
+        restart: impl Fn(&mut R),
+        mut visit: impl FnMut(&mut R, &Found<'_, O>) -> Result<()>,
+    ) -> Result<Option<u64>> {
+        match self {
+            Handle::Store(store) => {
+                store.scan(position, into, restart, |into, record| visit(into, &Found::Log(record)))
+            }
+            Handle::Inside(transaction) => transaction.scan(position, into, restart, visit),
+        }
+    }
+
+    /// Stores a value under a key whose hash is known.
+    #[inline]
+    pub fn put_hashed(&self, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
+        match self {
+            Handle::Store(store) => store.put_hashed(key, hash, put),
+            Handle::Inside(transaction) => transaction.put_hashed(key, hash, put),
+        }
+    }
+
+    /// Removes a key. False if it was not live.
+    pub fn remove_hashed(&self, key: &[u8], hash: u64) -> Result<bool> {
+        match self {
+            Handle::Store(store) => store.remove_hashed(key, hash),
+            Handle::Inside(transaction) => {
+                let op = Op { key, hash, change: super::change::Change::Remove };
+                transaction.batch(std::slice::from_ref(&op)).map(|removed| removed == 1)
+            }
+        }
+    }
+
+    /// Makes all changes together. Each key may be in it once. The number of keys that were live before.
+    pub fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
+        match self {
+            Handle::Store(store) => store.batch(ops),
+            Handle::Inside(transaction) => transaction.batch(ops),
+        }
+    }
+
+    /// Looks at a key's live record while nobody can change it, and makes the change that `decide` asks for.
+    pub fn update<R>(
+        &self,
+        key: &[u8],
+        decide: impl FnOnce(Option<&Found<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+    ) -> Result<R> {
+        match self {
+            Handle::Store(store) => {
+                store.update(key, |present, buffer| decide(present.map(Found::Present).as_ref(), buffer))
+            }
+            Handle::Inside(transaction) => transaction.update(key, decide),
+        }
+    }
+
+    /// True if a value of that length gets a file of its own before the call that stores it. Those of a transaction get
+    /// theirs at its end.
+    #[inline]
+    pub fn is_large(&self, len: usize) -> bool {
+        match self {
+            Handle::Store(store) => store.is_large(len),
+            Handle::Inside(_) => false,
+        }
+    }
+
+    /// The name of a tag. `None` for no tag.
+    pub fn tag_name(&self, id: u32) -> Result<Option<String>> {
+        match self {
+            Handle::Store(store) => store.tag_name(id),
+            Handle::Inside(transaction) => transaction.tag_name(id),
+        }
+    }
+
+    /// The id of a tag by name; `None` if it was never used.
+    pub fn tag_id(&self, name: &str) -> Result<Option<u32>> {
+        match self {
+            Handle::Store(store) => store.tag_id(name),
+            Handle::Inside(transaction) => transaction.tag_id(name),
+        }
+    }
+
+    /// Items that were stored and not removed, evicted or cleared since; those that expired may be among them.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        match self {
+            Handle::Store(store) => store.len(),
+            // What can fail is damage, and the transaction's having ended: then the store counts.
+            Handle::Inside(transaction) => transaction.len().unwrap_or_else(|_| transaction.store().len()),
+        }
+    }
+
+    /// Removes items that have expired. The number removed.
+    pub fn expire(&self) -> Result<u64> {
+        match self {
+            Handle::Store(store) => store.expire(),
+            Handle::Inside(transaction) => transaction.expire(),
+        }
+    }
+
+    /// Evicts every item of a tag. The number of items that counted as live.
+    pub fn evict(&self, name: &str) -> Result<u64> {
+        match self {
+            Handle::Store(store) => store.evict(name),
+            Handle::Inside(transaction) => transaction.evict(name),
+        }
+    }
+
+    /// Removes every item. The number of items that counted as live.
+    pub fn clear(&self) -> Result<u64> {
+        match self {
+            Handle::Store(store) => store.clear(),
+            Handle::Inside(transaction) => transaction.clear(),
+        }
+    }
+
+    /// The store, for a call that concerns the whole of it and has no place inside a transaction.
+    fn outside(&self) -> Result<&Store<O>> {
+        match self {
+            Handle::Store(store) => Ok(store),
+            Handle::Inside(_) => Err(Error::InTransaction),
+        }
+    }
+
+    /// As [`Store::sync`].
+    pub fn sync(&self) -> Result<()> {
+        self.outside()?.sync()
+    }
+
+    /// As [`Store::change_settings`].
+    pub fn change_settings(&self, change: impl FnOnce(&mut Shared)) -> Result<Shared> {
+        self.outside()?.change_settings(change)
+    }
+
+    /// As [`Store::check`].
+    pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+        self.outside()?.check(progress)
+    }
+
+    /// As [`Store::repair`].
+    pub fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+        self.outside()?.repair(progress)
+    }
+}

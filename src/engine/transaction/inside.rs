@@ -1,0 +1,332 @@
+//! The calls of a running transaction: what is staged first, then the store as it was, without what the transaction cleared
+//! or evicted. It writes nothing.
+
+use crate::error::{Error, Result};
+use std::borrow::Borrow;
+
+use crate::os::{Os, OsMap};
+use crate::storage::record::{Draft, Header, Type};
+use crate::storage::state;
+use crate::storage::tag_table;
+
+use super::super::cells::Old;
+use super::super::change::{Change, DecidedValue, Decision, Op, OwnedTag, Put, Tag, Value};
+use super::super::commit::Commit;
+use super::super::found::Found;
+use super::super::read::Life;
+use super::Transaction;
+use super::overlay::Overlay;
+
+/// Set in the ids of tags that the store does not have yet.
+const NEW_TAG: u32 = 1 << 31;
+
+/// True if the transaction cleared or evicted a record of the store.
+pub(super) fn is_ended(overlay: &Overlay, header: &Header) -> bool {
+    overlay.cleared || (header.tag != 0 && overlay.evicted.contains(&header.tag))
+}
+
+impl<O: Os> Transaction<O> {
+    /// Calls `take` with the live record of a key; `None` if there is none.
+    pub fn read<R>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        self.with(|overlay| self.read_over(overlay, key, hash, &mut take))
+    }
+
+    fn read_over<R>(
+        &self,
+        overlay: &Overlay,
+        key: &[u8],
+        hash: u64,
+        take: &mut impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        if let Some(staged) = overlay.get(key, hash) {
+            let Some(header) = staged.header.filter(|header| !self.store.has_expired(header.expires)) else {
+                return Ok(None);
+            };
+            return take(&Found::Staged { header, key, value: staged.value }).map(Some);
+        }
+        if overlay.cleared {
+            return Ok(None);
+        }
+        let read = self.store.read(key, hash, |record| {
+            if is_ended(overlay, &record.header) { Ok(None) } else { take(&Found::Log(record)).map(Some) }
+        });
+        read.map(Option::flatten)
+    }
+
+    /// Calls `take` with the number of each key and its live record.
+    pub fn read_many<R>(
+        &self,
+        keys: &[(&[u8], u64)],
+        into: &mut R,
+        mut take: impl FnMut(&mut R, usize, &Found<'_, O>) -> Result<()>,
+    ) -> Result<()> {
+        self.with(|overlay| {
+            for (i, &(key, hash)) in keys.iter().enumerate() {
+                self.read_over(overlay, key, hash, &mut |found| take(into, i, found))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls `visit` with every live record whose hash is in the bucket at `position`; the position after it.
+    pub fn scan<R>(
+        &self,
+        position: u64,
+        into: &mut R,
+        restart: impl Fn(&mut R),
+        mut visit: impl FnMut(&mut R, &Found<'_, O>) -> Result<()>,
+    ) -> Result<Option<u64>> {
+        self.with(|overlay| {
+            let next = self.store.scan(position, into, restart, |into, record| {
+                if is_ended(overlay, &record.header) {
+                    return Ok(());
+                }
+                let mut key = Vec::new();
+                record.append_key(&mut key);
+                if overlay.get(&key, self.store.hash(&key)).is_some() {
+                    return Ok(());
+                }
+                visit(into, &Found::Log(record))
+            })?;
+            let last = next.map_or(u64::MAX, |next| next - 1);
+            for staged in overlay.iter().filter(|staged| (position..=last).contains(&staged.hash)) {
+                let Some(header) = staged.header.filter(|header| !self.store.has_expired(header.expires)) else {
+                    continue;
+                };
+                let old = self.old(staged.key, staged.hash)?.filter(|old| old.life == Life::Live && !staged.anew);
+                let header = old.map_or_else(|| *header, |old| header.with_order(old.order()));
+                visit(into, &Found::Staged { header: &header, key: staged.key, value: staged.value })?;
+            }
+            Ok(next)
+        })
+    }
+
+    /// The record of a key in the store.
+    fn old(&self, key: &[u8], hash: u64) -> Result<Option<Old>> {
+        let held = self.store.held();
+        Ok(Commit::new(held.borrow())?.locate(key, hash)?.old)
+    }
+
+    /// True if a key is absent, where that is what a put of it has to know: its newest staged version is a removal or has
+    /// expired, or the transaction ended the record that the store has.
+    fn begins_anew(&self, overlay: &Overlay, key: &[u8], hash: u64) -> Result<bool> {
+        if let Some(staged) = overlay.get(key, hash) {
+            let live = staged.header.is_some_and(|header| !self.store.has_expired(header.expires));
+            return Ok(staged.anew || !live);
+        }
+        if overlay.cleared || overlay.evicted.is_empty() {
+            return Ok(overlay.cleared);
+        }
+        Ok(self.old(key, hash)?.is_some_and(|old| is_ended(overlay, &old.header)))
+    }
+
+    /// True if a key is live.
+    fn is_live(&self, overlay: &Overlay, key: &[u8], hash: u64) -> Result<bool> {
+        Ok(self.read_over(overlay, key, hash, &mut |_| Ok(()))?.is_some())
+    }
+
+    /// Stages changes of keys. The number that were live before.
+    pub fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
+        let before = self.with(|overlay| Ok(overlay.savepoint()))?;
+        let staged = self.with(|overlay| {
+            let mut live = 0;
+            for op in ops {
+                let was_live = self.is_live(overlay, op.key, op.hash)?;
+                match op.change {
+                    Change::Put(put) => self.put(overlay, op.key, op.hash, put)?,
+                    Change::Remove if was_live => self.push(overlay, op.key, op.hash, None)?,
+                    Change::Remove | Change::Keep => continue,
+                }
+                live += u64::from(was_live);
+            }
+            Ok(live)
+        });
+        self.with(|overlay| {
+            overlay.release(&before, staged.is_ok());
+            Ok(())
+        })?;
+        staged
+    }
+
+    /// Stages one put.
+    pub fn put_hashed(&self, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
+        self.with(|overlay| self.put(overlay, key, hash, put))
+    }
+
+    /// Stages the change that `decide` asks for when it has seen a key's live record.
+    pub fn update<R>(
+        &self,
+        key: &[u8],
+        decide: impl FnOnce(Option<&Found<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+    ) -> Result<R> {
+        let hash = self.store.hash(key);
+        self.with(|overlay| {
+            let mut buffer = Vec::new();
+            let mut decide = Some(decide);
+            let mut answer = None;
+            let mut ask = |found: Option<&Found<'_, O>>, buffer: &mut Vec<u8>| -> Result<()> {
+                if let Some(decide) = decide.take() {
+                    answer = Some(decide(found, buffer)?);
+                }
+                Ok(())
+            };
+            if self.read_over(overlay, key, hash, &mut |found| ask(Some(found), &mut buffer))?.is_none() {
+                ask(None, &mut buffer)?;
+            }
+            let (decision, answer) = answer.ok_or(Error::InTransaction)?;
+            match decision {
+                Decision::Keep => {}
+                Decision::Remove => self.push(overlay, key, hash, None)?,
+                Decision::Put { kind, expires, ref tag, value } => {
+                    let tag = match tag {
+                        OwnedTag::None => Tag::None,
+                        OwnedTag::Named(name) => Tag::Named(name),
+                        OwnedTag::Id(id) => Tag::Id(*id),
+                    };
+                    let value = match value {
+                        DecidedValue::Same(reference) => Value::Same(reference),
+                        _ => Value::Inline(&buffer),
+                    };
+                    self.put(overlay, key, hash, Put { kind, value, expires, tag })?;
+                }
+            }
+            Ok(answer)
+        })
+    }
+
+    fn put(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
+        let tag = match put.tag {
+            Tag::None => 0,
+            Tag::Id(id) => id,
+            Tag::Named(name) => self.id_of(overlay, name)?,
+        };
+        let reference;
+        let (value, large) = match put.value {
+            Value::Inline(bytes) => (bytes, false),
+            Value::Same(same) => {
+                reference = same.encode();
+                (&reference[..], true)
+            }
+            // Values of a transaction go to files of their own when it is committed.
+            Value::Draft { .. } => return Err(Error::InTransaction),
+        };
+        if value.len() as u64 > self.store.value_max() {
+            return Err(Error::ValueTooLarge { bytes: value.len() as u64, limit: self.store.value_max() });
+        }
+        let draft = Draft { key, value, kind: put.kind, tag, expires: put.expires, large, ..Draft::bare(Type::Put, 0) };
+        self.push(overlay, key, hash, Some(&draft))
+    }
+
+    fn push(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Option<&Draft<'_>>) -> Result<()> {
+        let anew = put.is_some() && self.begins_anew(overlay, key, hash)?;
+        overlay.push(key, hash, put, anew, self.store.state.load(state::SIZE_LIMIT) / 8)
+    }
+
+    /// The id of a tag; one of the transaction's own if the store has none.
+    fn id_of(&self, overlay: &mut Overlay, name: &str) -> Result<u32> {
+        if let Some(id) = self.find_tag(overlay, name)? {
+            return Ok(id);
+        }
+        overlay.names.push(name.to_owned());
+        Ok(NEW_TAG | (overlay.names.len() as u32 - 1))
+    }
+
+    fn find_tag(&self, overlay: &Overlay, name: &str) -> Result<Option<u32>> {
+        if let Some(id) = self.store.tag_id(name)? {
+            return Ok(Some(id));
+        }
+        let own = overlay.names.iter().position(|own| own == name);
+        Ok(own.map(|at| NEW_TAG | at as u32))
+    }
+
+    /// The id of a tag by name; `None` if it was never used.
+    pub fn tag_id(&self, name: &str) -> Result<Option<u32>> {
+        self.with(|overlay| self.find_tag(overlay, name))
+    }
+
+    /// The name of a tag. `None` for no tag.
+    pub fn tag_name(&self, id: u32) -> Result<Option<String>> {
+        match own_tag(id) {
+            Some(at) => self.with(|overlay| Ok(overlay.names.get(at).cloned())),
+            None => self.store.tag_name(id),
+        }
+    }
+
+    /// What `len` of the store will be if the transaction is committed now.
+    pub fn len(&self) -> Result<u64> {
+        self.with(|overlay| {
+            let held = self.store.held();
+            let mut commit = Commit::new(held.borrow())?;
+            let mut len = if overlay.cleared { 0 } else { commit.state(state::LIVE) };
+            for &tag in overlay.evicted.iter().filter(|_| !overlay.cleared) {
+                if let Some(place) = tag_table::place_of(tag) {
+                    len = len.saturating_sub(commit.items_of_tag(place));
+                }
+            }
+            for staged in overlay.iter() {
+                let old = commit.locate(staged.key, staged.hash)?.old;
+                let counted = old.is_some_and(|old| old.life != Life::Gone && !is_ended(overlay, &old.header));
+                len = len.saturating_add_signed(i64::from(staged.header.is_some()) - i64::from(counted));
+            }
+            Ok(len)
+        })
+    }
+
+    /// Stages the eviction of a tag. The number of items that counted as live.
+    pub fn evict(&self, name: &str) -> Result<u64> {
+        let before = self.len()?;
+        let Some(tag) = self.tag_id(name)? else { return Ok(0) };
+        self.with(|overlay| {
+            let doomed: Vec<(Vec<u8>, u64)> = overlay
+                .iter()
+                .filter(|staged| staged.header.is_some_and(|header| header.tag == tag))
+                .map(|staged| (staged.key.to_vec(), staged.hash))
+                .collect();
+            for (key, hash) in doomed {
+                self.push(overlay, &key, hash, None)?;
+            }
+            if own_tag(tag).is_none() && !overlay.evicted.contains(&tag) {
+                overlay.evicted.push(tag);
+            }
+            Ok(())
+        })?;
+        Ok(before.saturating_sub(self.len()?))
+    }
+
+    /// Stages the removal of everything. The number of items that counted as live.
+    pub fn clear(&self) -> Result<u64> {
+        let items = self.len()?;
+        self.with(|overlay| {
+            overlay.clear();
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    /// Removes items that have expired. Those of the store go at once, whatever becomes of the transaction: nobody can tell
+    /// them from absent ones, but by `len`.
+    pub fn expire(&self) -> Result<u64> {
+        self.with(|overlay| {
+            let removed = self.store.expire_by(|| Ok(self.store.held()))?;
+            let due: Vec<(Vec<u8>, u64)> = overlay
+                .iter()
+                .filter(|staged| staged.header.is_some_and(|header| self.store.has_expired(header.expires)))
+                .map(|staged| (staged.key.to_vec(), staged.hash))
+                .collect();
+            for (key, hash) in &due {
+                self.push(overlay, key, *hash, None)?;
+            }
+            Ok(removed + due.len() as u64)
+        })
+    }
+}
+
+/// Where in the transaction's names a tag of its own is.
+pub(super) fn own_tag(id: u32) -> Option<usize> {
+    (id & NEW_TAG != 0).then_some((id & !NEW_TAG) as usize)
+}

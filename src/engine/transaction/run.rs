@@ -1,0 +1,44 @@
+//! Running a transaction from the lock to the commit: steps 1, 4 and 6 of `transaction`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::os::Os;
+
+use super::super::store::Store;
+use super::{Transaction, finish};
+
+/// Ends a transaction whatever happens.
+struct Ending<'t, O: Os>(&'t Transaction<O>);
+
+impl<O: Os> Drop for Ending<'_, O> {
+    fn drop(&mut self) {
+        self.0.guard().take();
+    }
+}
+
+impl<O: Os> Transaction<O> {
+    /// Runs a transaction on a store. `timeout` is for the lock; without one it is the store's.
+    pub fn run<R, E: From<Error>>(
+        store: &Arc<Store<O>>,
+        timeout: Option<Duration>,
+        body: impl FnOnce(&Arc<Transaction<O>>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let (locked, inside) = store.lock_for_transaction(timeout)?;
+        let transaction = Arc::new(Transaction::new(Arc::clone(store)));
+        let ending = Ending(&transaction);
+        let answer = body(&transaction)?;
+        let overlay = transaction.guard().take().unwrap_or_default();
+        drop(ending);
+        let cleared = finish::commit(store, &locked, &overlay)?;
+        drop(locked);
+        drop(inside);
+        if cleared {
+            store.after_clear()
+        } else {
+            store.epilogue()
+        }
+        Ok(answer)
+    }
+}
