@@ -69,6 +69,19 @@ fn overwrite(criterion: &mut Criterion) {
             (timed(|| (0..items / 10).for_each(|_| batch())), items / 10)
         },
     );
+    let mut draws = Uniform::below(items);
+    rounds(
+        &mut group,
+        "transact of 10 x set_bytes 100 B",
+        || filled(items, 100),
+        |(cache, _)| {
+            let mut transaction = || {
+                let ten = |tx: &larder::Transaction| (0..10).try_for_each(|_| tx.set_bytes(key(draws.draw()), &bytes));
+                cache.transact(ten).expect("stored");
+            };
+            (timed(|| (0..items / 10).for_each(|_| transaction())), items / 10)
+        },
+    );
     group.finish();
 }
 

@@ -10,6 +10,7 @@ mod failures;
 mod named;
 mod power;
 mod random;
+mod transactions;
 mod world;
 
 /// How many times more than usual is to be tried.
