@@ -86,7 +86,8 @@ pub enum Error {
         /// The magic number that `statfs` reports for its file system.
         magic: u64,
     },
-    /// The calling thread is inside a transaction of this store, and called the store's own handle.
+    /// The calling thread is inside a transaction of this store and wrote through another handle, or called what has no
+    /// place inside one; or the transaction of the handle has ended.
     InTransaction,
     /// A transaction was rolled back because its closure asked for it with [`Error::aborted`].
     Aborted(BoxError),
@@ -252,9 +253,9 @@ impl fmt::Display for Error {
             Error::FileSystem { path, magic } => {
                 write!(f, "{} is on an unsupported file system (magic {magic:#x})", path.display())
             }
-            Error::InTransaction => {
-                f.write_str("the store's own handle was used inside its transaction; use the transaction's")
-            }
+            Error::InTransaction => f.write_str(
+                "a call that has no place inside the store's transaction, or a handle of one that has ended",
+            ),
             Error::Aborted(e) => write!(f, "the transaction was rolled back: {e}"),
             Error::Forked => f.write_str("the handle was inherited through fork; open the store again"),
         }

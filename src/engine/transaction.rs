@@ -60,6 +60,16 @@ impl<O: Os> Transaction<O> {
         act(self.guard().as_mut().ok_or(Error::InTransaction)?)
     }
 
+    /// The same, taken back if it fails: a call stages all that it changes, or nothing.
+    fn stage<R>(&self, act: impl FnOnce(&mut Overlay) -> Result<R>) -> Result<R> {
+        self.with(|overlay| {
+            let savepoint = overlay.savepoint();
+            let outcome = act(overlay);
+            overlay.release(&savepoint, outcome.is_ok());
+            outcome
+        })
+    }
+
     pub(super) fn store(&self) -> &Store<O> {
         &self.store
     }

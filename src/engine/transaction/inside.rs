@@ -132,8 +132,7 @@ impl<O: Os> Transaction<O> {
 
     /// Stages changes of keys. The number that were live before.
     pub fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
-        let before = self.with(|overlay| Ok(overlay.savepoint()))?;
-        let staged = self.with(|overlay| {
+        self.stage(|overlay| {
             let mut live = 0;
             for op in ops {
                 let was_live = self.is_live(overlay, op.key, op.hash)?;
@@ -145,12 +144,7 @@ impl<O: Os> Transaction<O> {
                 live += u64::from(was_live);
             }
             Ok(live)
-        });
-        self.with(|overlay| {
-            overlay.release(&before, staged.is_ok());
-            Ok(())
-        })?;
-        staged
+        })
     }
 
     /// Stages one put.
@@ -281,7 +275,7 @@ impl<O: Os> Transaction<O> {
     pub fn evict(&self, name: &str) -> Result<u64> {
         let before = self.len()?;
         let Some(tag) = self.tag_id(name)? else { return Ok(0) };
-        self.with(|overlay| {
+        self.stage(|overlay| {
             let doomed: Vec<(Vec<u8>, u64)> = overlay
                 .iter()
                 .filter(|staged| staged.header.is_some_and(|header| header.tag == tag))
@@ -311,7 +305,7 @@ impl<O: Os> Transaction<O> {
     /// Removes items that have expired. Those of the store go at once, whatever becomes of the transaction: nobody can tell
     /// them from absent ones, but by `len`.
     pub fn expire(&self) -> Result<u64> {
-        self.with(|overlay| {
+        self.stage(|overlay| {
             let removed = self.store.expire_by(|| Ok(self.store.held()))?;
             let due: Vec<(Vec<u8>, u64)> = overlay
                 .iter()
