@@ -42,7 +42,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// What survives: everything a returned call stored survives the death of any process, by `kill -9` too, and what was
 /// under way is there whole or not at all. A power cut may take the newest changes, never a part of one, unless
-/// [`sync`](Cache::sync) returned after them.
+/// [`sync`](Cache::sync) returned after them or the handle was opened with [`Durability::Sync`].
 ///
 /// ```
 /// use larder::{Cache, SetOptions};

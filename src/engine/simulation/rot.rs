@@ -70,7 +70,7 @@ fn damage_in_a_batch_costs_the_batch_and_no_older_version_rises() {
     acts.extend((0..30).map(|i| put(200 + i, i, 3_000)));
     let (world, found) = damaged(&acts, &[], |world| flip_at_key(world, 111, -10));
     let mut expected = world.contents.clone();
-    [110, 111, 113].iter().for_each(|key| drop(expected.remove(key)));
+    expected.retain(|key, _| ![110, 111, 113].contains(key));
     assert_eq!(live(&found.store), expected);
 }
 
@@ -125,7 +125,7 @@ fn items_whose_tags_name_is_lost_are_absent() {
         assert!(world.machine.corrupt(file, at as u64, &[1]));
     });
     let mut expected = world.contents.clone();
-    [400, 401].iter().for_each(|key| drop(expected.remove(key)));
+    expected.retain(|key, _| ![400, 401].contains(key));
     assert_eq!(live(&found.store), expected);
     tagged(402, 1, 10, 8).apply_alone(&found.store);
     audit(&found.store);
@@ -171,10 +171,10 @@ fn the_newest_durable_record_may_be_the_damaged_one() {
 #[test]
 fn random_damage_in_durable_data_costs_little_and_shows_nothing_else() {
     let mut dice = Dice(5);
-    let acts: Vec<Act> = [many(50, 1_200), vec![Act::Batch(many(10, 900)[..].to_vec())], many(9, 1_000)].concat();
+    let acts = many(50, 1_200);
     for round in 0..24 * scale() {
         let mut place = String::new();
-        let (world, found) = damaged(&acts[..50], &[], |world| {
+        let (world, found) = damaged(&acts, &[], |world| {
             let files = segments(world);
             let file = &files[dice.below(files.len() as u64) as usize];
             let bytes = world.machine.file_bytes(file).unwrap();
@@ -204,7 +204,7 @@ fn a_mark_that_is_damaged_or_of_another_segment_says_nothing() {
     let seen: Vec<u32> = live(&found.store).into_keys().collect();
     assert_eq!(seen, (100..110).collect::<Vec<u32>>());
     for bytes in [0, 1, 63, 600] {
-        let (world, found) = damaged(&durable, &[], |world| drop(world.machine.truncate(&path("synced"), bytes)));
+        let (world, found) = damaged(&durable, &[], |world| assert!(world.machine.truncate(&path("synced"), bytes)));
         assert_eq!(live(&found.store), living(&world.contents, 0));
     }
 }

@@ -33,7 +33,7 @@ impl<O: Os> Transaction<O> {
         let overlay = transaction.guard().take().unwrap_or_default();
         drop(ending);
         let cleared = finish::commit(store, &locked, &overlay)?;
-        let newest = locked.newest();
+        let newest = if overlay.is_empty() { 0 } else { locked.newest() };
         drop(locked);
         drop(inside);
         if cleared {
