@@ -91,6 +91,10 @@ pub enum Error {
     InTransaction,
     /// A transaction was rolled back because its closure asked for it with [`Error::aborted`].
     Aborted(BoxError),
+    /// The change is made and every process sees it, but it may be lost with the power: the disk failed, or did not answer
+    /// within the lock time-out. Inside is what went wrong. Only handles with
+    /// [`Durability::Sync`](crate::Durability::Sync) give it.
+    NotDurable(Box<Error>),
     /// The handle was inherited through `fork`; open the store anew in the child.
     Forked,
 }
@@ -197,6 +201,15 @@ impl Error {
         matches!(self, Error::Type(_) | Error::NotAnInteger)
     }
 
+    /// True if a change is made and visible, but not known to be on the disk.
+    ///
+    /// ```
+    /// assert!(!larder::Error::Full.is_not_durable());
+    /// ```
+    pub fn is_not_durable(&self) -> bool {
+        matches!(self, Error::NotDurable(_))
+    }
+
     /// True if a transaction's own closure gave up.
     pub fn is_aborted(&self) -> bool {
         matches!(self, Error::Aborted(_))
@@ -208,6 +221,12 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full,
             _ => Error::Io(Box::new(IoFailure { action, path: path.to_owned(), source })),
         }
+    }
+
+    /// A failure to make a file durable. It is never [`Error::Full`], even if a disk without room is the reason: what
+    /// could not be written was stored before.
+    pub(crate) fn not_written(path: &Path, source: io::Error) -> Error {
+        Error::Io(Box::new(IoFailure { action: "sync", path: path.to_owned(), source }))
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, what: Corruption) -> Error {
@@ -257,6 +276,7 @@ impl fmt::Display for Error {
                 "a call that has no place inside the store's transaction, or a handle of one that has ended",
             ),
             Error::Aborted(e) => write!(f, "the transaction was rolled back: {e}"),
+            Error::NotDurable(e) => write!(f, "the change is made, but may be lost with the power: {e}"),
             Error::Forked => f.write_str("the handle was inherited through fork; open the store again"),
         }
     }
@@ -294,6 +314,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io(e) => Some(&e.source),
+            Error::NotDurable(e) => Some(&**e),
             Error::Codec(e) | Error::Aborted(e) => Some(e.as_ref()),
             _ => None,
         }
@@ -304,6 +325,10 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         match error {
             Error::Io(failure) => failure.source,
+            Error::NotDurable(inner) => {
+                let kind = io::Error::from(*inner).kind();
+                io::Error::new(kind, "the change is made, but may be lost with the power")
+            }
             other => {
                 let kind = match &other {
                     Error::Full => io::ErrorKind::StorageFull,

@@ -19,7 +19,7 @@ pub use codec::Json;
 pub use codec::{Codec, Postcard};
 pub use error::{BoxError, ConfigProblem, Corruption, Damage, Error, IoFailure, Result, TypeMismatch};
 pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
-pub use options::{Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
+pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -83,6 +83,42 @@ impl Eviction {
     }
 }
 
+/// What a change has survived when its call returns. A choice of each handle, not of the directory.
+///
+/// Under both, a change is whole or absent, and survives the death of any process. They differ in a power cut, a crash of
+/// the kernel and a volume that is pulled:
+///
+/// | | what a power cut takes | what a change costs |
+/// |---|---|---|
+/// | `Buffered` | the newest changes, back to the last [`sync`](crate::Cache::sync) at most | no system call |
+/// | `Sync` | nothing that a call of this handle returned `Ok` for | a wait for the disk, shared by all who wait |
+///
+/// ```
+/// use larder::{Cache, Durability};
+/// # let dir = tempfile::tempdir()?;
+/// let ledger = Cache::builder(&dir).durability(Durability::Sync).open()?;
+/// ledger.set("balance", &100)?; // on the disk
+/// let scratch = Cache::open(&dir)?;
+/// scratch.set("draft", &1)?; // on the disk with the next `Sync` change, or `sync`, of anybody
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// A change returns once every process sees it. The kernel writes it to the disk some seconds later.
+    #[default]
+    Buffered,
+    /// A change returns once it is on the disk, and with it everything that any handle changed before it. Threads and
+    /// processes that wait at the same time share one `fdatasync`, so that eight of them get several times as much
+    /// done as one.
+    ///
+    /// Other threads and processes see the change before it is on the disk: what they saw may be gone after a power
+    /// cut, until the call has returned. If the disk fails, the call is [`Error::NotDurable`](crate::Error::NotDurable):
+    /// the change is made and visible, and may be lost with the power; from then on `Sync` changes of all processes are
+    /// refused until [`sync`](crate::Cache::sync) has succeeded.
+    Sync,
+}
+
 /// What is stored in the directory and holds for every process that opens it.
 ///
 /// ```

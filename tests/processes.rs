@@ -7,6 +7,8 @@
 mod creation;
 #[path = "processes/crew.rs"]
 mod crew;
+#[path = "processes/durable.rs"]
+mod durable;
 #[path = "processes/killed.rs"]
 mod killed;
 #[path = "processes/mixed.rs"]
@@ -28,6 +30,7 @@ fn child() {
         "mixed" => mixed::play(&role),
         "own_keys" => own_keys::play(&role),
         "hammer" => takeover::play(&role),
+        "durable" => durable::play(&role),
         "creator" => creation::play(&role),
         "counter" => sharing::play_counter(&role),
         "settler" => sharing::play_settler(&role),

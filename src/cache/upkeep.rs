@@ -112,8 +112,19 @@ impl<C: Codec> Cache<C> {
         Ok(removed)
     }
 
-    /// Makes everything that was stored before the call durable: it survives a power cut from then on. Takes as long as the
-    /// disk needs, and stops nobody.
+    /// Makes everything that any handle stored before the call durable: it survives a power cut from then on. Takes as long
+    /// as the disk needs for what was stored since the last time, twice (the second time for a note of how far it got,
+    /// by which damage can later be told from a torn end), and stops nobody. Calls at the same time share the
+    /// work. Opening with [`Durability::Sync`](crate::Durability::Sync) makes every change wait like this.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the disk failed: what was stored since the last success may be lost with the
+    /// power. That holds for every process and every later call: the kernel gives up what it could not write and
+    /// then reports success, so no file is asked a second time. A new call writes what is suspect into new
+    /// files, from memory; `Ok` means that this has succeeded. If memory has lost it too, the error is
+    /// [`Error::Corrupt`](crate::Error::Corrupt) until a [`clear`](Cache::clear).
+    /// [`Error::Timeout`](crate::Error::Timeout) if another process did not let it go on within the lock time-out,
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::InTransaction`](crate::Error::InTransaction).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

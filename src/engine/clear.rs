@@ -26,6 +26,7 @@ impl<O: Os> Store<O> {
     /// same. The number of items that counted as live.
     pub fn clear(&self) -> Result<u64> {
         let locked = self.lock()?;
+        locked.leave_suspects()?;
         let mut commit = Commit::new(&locked)?;
         let items = commit.state(state::LIVE);
         let draft = Draft { alone: true, ..Draft::bare(Type::Cleared, commit.sequence) };
@@ -36,9 +37,10 @@ impl<O: Os> Store<O> {
         drop(commit);
         // The store is empty from here on, whatever becomes of the rest: it gives space back, and can be done later.
         let _ = self.replace_index(&locked);
+        let newest = locked.newest();
         drop(locked);
         self.after_clear();
-        Ok(items)
+        self.after_change(newest, Ok(items))
     }
 
     /// What gives the space of a store back that has been cleared, outside the lock.
@@ -109,9 +111,10 @@ impl<O: Os> Store<O> {
 
     /// Removes items that have expired. Looks only at segments in which something is due. The number removed.
     pub fn expire(&self) -> Result<u64> {
+        self.before_change()?;
         let removed = self.expire_by(|| self.lock())?;
         self.epilogue();
-        Ok(removed)
+        self.after_change(self.visible(), Ok(removed))
     }
 
     /// The same for a thread that holds the lock: `lock` gives what stands for it.

@@ -1,29 +1,411 @@
-//! Making what was stored durable. It does not know what was stored since.
+//! Making commits durable: one handle at a time asks the disk, for everybody who waits. It does not know what was
+//! committed, and how files are made anew is the business of `remake`.
+//!
+//! # The protocol
+//!
+//! `SYNCING` is a lock word like `LOCK`, for whoever asks the disk: the *leader*. It is not `LOCK`: writers go on
+//! meanwhile. `SYNCED` says up to which commit everything is durable. Whoever needs commit `n` durable:
+//!
+//! 1. `SYNCED >= n` and nothing has failed: done. Something has failed: an error.
+//! 2. `SYNCING` from 0 to my id by compare-and-exchange: I lead. Else set the sleepers' bit, sleep on the word for at most
+//!    [`ROUND`], and if it has not changed, probe the leader's presence. A dead one is replaced by a compare-and-exchange
+//!    of that very word to my id, as with `LOCK`. Then 1 again.
+//!
+//! The leader:
+//!
+//! 3. What a dead leader left in `SYNC_STAGE`: the kernel may have told it of a failure and tells nobody else. Those
+//!    files are made anew (`remake`), and so are those that `SYNC_FAILED` names, if `sync` was called.
+//! 4. Wait a moment for those who came in the last rounds ([`GATHERING`]): whoever was let go by the last leader is about to
+//!    commit again, and would miss this round by a hair.
+//! 5. Load `VISIBLE`, then where the tail is, then the next id of a value: in this order, so that all that the commits up to
+//!    that `VISIBLE` wrote is in the files asked for.
+//! 6. `SYNC_STAGE = VALUES`; each value file that is not durable yet, `SYNCED_VALUES` following; `SYNC_STAGE = NAMES`; the
+//!    directory, if a file may be new in it; `SYNC_STAGE = LOG`; the segments from `SYNCED_SEGMENT` on, in order, that
+//!    word following: a sealed one is asked for once.
+//! 7. `SYNCED = ` the `VISIBLE` of step 5; `SYNC_STAGE = 0`. Now and then, and for `sync` always: write to the file
+//!    `synced` how far the log is durable, and make that durable (see `rebuild` for its use).
+//! 8. `SYNCING = 0`; wake all sleepers. Most are done by step 1; one of the others leads everybody who came meanwhile.
+//!
+//! # When the disk fails
+//!
+//! After a failed `fsync` the kernel counts the pages as written, and a second `fsync` says that all is well. So nothing is
+//! ever asked again about a file for which it failed. `SYNC_FAILED` gets the stage, before `SYNC_STAGE` is cleared, and
+//! from then on step 1 is an error in every process, whoever dies. Only `sync` leads past it, by making the suspect files
+//! anew: their bytes are still in memory, every record is verified, and a new file's pages have never failed. If
+//! that works, nothing suspect is left; if not, the failure stays. `clear` helps too: what it retires needs no writing.
+//! Commits behind a suspect one cannot be made durable either, whatever segment they are in, as a rebuild would stop
+//! before them; so sealing the segment and going on in another would promise what it does not keep.
+//!
+//! A directory has no pages of its own that could be lost like this: a file system that cannot write its journal fails
+//! every later call.
+//!
+//! # Invariants
+//!
+//! - **D1** What was visible when a call of `sync`, or a change under `Durability::Sync`, returned `Ok` survives a power cut.
+//! - **D2** What a power cut leaves is what the store held at some moment not before the newest such return.
+//! - **D3** After a failed `fsync` no call returns `Ok` that depends on the bytes it was about, in any process, until they
+//!   stand in another file that is durable. The death of whoever was told changes nothing.
+//! - **D4** A leader's death at any step delays the others by two rounds at most.
+
+use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::os::{OpenMode, Os, OsFile};
+use crate::options::Durability;
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::location::Tail;
 use crate::storage::paths::Name;
+use crate::storage::state::{self, SYNC_FAILED, SYNC_STAGE, SYNCED, SYNCED_SEGMENT, SYNCED_VALUES, SYNCING, VISIBLE};
+use crate::storage::{segment, synced};
 
 use super::store::Store;
 
+/// Stages of step 6, as bits: several may be in doubt.
+pub const VALUES: u64 = 1;
+pub const NAMES: u64 = 2;
+pub const LOG: u64 = 4;
+const STAGES: u64 = VALUES | NAMES | LOG;
+/// Bit of `SYNC_FAILED`: somebody was told, so it stays until `sync` has put it right.
+const TOLD: u64 = 8;
+/// `SYNC_FAILED` counts up by this with each failure, so that one that comes while an older one is put right is not lost.
+const ONE_FAILURE: u64 = 16;
+
+/// Bit of `SYNCING` that says that somebody sleeps on it.
+const SLEEPERS: u32 = 1 << 31;
+/// The longest sleep between two probes of the leader.
+const ROUND: Duration = Duration::from_millis(4);
+/// Step 4 waits so many times so long, for at most so many.
+const GATHERING: u32 = 5;
+const GATHERING_STEP: Duration = Duration::from_micros(50);
+const GROUP_MAX: u64 = 64;
+/// Without a call of `sync`, the mark on disk is renewed this often.
+const MARK_EVERY: u64 = 1000;
+/// Up to so many files are opened by their numbers; of more, the directory is asked which there are.
+const NUMBERED_MAX: u64 = 256;
+
+/// Who leads, and what for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A change that is to be durable.
+    Change,
+    /// A call of `sync`.
+    Sync,
+}
+
+/// The held word `SYNCING`. Dropping it lets the next one lead.
+struct Lead<'s, O: Os> {
+    store: &'s Store<O>,
+}
+
 impl<O: Os> Store<O> {
-    /// Writes every segment and large value to disk, and then their names. What is derived is not written: it is rebuilt
-    /// if it is lost. A file that goes while this runs was retired, and nothing it held counts any more.
+    /// Makes everything durable that is visible now. What is derived is not written: it is rebuilt if it is lost.
     pub fn sync(&self) -> Result<()> {
         self.enter()?;
-        let root = self.paths.root();
-        let names = self.os.list(root).map_err(|e| Error::io("list", root, e))?;
-        for name in names.iter().filter_map(|name| Name::parse(name)) {
-            if !matches!(name, Name::Segment(_) | Name::Value(_)) {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if self.is_inside_transaction() {
+            // Whoever leads may need the lock that this thread holds.
+            return Err(Error::InTransaction);
+        }
+        self.make_durable(self.state.load(VISIBLE), Purpose::Sync)
+    }
+
+    /// What a change does first: under `Durability::Sync` it is refused while nothing can be made durable.
+    #[inline]
+    pub(super) fn before_change(&self) -> Result<()> {
+        if self.durability == Durability::Sync { self.refuse_after_failure() } else { Ok(()) }
+    }
+
+    /// What a change does last, outside the lock: waits, if its handle wants that, until the commit `newest` is durable.
+    #[inline]
+    pub(super) fn after_change<R>(&self, newest: u64, outcome: Result<R>) -> Result<R> {
+        if self.durability != Durability::Sync || outcome.is_err() {
+            return outcome;
+        }
+        match self.make_durable(newest, Purpose::Change) {
+            Ok(()) => outcome,
+            Err(error) => Err(Error::NotDurable(Box::new(error))),
+        }
+    }
+
+    #[cold]
+    fn refuse_after_failure(&self) -> Result<()> {
+        if self.state.load(SYNC_FAILED) & TOLD == 0 {
+            return Ok(());
+        }
+        let earlier = "an earlier write to the disk failed; `sync` has to succeed before anything is durable again";
+        Err(Error::not_written(self.paths.root(), std::io::Error::other(earlier)))
+    }
+
+    /// Steps 1 and 2.
+    fn make_durable(&self, newest: u64, purpose: Purpose) -> Result<()> {
+        let start = self.os.uptime();
+        let known_failure = self.state.load(SYNC_FAILED);
+        loop {
+            let failure = self.state.load(SYNC_FAILED);
+            if purpose == Purpose::Change || failure != known_failure {
+                self.refuse_after_failure()?;
+            }
+            let (done, marked) = (self.state.load(SYNCED) >= newest, self.state.load(state::MARKED) >= newest);
+            if failure == 0 && done && (marked || purpose == Purpose::Change) {
+                return Ok(());
+            }
+            let word = self.state.load32(SYNCING);
+            if word == 0 {
+                if self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok() {
+                    return Lead { store: self }.carry_out(purpose);
+                }
                 continue;
             }
-            let path = self.paths.of(name);
-            match self.os.open(&path, OpenMode::Read) {
-                Ok(file) => file.sync().map_err(|e| Error::io("sync", &path, e))?,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io("open", &path, e)),
+            let sleeping = word | SLEEPERS;
+            if word != sleeping && self.state.compare_exchange32(SYNCING, word, sleeping).is_err() {
+                continue;
+            }
+            self.os.wait(&self.state, SYNCING, sleeping, ROUND);
+            let leader = sleeping & !SLEEPERS;
+            if self.state.load32(SYNCING) == sleeping
+                && leader != self.owner
+                && !self.os.is_alive(&self.paths.presence(leader.into()))
+                && self.state.compare_exchange32(SYNCING, sleeping, self.owner | SLEEPERS).is_ok()
+            {
+                return Lead { store: self }.carry_out(purpose);
+            }
+            if self.os.uptime().saturating_sub(start) >= self.lock_timeout {
+                return Err(Error::Timeout);
             }
         }
-        self.os.sync_dir(root).map_err(|e| Error::io("sync", root, e))
+    }
+
+    /// Says that a stage failed, or may have, to every process and for good. `told` if a caller hears of it.
+    #[cold]
+    pub(super) fn announce_failure(&self, stages: u64, told: bool) {
+        let told = if told { TOLD } else { 0 };
+        let mut word = self.state.load(SYNC_FAILED);
+        loop {
+            let next = word.wrapping_add(ONE_FAILURE) | stages | told;
+            match self.state.compare_exchange(SYNC_FAILED, word, next) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// The words that say what could not be made durable, if there is anything of the kind: failures that were announced,
+    /// and stages that dead owners were at.
+    pub(super) fn doubts(state: &O::Map) -> Vec<(usize, u64)> {
+        let words = [SYNC_FAILED, SYNC_STAGE, state::TAIL_STAGE, SYNCED_SEGMENT, SYNCED_VALUES];
+        let found = words.map(|word| (word, state.load(word)));
+        if found[..3].iter().any(|&(_, value)| value != 0) { found.to_vec() } else { Vec::new() }
+    }
+
+    /// Frees a dead leader's word. What it was at stays in `SYNC_STAGE` for the next one. For a sole opener.
+    pub(super) fn free_dead_leader(&self) {
+        let word = self.state.load32(SYNCING);
+        if word != 0 {
+            let _ = self.state.compare_exchange32(SYNCING, word, 0);
+        }
+        self.doubt_the_tail();
+    }
+
+    /// What whoever takes `LOCK` over does: the dead owner may have been told of a failure (see `names`).
+    #[cold]
+    pub(super) fn doubt_the_tail(&self) {
+        if self.state.load(state::TAIL_STAGE) != 0 {
+            self.announce_failure(LOG, false);
+            self.state.store(state::TAIL_STAGE, 0);
+        }
+    }
+
+    /// Makes the segment that the tail is in durable, under `LOCK`, for `names`.
+    pub(super) fn sync_tail(&self, file: &O::File, id: u64) -> Result<()> {
+        self.state.store(state::TAIL_STAGE, id.max(1));
+        let outcome = file.sync();
+        if outcome.is_err() {
+            self.announce_failure(LOG, true);
+        }
+        self.state.store(state::TAIL_STAGE, 0);
+        outcome.map_err(|e| Error::not_written(&self.paths.of(Name::Segment(id)), e))
+    }
+
+    /// Makes a file durable. One that is gone was retired, and nothing that it held counts any more. One that cannot be
+    /// opened now may be asked again.
+    fn sync_named(&self, name: Name, stage: u64) -> Result<()> {
+        let path = self.paths.of(name);
+        match self.os.open(&path, OpenMode::Read) {
+            Ok(file) => file.sync().map_err(|e| {
+                self.announce_failure(stage, true);
+                Error::not_written(&path, e)
+            }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::not_written(&path, e)),
+        }
+    }
+
+    /// The segment that the tail is in, and the tail's offset there: everything before it was written before this
+    /// call. 0 as an offset if writers were too quick.
+    fn position(&self) -> (u64, u64) {
+        for _ in 0..64 {
+            let tail = self.state.load(state::TAIL);
+            let id = self.segment_in(Tail::from_bits(tail).slot);
+            if self.state.load(state::TAIL) == tail {
+                return (id, Tail::from_bits(tail).offset);
+            }
+            self.os.spin();
+        }
+        (self.state.load(state::NEXT_SEGMENT).saturating_sub(1), 0)
+    }
+}
+
+impl<O: Os> Lead<'_, O> {
+    /// Steps 3 to 7.
+    fn carry_out(&self, purpose: Purpose) -> Result<()> {
+        let (store, state) = (self.store, &self.store.state);
+        let names_in_doubt = self.dispel_doubt(purpose)?;
+        if purpose == Purpose::Change {
+            self.gather();
+        }
+        let before = state.load(SYNCED);
+        let target = state.load(VISIBLE);
+        let (segment, offset) = store.position();
+        let next_value = state.load(state::NEXT_VALUE);
+        let has_new_names = names_in_doubt
+            || segment > state.load(SYNCED_SEGMENT)
+            || next_value > state.load(SYNCED_VALUES)
+            || state.load(state::MARKED) == 0;
+        let asked = self.ask_disk(has_new_names, next_value, segment);
+        if asked.is_err() {
+            // What failed for good was announced.
+            state.store(SYNC_STAGE, 0);
+        }
+        asked?;
+        state.store(state::GROUP, state.load(VISIBLE).saturating_sub(before));
+        state.store(SYNCED, target);
+        state.store(SYNC_STAGE, 0);
+        let now = u64::try_from(store.os.uptime().as_millis()).unwrap_or(u64::MAX);
+        if purpose == Purpose::Sync || now.abs_diff(state.load(state::MARKED_AT)) >= MARK_EVERY {
+            // Without it, damage may be taken for the end of the log: nothing that was promised.
+            if self.write_mark(target, segment, offset).is_some() {
+                state.store(state::MARKED, target);
+            }
+            state.store(state::MARKED_AT, now);
+        }
+        Ok(())
+    }
+
+    /// Step 6.
+    fn ask_disk(&self, has_new_names: bool, next_value: u64, segment: u64) -> Result<()> {
+        let (store, state) = (self.store, &self.store.state);
+        state.store(SYNC_STAGE, VALUES);
+        let value = |name| if let Name::Value(id) = name { Some(id) } else { None };
+        for id in self.numbers(state.load(SYNCED_VALUES), next_value, value)? {
+            state.store(SYNCED_VALUES, id);
+            store.sync_named(Name::Value(id), VALUES)?;
+        }
+        state.store(SYNC_STAGE, NAMES);
+        if has_new_names {
+            self.make_mark_file();
+            let root = store.paths.root();
+            store.os.sync_dir(root).map_err(|e| {
+                store.announce_failure(NAMES, true);
+                Error::not_written(root, e)
+            })?;
+        }
+        state.store(SYNCED_VALUES, next_value);
+        state.store(SYNC_STAGE, LOG);
+        let log = |name| if let Name::Segment(id) = name { Some(id) } else { None };
+        for id in self.numbers(state.load(SYNCED_SEGMENT), segment.saturating_add(1), log)? {
+            state.store(SYNCED_SEGMENT, id);
+            store.sync_named(Name::Segment(id), LOG)?;
+        }
+        state.store(SYNCED_SEGMENT, segment);
+        Ok(())
+    }
+
+    /// Step 3. True if names may not be durable although no file is new.
+    fn dispel_doubt(&self, purpose: Purpose) -> Result<bool> {
+        let (store, state) = (self.store, &self.store.state);
+        let stage = state.load(SYNC_STAGE);
+        if stage != 0 {
+            store.announce_failure(stage & STAGES, false);
+            state.store(SYNC_STAGE, 0);
+        }
+        let doubt = state.load(SYNC_FAILED);
+        if purpose == Purpose::Change {
+            store.refuse_after_failure()?;
+        }
+        if doubt == 0 {
+            return Ok(false);
+        }
+        if let Err(error) = store.remake(doubt & STAGES) {
+            if !matches!(error, Error::Timeout | Error::Forked) {
+                store.announce_failure(doubt & STAGES, true);
+            }
+            return Err(error);
+        }
+        // What was announced meanwhile is for the next call.
+        if state.compare_exchange(SYNC_FAILED, doubt, 0).is_err() {
+            store.refuse_after_failure()?;
+            return Err(Error::Timeout);
+        }
+        Ok(true)
+    }
+
+    /// Step 4.
+    fn gather(&self) {
+        let state = &self.store.state;
+        let group = state.load(state::GROUP).min(GROUP_MAX);
+        for _ in 0..GATHERING {
+            if state.load(VISIBLE).saturating_sub(state.load(SYNCED)) >= group {
+                return;
+            }
+            self.store.os.wait(state, SYNCING, state.load32(SYNCING), GATHERING_STEP);
+        }
+    }
+
+    /// The numbers in a range that files may have, ascending.
+    fn numbers(&self, from: u64, to: u64, number: impl Fn(Name) -> Option<u64>) -> Result<Vec<u64>> {
+        if to.saturating_sub(from) <= NUMBERED_MAX {
+            return Ok((from..to).collect());
+        }
+        let root = self.store.paths.root();
+        let names = self.store.os.list(root).map_err(|e| Error::not_written(root, e))?;
+        let named = names.iter().filter_map(|name| Name::parse(name)).filter_map(number);
+        let mut found: Vec<u64> = named.filter(|id| (from..to).contains(id)).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Makes the file of the mark, if it is not there, before the directory becomes durable.
+    fn make_mark_file(&self) {
+        if let Ok(file) = self.store.os.open(&self.store.paths.of(Name::Synced), OpenMode::Create) {
+            let _ = file.write_at(&[0; synced::BYTES], 0);
+        }
+    }
+
+    /// Says on disk how far the log is durable. `None` if that did not succeed.
+    fn write_mark(&self, sequence: u64, segment: u64, offset: u64) -> Option<()> {
+        let store = self.store;
+        let file = store.os.open(&store.paths.of(Name::Synced), OpenMode::Write).ok()?;
+        let mut bytes = [0; synced::BYTES];
+        file.read_at(&mut bytes, 0).ok()?;
+        let slot = (0..store.rows).find(|&slot| store.segment_in(slot) == segment)?;
+        let nonce = store.map_segment(slot, segment, Access::Read).ok()?.nonce;
+        let offset = offset.max(segment::HEAD as u64);
+        let (_, place) = synced::Mark::newest(&bytes, store.store_id);
+        let mark = synced::Mark { store: store.store_id, sequence, segment, nonce, offset };
+        file.write_at(&mark.encode(), place).ok()?;
+        file.sync().ok()
+    }
+}
+
+impl<O: Os> Drop for Lead<'_, O> {
+    /// Step 8.
+    fn drop(&mut self) {
+        if self.store.os.is_forked() {
+            return;
+        }
+        if self.store.state.swap32(SYNCING, 0) & SLEEPERS != 0 {
+            self.store.os.wake(&self.store.state, SYNCING, u32::MAX >> 1);
+        }
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::state::{LOCK, PENDING, YIELD_UNTIL};
+use crate::storage::state::{LOCK, PENDING, VISIBLE, YIELD_UNTIL};
 
 use super::store::Store;
 
@@ -85,6 +85,14 @@ impl Drop for Inside {
     }
 }
 
+impl<O: Os> Locked<'_, O> {
+    /// The newest commit.
+    #[inline]
+    pub fn newest(&self) -> u64 {
+        self.store.state.load(VISIBLE)
+    }
+}
+
 impl<O: Os> Store<O> {
     /// Takes the lock for a transaction: until the second value is dropped, this thread gets [`Error::InTransaction`] from
     /// every other attempt to take it, through whatever handle of this store.
@@ -95,6 +103,11 @@ impl<O: Os> Store<O> {
         let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
         INSIDE.with(|inside| inside.borrow_mut().push(self.store_id));
         Ok((locked, Inside { store: self.store_id, _thread: PhantomData }))
+    }
+
+    /// True if this thread is inside a transaction of this store.
+    pub(super) fn is_inside_transaction(&self) -> bool {
+        Inside::contains(self.store_id)
     }
 
     /// What stands for the lock while this thread is inside a transaction that holds it.
@@ -124,6 +137,7 @@ impl<O: Os> Store<O> {
         if taken_over {
             // A name that cannot be removed now is in nobody's way but a rebuild's.
             let _ = self.sweep_unpublished();
+            self.doubt_the_tail();
         }
         if self.state.load(PENDING) != 0 {
             locked.recover()?;

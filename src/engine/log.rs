@@ -14,6 +14,15 @@ pub struct Member {
     pub header: Header,
 }
 
+/// What a segment holds from one place to the next.
+pub enum Found<'b> {
+    /// A whole batch.
+    Batch(&'b [Member]),
+    /// Damage where a batch was. What can still be told of its records: their headers, not verified. Their keys are those
+    /// of records that were there, unless the damage is in the keys.
+    Lost(&'b [Member]),
+}
+
 /// Reads the batches of one segment's bytes up to `end`.
 pub struct Batches<'m, M: OsMap> {
     map: &'m M,
@@ -65,6 +74,57 @@ impl<'m, M: OsMap> Batches<'m, M> {
         }
         self.offset = stop;
         Some(&self.members)
+    }
+
+    /// As [`Batches::next_batch`]; but below `sure`, where everything was durable, a place without a whole batch is not
+    /// the end of the log: it is damage, and reading goes on behind it.
+    pub fn next(&mut self, sure: usize) -> Option<Found<'_>> {
+        if self.next_batch().is_some() {
+            return Some(Found::Batch(&self.members));
+        }
+        let from = self.offset;
+        let sure = sure.min(self.end);
+        if from >= sure {
+            return None;
+        }
+        // Batches that begin behind `sure` are younger than what may be missing before them.
+        let goes_on = self.skip_damage() && self.offset <= sure;
+        let to = if goes_on { self.offset } else { sure };
+        self.members.clear();
+        self.claims(from, to);
+        self.offset = to;
+        Some(Found::Lost(&self.members))
+    }
+
+    /// The records that stood in a damaged range: one after the other if they fill it exactly, which damaged lengths would
+    /// not; else those that are whole by themselves.
+    fn claims(&mut self, from: usize, to: usize) {
+        let mut at = from;
+        while let Some(header) = Header::read(self.map, at, to) {
+            self.members.push(Member { offset: at, header });
+            at += header.size();
+        }
+        if at == to {
+            return;
+        }
+        self.members.clear();
+        let mut at = from;
+        let mut budget = self.end.saturating_mul(CLAIMS);
+        while at + record::HEADER <= to {
+            let claim = Header::read(self.map, at, to).map_or(0, |header| header.size());
+            budget = budget.saturating_sub(claim);
+            if budget == 0 {
+                return;
+            }
+            match if claim == 0 { None } else { self.verified(at) } {
+                Some(header) => {
+                    self.members.push(Member { offset: at, header });
+                    // The members of a batch are records too.
+                    at += if header.kind_of_record == Type::Batch { record::BATCH_RECORD } else { header.size() };
+                }
+                None => at += 8,
+            }
+        }
     }
 
     /// Looks for the next place at which a whole batch begins, past damage. False if there is none.

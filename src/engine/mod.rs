@@ -48,6 +48,7 @@ mod names;
 mod read;
 mod rebuild;
 mod recovery;
+mod remake;
 mod repair;
 mod replay;
 mod retire;

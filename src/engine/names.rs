@@ -8,9 +8,8 @@
 //!    its tag's id to another tag.
 
 use crate::error::{Error, Result};
-use crate::os::{Access, Os, OsFile, OsMap};
+use crate::os::{Access, Os, OsMap};
 use crate::storage::location::Location;
-use crate::storage::paths::Name;
 use crate::storage::record::{BATCH_RECORD, Draft, Type, batch_value};
 use crate::storage::state::{LIVE_NAME, row, row_word};
 use crate::storage::tag_table::{self, RowPlace};
@@ -93,7 +92,7 @@ impl<O: Os> Commit<'_, O> {
         let id = self.store.segment_in(self.tail.slot);
         let file = self.segment(self.tail.slot, id).and_then(|segment| segment.file.as_ref());
         let Some(file) = file else { return Err(Error::Full) };
-        file.sync().map_err(|e| Error::io("sync", &self.store.paths.of(Name::Segment(id)), e))
+        self.store.sync_tail(file, id)
     }
 
     /// The row of a tag, if its name stands at that place.

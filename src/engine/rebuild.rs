@@ -2,9 +2,14 @@
 //!
 //! 1. Chain: segments by ascending id, each naming the one before it and where that one ended. Batches are verified in
 //!    order; the first break ends the log: what is behind it may be younger than what is missing, and is dropped. So a
-//!    prefix of the commits survives, each whole.
+//!    prefix of the commits survives, each whole. But what the file `synced` says was durable is no place for a break:
+//!    damage there came later. It costs the batch that it is in, or a whole segment if it is in its head, and
+//!    reading goes on behind it.
+//!    The keys of a lost batch become absent, as far as they can still be read: no older version of them rises. Where not
+//!    even they can be read, older versions of what was changed there are back, as after `repair`; `check` names the place.
 //! 2. Replay the records of the chain into a new index, new tag chunks and a new state file under a draft name.
 //! 3. Seal the last segment at the break, so that nothing is ever written over what was there.
+//!    What could not be made durable before stays so: those words are taken over from a state file of this boot.
 //! 4. The state file gets its name. Until then nothing that is looked at has changed, and a crash begins anew.
 //!
 //! Nothing here edits a byte of the log.
@@ -20,8 +25,9 @@ use crate::storage::paths::{Name, Paths};
 use crate::storage::record::Type;
 use crate::storage::segment::{self, Head};
 use crate::storage::state::{self, row, row_word};
+use crate::storage::synced::{self, Mark};
 
-use super::log::{Batches, Member};
+use super::log::{Batches, Found, Member};
 use super::repair::OVERHEAD;
 use super::replay::{Chained, Replay};
 
@@ -29,9 +35,12 @@ use super::replay::{Chained, Replay};
 const GENERATION: u32 = 1;
 
 /// Makes a new state file for a store, with everything that its log says. Of an empty directory too.
-pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<O::Map> {
-    let (chain, dropped) = read_chain(os, paths, manifest)?;
-    sweep_derived(os, paths, &dropped)?;
+/// `doubts` are words of the old one about what could not be made durable.
+pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usize, u64)]) -> Result<O::Map> {
+    let mark = read_mark(os, paths, manifest)?;
+    let (chain, dropped) = read_chain(os, paths, manifest, mark)?;
+    // A state file with doubts stays until another one knows them: it was marked as suspect, and nobody trusts it.
+    sweep_derived(os, paths, &dropped, doubts.is_empty())?;
     let records: u64 = chain.iter().map(|s| s.puts).sum();
     let mut level = LEVEL_MIN;
     // With a quarter to spare, so that the overflow buckets suffice whatever the hashes are.
@@ -45,11 +54,41 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<O::M
     let values: HashSet<u64> = replay.values.clone();
     // What the log does not name is in nobody's way, and would be in nobody's count once the state file has its name.
     sweep_values(os, paths, &values)?;
-    write_state(os, paths, manifest, &replay, &chain)
+    let found = Rebuilt { replay: &replay, chain: &chain, mark, doubts };
+    write_state(os, paths, manifest, &found)
+}
+
+/// What goes into the state file.
+struct Rebuilt<'r, 'c, O: Os> {
+    replay: &'r Replay<'c, O>,
+    chain: &'r [Chained<O>],
+    mark: Option<Mark>,
+    doubts: &'r [(usize, u64)],
+}
+
+/// How far the log was durable, as far as that is known.
+fn read_mark<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<Option<Mark>> {
+    let path = paths.of(Name::Synced);
+    let file = match os.open(&path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("open", &path, e)),
+    };
+    let mut bytes = [0; synced::BYTES];
+    match file.read_at(&mut bytes, 0) {
+        Ok(()) => Ok(Mark::newest(&bytes, manifest.store).0),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(Error::io("read", &path, e)),
+    }
 }
 
 /// Step 1. Also the segments that are not part of the chain.
-fn read_chain<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Vec<Chained<O>>, Vec<u64>)> {
+fn read_chain<O: Os>(
+    os: &O,
+    paths: &Paths,
+    manifest: &Manifest,
+    mark: Option<Mark>,
+) -> Result<(Vec<Chained<O>>, Vec<u64>)> {
     let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
     let id_of = |name: &String| match Name::parse(name) {
         Some(Name::Segment(id)) => Some(id),
@@ -57,26 +96,51 @@ fn read_chain<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Vec<
     };
     let mut ids: Vec<u64> = names.iter().filter_map(id_of).collect();
     ids.sort_unstable();
+    let all = ids.clone();
     // Segments are unlinked oldest first, so what stands before a missing id waits to be unlinked.
     let gap = ids.windows(2).collect::<Vec<_>>().iter().rposition(|pair| pair[1] != pair[0] + 1).map_or(0, |at| at + 1);
-    let retired: Vec<u64> = ids.drain(..gap).collect();
+    ids.drain(..gap);
+    let mut ids = ids.into_iter();
+    // The next segment with a whole head, and whether damaged ones that were durable stood before it.
+    let mut whole = || {
+        let mut skipped = false;
+        for id in ids.by_ref() {
+            match open_segment(os, paths, manifest, id)? {
+                Some(opened) => return Ok(Some((opened, skipped))),
+                None if mark.is_some_and(|mark| id < mark.segment) => skipped = true,
+                None => return Ok(None),
+            }
+        }
+        Ok::<_, Error>(None)
+    };
     let mut chain: Vec<Chained<O>> = Vec::new();
-    let mut opened = ids.iter().map(|&id| open_segment(os, paths, manifest, id));
-    let mut next = opened.next().transpose()?.flatten();
+    let mut next = whole()?.map(|(opened, _)| opened);
     while let Some((head, map, allocated)) = next.take() {
-        let follows = opened.next().transpose()?.flatten().filter(|(after, ..)| after.previous == head.id);
-        let limit = follows.as_ref().map_or(allocated, |(after, ..)| u64::from(after.previous_end));
-        let Verified { end, puts, newest, tags } = verify(&map, head.nonce, limit);
-        let whole = end == limit;
+        let follows = whole()?.filter(|((after, ..), skipped)| *skipped || after.previous == head.id);
+        let limit = match &follows {
+            Some(((after, ..), false)) => u64::from(after.previous_end),
+            _ => allocated,
+        };
+        let sure = durable_part(mark, &head, limit);
+        let Verified { end, puts, newest, tags } = verify(&map, head.nonce, limit, sure);
+        let is_whole = end == limit;
         let (id, nonce, born) = (head.id, head.nonce, head.born);
-        chain.push(Chained { id, nonce, born, map, allocated, end, puts, newest, tags });
-        if whole && chain.len() < manifest.rows as usize {
-            next = follows;
+        chain.push(Chained { id, nonce, born, map, allocated, end, sure, puts, newest, tags });
+        if is_whole && chain.len() < manifest.rows as usize {
+            next = follows.map(|(opened, _)| opened);
         }
     }
-    let mut dropped = ids.split_off(chain.len().min(ids.len()));
-    dropped.extend(retired);
+    let dropped = all.into_iter().filter(|id| chain.iter().all(|segment| segment.id != *id)).collect();
     Ok((chain, dropped))
+}
+
+/// Up to where everything in a segment was durable once.
+fn durable_part(mark: Option<Mark>, head: &Head, limit: u64) -> u64 {
+    match mark {
+        Some(mark) if head.id < mark.segment => limit,
+        Some(mark) if head.id == mark.segment && head.nonce == mark.nonce => mark.offset.min(limit),
+        _ => 0,
+    }
 }
 
 type Opened<O> = (Head, <O as Os>::Map, u64);
@@ -113,11 +177,12 @@ struct Verified {
     tags: Vec<u32>,
 }
 
-/// Reads the batches of a segment as far as they are whole.
-fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64) -> Verified {
+/// Reads the batches of a segment as far as they are whole, or were durable.
+fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64, sure: u64) -> Verified {
     let mut batches = Batches::new(map, nonce, usize::try_from(limit).unwrap_or(0));
     let mut found = Verified::default();
-    while let Some(members) = batches.next_batch() {
+    while let Some(found_there) = batches.next(usize::try_from(sure).unwrap_or(0)) {
+        let Found::Batch(members) = found_there else { continue };
         for Member { header, .. } in members {
             found.puts += u64::from(header.kind_of_record == Type::Put);
             found.newest = found.newest.max(header.sequence);
@@ -131,11 +196,12 @@ fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64) -> Verified {
 }
 
 /// Removes everything that is derived, and the segments behind the break.
-fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64]) -> Result<()> {
+fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64], state_too: bool) -> Result<()> {
     let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
     for name in names.iter().filter_map(|name| Name::parse(name)) {
         let derived = match name {
-            Name::State | Name::StateDraft | Name::Index(_) | Name::Tags(_) | Name::Spill(_) => true,
+            Name::State => state_too,
+            Name::StateDraft | Name::Index(_) | Name::Tags(_) | Name::Spill(_) => true,
             Name::ValueDraft(..) => true,
             Name::Segment(id) => dropped.contains(&id),
             _ => false,
@@ -175,13 +241,7 @@ fn make_index<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, table: Table) -
 }
 
 /// Steps 3 and 4.
-fn write_state<O: Os>(
-    os: &O,
-    paths: &Paths,
-    manifest: &Manifest,
-    replay: &Replay<'_, O>,
-    chain: &[Chained<O>],
-) -> Result<O::Map> {
+fn write_state<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, found: &Rebuilt<'_, '_, O>) -> Result<O::Map> {
     let draft = paths.of(Name::StateDraft);
     let bytes = state::file_bytes(manifest.rows as usize);
     let make = || {
@@ -190,14 +250,15 @@ fn write_state<O: Os>(
         let identity = file.identity()?;
         file.write_at(&state::encode_head(manifest.store, manifest.rows, &identity), 0)?;
         let map = file.map(bytes, Access::Write)?;
-        fill_state(&map, manifest, replay, chain);
+        fill_state(&map, manifest, found);
         os.rename(&draft, &paths.of(Name::State))?;
         Ok(map)
     };
     make().map_err(|e: std::io::Error| Error::io("create", &draft, e))
 }
 
-fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, replay: &Replay<'_, O>, chain: &[Chained<O>]) {
+fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, O>) {
+    let (replay, chain) = (found.replay, found.chain);
     let next_segment = chain.last().map_or(1, |last| last.id + 1);
     let next_value = replay.last_value.saturating_add(1);
     let mut volume = OVERHEAD + map.len() as u64 + replay.table.file_bytes() + replay.tag_bytes() + replay.value_bytes;
@@ -221,6 +282,8 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, replay: &Replay<'_, O>, 
     let tail =
         chain.last().map_or(Tail { slot: 0, offset: 0 }, |last| Tail { slot: chain.len() - 1, offset: last.end });
     let newest = chain.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
+    // The youngest commit may be lost to damage; its number is not given twice.
+    let newest = found.mark.map_or(newest, |mark| newest.max(mark.sequence));
     for (word, value) in [
         (state::VISIBLE, newest),
         (state::GEOMETRY, Geometry { current: replay.table, next: None }.bits()),
@@ -238,5 +301,9 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, replay: &Replay<'_, O>, 
         (state::NEXT_OWNER, 1),
     ] {
         map.store(word, value);
+    }
+    for &(word, value) in found.doubts {
+        let last = chain.last().map_or(0, |last| last.id);
+        map.store(word, if word == state::SYNCED_SEGMENT { value.min(last) } else { value });
     }
 }

@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
 use crate::error::{ConfigProblem, Error, Result};
+use crate::options::Durability;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::manifest::{KIND_CACHE, Manifest};
 use crate::storage::paths::{Name, Paths};
@@ -43,6 +44,7 @@ pub struct Opening {
     pub eviction: Option<u32>,
     pub statistics: Option<bool>,
     pub lock_timeout: Duration,
+    pub durability: Durability,
     pub read_only: bool,
 }
 
@@ -92,7 +94,8 @@ impl<O: Os> Store<O> {
         let mut store = match found.filter(|store| others.alive || store.is_usable()) {
             Some(store) => store,
             None => {
-                let map = super::rebuild::rebuild(&os, &paths, &manifest)?;
+                let doubts = Self::doubts_of_this_boot(&os, &paths, &manifest)?;
+                let map = super::rebuild::rebuild(&os, &paths, &manifest, &doubts)?;
                 Self::over(os, paths, &manifest, map, opening)
             }
         };
@@ -109,6 +112,21 @@ impl<O: Os> Store<O> {
         Ok(store)
     }
 
+    /// What could not be made durable in this boot, before the state file that knows of it is given up. Its pages are
+    /// still in memory, and nothing but these words says that the disk does not have them.
+    fn doubts_of_this_boot(os: &O, paths: &Paths, manifest: &Manifest) -> Result<Vec<(usize, u64)>> {
+        match open_state(os, paths, manifest, Access::Write)? {
+            Some((map, true)) => {
+                let doubts = Self::doubts(&map);
+                if !doubts.is_empty() {
+                    map.store(state::SUSPECT, 1);
+                }
+                Ok(doubts)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     fn over(os: O, paths: Paths, manifest: &Manifest, state: O::Map, opening: &Opening) -> Store<O> {
         let rows = manifest.rows as usize;
         Store {
@@ -119,6 +137,7 @@ impl<O: Os> Store<O> {
             rows,
             read_only: opening.read_only,
             lock_timeout: opening.lock_timeout,
+            durability: opening.durability,
             owner: 0,
             presence: None,
             state,
@@ -157,6 +176,7 @@ impl<O: Os> Store<O> {
             self.sweep_unpublished()?;
             let _ = self.state.compare_exchange32(LOCK, word, 0);
         }
+        self.free_dead_leader();
         self.state.store(state::YIELD_UNTIL, 0);
         if self.state.load(state::NEXT_OWNER) > OWNERS / 2 {
             self.state.store(state::NEXT_OWNER, 1);
@@ -274,7 +294,7 @@ fn create_manifest<O: Os>(os: &O, paths: &Paths, opening: &Opening) -> Result<Ma
     if names.iter().any(|name| matches!(Name::parse(name), Some(Name::Segment(_)))) {
         return Err(Error::corrupt(&paths.of(Name::Manifest), 0, crate::error::Corruption::Missing));
     }
-    settings::write_manifest(os, paths, &manifest)?;
+    settings::write_manifest(os, paths, &manifest, || ())?;
     Ok(manifest)
 }
 

@@ -14,7 +14,7 @@ use crate::storage::state::LIVE_NAME;
 use crate::storage::tag_table::{self, RowPlace, TagHash};
 
 use super::large::file_space;
-use super::log::{Batches, Member};
+use super::log::{Batches, Found, Member};
 
 /// A segment of the chain, verified up to its end.
 pub struct Chained<O: Os> {
@@ -24,6 +24,8 @@ pub struct Chained<O: Os> {
     pub map: O::Map,
     pub allocated: u64,
     pub end: u64,
+    /// Up to where everything was durable: damage before it ends nothing.
+    pub sure: u64,
     pub puts: u64,
     pub newest: u64,
     /// Tags whose names stand in it.
@@ -50,6 +52,10 @@ pub struct Replay<'c, O: Os> {
     pub rows: Vec<RowCounts>,
     pub live: u64,
     pub cleared: u64,
+    /// The newest commit replayed so far.
+    newest: u64,
+    /// Tags whose names the log has.
+    named: HashSet<u32>,
     pub values: HashSet<u64>,
     /// The largest id of a value that the log or a file's name mentions: no id is used twice.
     pub last_value: u64,
@@ -77,6 +83,8 @@ impl<'c, O: Os> Replay<'c, O> {
             rows: vec![RowCounts::default(); chain.len()],
             live: 0,
             cleared: 0,
+            newest: 0,
+            named: HashSet::new(),
             values: HashSet::new(),
             last_value: 0,
             value_bytes: 0,
@@ -106,9 +114,15 @@ impl<'c, O: Os> Replay<'c, O> {
         for (slot, segment) in self.chain.iter().enumerate() {
             let end = usize::try_from(segment.end).unwrap_or(0);
             let mut batches = Batches::new(&segment.map, segment.nonce, end);
-            while let Some(members) = batches.next_batch() {
-                for member in members {
-                    self.apply(slot, member)?;
+            while let Some(found) = batches.next(usize::try_from(segment.sure).unwrap_or(0)) {
+                match found {
+                    Found::Batch(members) => {
+                        for member in members {
+                            self.newest = self.newest.max(member.header.sequence);
+                            self.apply(slot, member)?;
+                        }
+                    }
+                    Found::Lost(members) => members.iter().for_each(|member| self.take_away(slot, member)),
                 }
             }
         }
@@ -120,11 +134,7 @@ impl<'c, O: Os> Replay<'c, O> {
         match member.header.kind_of_record {
             Type::Put => self.put(location, &member.header),
             Type::Removal => {
-                self.read_key(location, &member.header);
-                if let Some((cell, old)) = self.find() {
-                    self.count_out(old);
-                    self.index.store(cell, 0);
-                }
+                self.remove(location, &member.header);
                 Ok(())
             }
             Type::TagDefined => {
@@ -143,6 +153,27 @@ impl<'c, O: Os> Replay<'c, O> {
         }
     }
 
+    fn remove(&mut self, location: Location, header: &Header) {
+        self.read_key(location, header);
+        if let Some((cell, old)) = self.find() {
+            self.count_out(old);
+            self.index.store(cell, 0);
+        }
+    }
+
+    /// Replays what is left of a record that was lost: whatever it did to a key, a tag or everything, older items are not
+    /// there after it. Its sequence may be damaged; it was one more than the last at least.
+    fn take_away(&mut self, slot: usize, member: &Member) {
+        let mut header = member.header;
+        header.sequence = self.newest.saturating_add(1);
+        match header.kind_of_record {
+            Type::Put | Type::Removal => self.remove(Location::new(slot, member.offset as u64), &header),
+            Type::TagEvicted => self.evict_tag(&header),
+            Type::Cleared => self.clear(header.sequence),
+            Type::TagDefined | Type::Batch => {}
+        }
+    }
+
     fn put(&mut self, location: Location, header: &Header) -> Result<()> {
         self.read_key(location, header);
         let hash = self.hash();
@@ -151,7 +182,9 @@ impl<'c, O: Os> Replay<'c, O> {
             self.count_out(old);
         }
         // After the old record is counted out: both may refer to one file.
-        let readable = self.large(location, header).map_or(Ok(true), |large| self.adopt_value(large))?;
+        // An item whose tag's name is lost could not be evicted by it: it is absent too.
+        let is_named = header.tag == 0 || self.named.contains(&header.tag);
+        let readable = is_named && self.large(location, header).map_or(Ok(true), |large| self.adopt_value(large))?;
         let entry = if readable { Entry::new(self.table.tag(hash), location).bits() } else { 0 };
         match found {
             Some((cell, _)) => self.index.store(cell, entry),
@@ -320,6 +353,7 @@ impl<'c, O: Os> Replay<'c, O> {
     /// is about its tag.
     fn make_chunks(&mut self) -> Result<()> {
         let ids: HashSet<u32> = self.chain.iter().flat_map(|segment| segment.tags.iter().copied()).collect();
+        self.named.clone_from(&ids);
         let chunks = ids.iter().filter_map(|&id| Some(tag_table::place_of(id)?.chunk));
         // A chunk that so few names could not have come to is damage.
         let last = chunks.filter(|&chunk| tag_table::can_come_to(chunk, ids.len())).max();

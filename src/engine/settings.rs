@@ -8,6 +8,7 @@ use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
 use super::commit::Commit;
+use super::durable::NAMES;
 use super::room::segment_bytes;
 use super::store::Store;
 
@@ -59,8 +60,8 @@ pub fn read_manifest<O: Os>(os: &O, paths: &Paths) -> Result<Option<Manifest>> {
     }
 }
 
-/// Replaces the manifest, durably.
-pub fn write_manifest<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<()> {
+/// Replaces the manifest, durably. `names_failed` hears it if the directory could not be made durable: nobody else will.
+pub fn write_manifest<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, names_failed: impl Fn()) -> Result<()> {
     let draft = paths.of(Name::ManifestDraft);
     let path = paths.of(Name::Manifest);
     let write = || {
@@ -70,7 +71,7 @@ pub fn write_manifest<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Resu
         file.write_at(&manifest.encode(), 0)?;
         file.sync()?;
         os.rename(&draft, &path)?;
-        os.sync_dir(paths.root())
+        os.sync_dir(paths.root()).inspect_err(|_| names_failed())
     };
     write().map_err(|e| Error::io("write", &path, e))
 }
@@ -103,12 +104,15 @@ impl<O: Os> Store<O> {
             eviction: shared.eviction,
             statistics: shared.statistics,
         };
-        write_manifest(&self.os, &self.paths, &manifest)?;
+        write_manifest(&self.os, &self.paths, &manifest, || self.announce_failure(NAMES, true))?;
         let mut commit = Commit::new(&locked)?;
         commit.stage_state(state::SIZE_LIMIT, shared.size_limit);
         commit.stage_state(state::EVICTION, shared.eviction.into());
         commit.stage_state(state::STATISTICS, shared.statistics.into());
         commit.publish()?;
-        Ok(shared)
+        drop(commit);
+        let newest = locked.newest();
+        drop(locked);
+        self.after_change(newest, Ok(shared))
     }
 }

@@ -6,10 +6,12 @@
 mod acts;
 mod audit;
 mod deaths;
+mod durability;
 mod failures;
 mod named;
 mod power;
 mod random;
+mod rot;
 mod transactions;
 mod world;
 

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
 use crate::error::{Corruption, Error, Result};
+use crate::options::Durability;
 use crate::os::{Os, OsMap};
 use crate::storage::index::Geometry;
 use crate::storage::paths::{Name, Paths};
@@ -25,6 +26,7 @@ pub struct Store<O: Os> {
     pub(super) rows: usize,
     pub(super) read_only: bool,
     pub(super) lock_timeout: Duration,
+    pub(super) durability: Durability,
     /// This handle's id: what the lock word holds while it owns the lock. 0 for a read-only handle.
     pub(super) owner: u32,
     /// `None` for a read-only handle, and while the handle is being dropped.

@@ -149,6 +149,7 @@ impl<O: Os> Commit<'_, O> {
 impl<O: Os> Store<O> {
     /// Evicts every item of a tag by one commit. The number of items that counted as live.
     pub fn evict(&self, name: &str) -> Result<u64> {
+        self.before_change()?;
         let locked = self.lock()?;
         let mut commit = Commit::new(&locked)?;
         let Some(place) = commit.find_tag(name)? else { return Ok(0) };
@@ -163,7 +164,10 @@ impl<O: Os> Store<O> {
         commit.append(&draft)?;
         commit.stage_eviction(place);
         commit.publish()?;
-        Ok(items)
+        drop(commit);
+        let newest = locked.newest();
+        drop(locked);
+        self.after_change(newest, Ok(items))
     }
 
     /// The name of a tag. `None` for no tag.

@@ -13,6 +13,7 @@ pub fn opening() -> Opening {
         eviction: None,
         statistics: None,
         lock_timeout: Duration::from_secs(10),
+        durability: crate::options::Durability::Buffered,
         read_only: false,
     }
 }

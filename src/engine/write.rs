@@ -41,18 +41,23 @@ impl<O: Os> Store<O> {
     /// Makes all changes by one commit. Each key may be in it once. The number of keys that were live before.
     pub fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
         self.check_size(ops)?;
+        self.before_change()?;
         let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
         let locked = self.lock()?;
         let outcome = locked.begin(puts).and_then(|commit| commit.carry_out(ops));
         let retry = matches!(outcome, Err(Error::Full)) && self.reclaim(&locked)?;
+        let newest = locked.newest();
         drop(locked);
         self.epilogue();
         if retry {
-            let outcome = Commit::new(&self.lock()?)?.carry_out(ops);
+            let locked = self.lock()?;
+            let outcome = Commit::new(&locked)?.carry_out(ops);
+            let newest = locked.newest();
+            drop(locked);
             self.epilogue();
-            return outcome;
+            return self.after_change(newest, outcome);
         }
-        outcome
+        self.after_change(newest, outcome)
     }
 
     /// Looks at a key's live record under the lock, and makes the change that `decide` asks for by one commit.
@@ -61,6 +66,7 @@ impl<O: Os> Store<O> {
         key: &[u8],
         decide: impl FnOnce(Option<&Present<O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
+        self.before_change()?;
         let hash = self.hash(key);
         let locked = self.lock()?;
         let mut commit = locked.begin(1)?;
@@ -73,9 +79,10 @@ impl<O: Os> Store<O> {
             commit.publish()?;
         }
         drop(commit);
+        let newest = locked.newest();
         drop(locked);
         self.epilogue();
-        Ok(answer)
+        self.after_change(newest, Ok(answer))
     }
 
     /// Refuses a batch that is too large for this store, before the lock.

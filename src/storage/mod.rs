@@ -21,6 +21,7 @@ pub mod record;
 pub mod redo;
 pub mod segment;
 pub mod state;
+pub mod synced;
 pub mod tag_table;
 
 /// A field of a fixed-size byte table; zero if the table is too short, which its checksum then shows.

@@ -13,6 +13,8 @@ pub struct Paths {
 pub enum Name {
     Manifest,
     ManifestDraft,
+    /// How far the log is durable.
+    Synced,
     OpenLock,
     State,
     StateDraft,
@@ -33,6 +35,7 @@ impl Name {
         match name {
             "larder" => Some(Name::Manifest),
             "larder.new" => Some(Name::ManifestDraft),
+            "synced" => Some(Name::Synced),
             "open.lock" => Some(Name::OpenLock),
             "state" => Some(Name::State),
             "state.new" => Some(Name::StateDraft),
@@ -56,6 +59,7 @@ impl Name {
         match self {
             Name::Manifest => "larder".into(),
             Name::ManifestDraft => "larder.new".into(),
+            Name::Synced => "synced".into(),
             Name::OpenLock => "open.lock".into(),
             Name::State => "state".into(),
             Name::StateDraft => "state.new".into(),
@@ -103,6 +107,7 @@ mod tests {
         let names = [
             Name::Manifest,
             Name::ManifestDraft,
+            Name::Synced,
             Name::OpenLock,
             Name::State,
             Name::StateDraft,

@@ -30,10 +30,22 @@
 //!    536  DEAD_LARGE_BYTES list: bytes of large values below VALUE_FLOOR whose files may still be there
 //!    576  TOTALS, 8 words  whoever closes or sweeps a handle: statistics of handles that are gone (advisory)
 //!    640  BASELINE         anybody: statistics at the last reset (advisory)
+//!    704  SYNCING (32 bits) compare-and-exchange: id of the handle that makes the log durable, or 0; bit 31: somebody sleeps
+//!    712  SYNCED           its owner: commits up to this sequence are durable
+//!    720  SYNCED_SEGMENT   its owner: log bytes in segments with smaller ids are durable
+//!    728  SYNCED_VALUES    its owner: large values with smaller ids are durable
+//!    736  SYNC_STAGE       its owner: what it is asking the disk for, 0 while nothing; see `durable`
+//!    744  SYNC_FAILED      anybody: what cannot be made durable as it is, 0 if nothing; see `durable`
+//!    752  MARKED           its owner: the sequence up to which the mark on disk says that the log is durable
+//!    760  MARKED_AT        its owner: uptime in ms when that mark was made (advisory)
+//!    768  GROUP            its owner: commits that a group had lately (advisory)
+//!    776  TAIL_STAGE       LOCK's owner: not 0 while it asks the disk for the segment that the tail is in
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
 //! ```
+//! Zeros in 704..784 say that nothing is known to be durable, and nothing to have failed.
+//!
 //! "List" means: only through the redo list of a commit. Every other word may be lost or doubled by a crash without harm.
 //!
 //! Head: 0 magic "LARDRSTA", 8 version u32, 12 rows u32, 16 store id, 24 boot u128, 40 device, 48 inode, 56 mount,
@@ -73,6 +85,16 @@ pub const SUSPECT: usize = 528;
 pub const DEAD_LARGE_BYTES: usize = 536;
 pub const TOTALS: usize = 576;
 pub const BASELINE: usize = 640;
+pub const SYNCING: usize = 704;
+pub const SYNCED: usize = 712;
+pub const SYNCED_SEGMENT: usize = 720;
+pub const SYNCED_VALUES: usize = 728;
+pub const SYNC_STAGE: usize = 736;
+pub const SYNC_FAILED: usize = 744;
+pub const MARKED: usize = 752;
+pub const MARKED_AT: usize = 760;
+pub const GROUP: usize = 768;
+pub const TAIL_STAGE: usize = 776;
 pub const RETIREES: usize = 1024;
 pub const RETIREES_MAX: usize = 32;
 pub const REDO: usize = 4096;
@@ -99,7 +121,7 @@ pub const LIVE_NAME: i64 = 1 << 32;
 pub const HEAD: usize = 96;
 const MAGIC: &[u8; 8] = b"LARDRSTA";
 
-const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= RETIREES);
+const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && TAIL_STAGE + 8 <= RETIREES);
 const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
 const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);
 const _: () = assert!(ROWS.is_multiple_of(4096) && ROW_BYTES == row::NEWEST + 8);

@@ -10,7 +10,7 @@ use super::world::{Handle, World, living, open, sync_all};
 use super::{Dice, scale};
 
 /// A sequence of operations that retires no segment and has no large values: every prefix of it can be found.
-fn steady(dice: &mut Dice, count: usize) -> Vec<Act> {
+pub(super) fn steady(dice: &mut Dice, count: usize) -> Vec<Act> {
     let mut version = 0;
     let mut one = |dice: &mut Dice| {
         version += 1;
@@ -43,7 +43,7 @@ fn unique(acts: Vec<Act>) -> Vec<Act> {
 }
 
 /// Cuts the power of a copy of the machine, and opens the store there.
-fn after_cut(world: &World, seed: u64) -> Handle {
+pub(super) fn after_cut(world: &World, seed: u64) -> Handle {
     let machine = world.machine.power_cut_copy(seed);
     let handle = open(&machine);
     audit(&handle.store);
@@ -51,7 +51,7 @@ fn after_cut(world: &World, seed: u64) -> Handle {
     handle
 }
 
-fn check_prefix(world: &World, history: &[Contents], acknowledged: usize, seed: u64) -> usize {
+pub(super) fn check_prefix(world: &World, history: &[Contents], acknowledged: usize, seed: u64) -> usize {
     let handle = after_cut(world, seed);
     let seen = live(&handle.store);
     let found = history.iter().rposition(|contents| living(contents, handle.store.now()) == seen);

@@ -8,6 +8,7 @@ use super::super::store::Store;
 use super::acts::{Act, Contents};
 use super::audit::{audit, live};
 use crate::error::Result;
+use crate::options::Durability;
 use crate::os::OpenMode;
 use crate::os::sim::{Machine, SimOs};
 use crate::os::{Os, OsFile};
@@ -31,13 +32,29 @@ pub struct Handle {
 }
 
 pub fn opening(size_limit: Option<u64>) -> Opening {
-    Opening { size_limit, eviction: None, statistics: None, lock_timeout: Duration::from_secs(10), read_only: false }
+    Opening {
+        size_limit,
+        eviction: None,
+        statistics: None,
+        lock_timeout: Duration::from_secs(10),
+        durability: Durability::Buffered,
+        read_only: false,
+    }
 }
 
 /// Opens the store in a process of its own.
 pub fn open(machine: &Machine) -> Handle {
     let os = machine.process();
     let store = open_in(&os).unwrap();
+    Handle { store, os }
+}
+
+/// Opens the store in a process of its own, whose changes return once they are durable.
+pub fn open_durably(machine: &Machine) -> Handle {
+    let os = machine.process();
+    let new = os.open(&path("larder"), OpenMode::Read).is_err();
+    let opening = Opening { durability: Durability::Sync, ..opening(new.then_some(SIZE_LIMIT)) };
+    let store = Store::open(os.clone(), Path::new(DIRECTORY), &opening).unwrap();
     Handle { store, os }
 }
 

@@ -90,6 +90,9 @@ fn publish<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &Overlay, o
     if plain {
         return locked.begin(puts)?.carry_out(ops).map(drop);
     }
+    if overlay.cleared {
+        locked.leave_suspects()?;
+    }
     debug_assert!(store.state.load(state::PENDING) == 0, "the lock was taken, so nothing is half done");
     locked.begin(puts)?.carry_out_marked(overlay, ops)
 }

@@ -25,6 +25,7 @@ impl<O: Os> Transaction<O> {
         timeout: Option<Duration>,
         body: impl FnOnce(&Arc<Transaction<O>>) -> Result<R, E>,
     ) -> Result<R, E> {
+        store.before_change()?;
         let (locked, inside) = store.lock_for_transaction(timeout)?;
         let transaction = Arc::new(Transaction::new(Arc::clone(store)));
         let ending = Ending(&transaction);
@@ -32,6 +33,7 @@ impl<O: Os> Transaction<O> {
         let overlay = transaction.guard().take().unwrap_or_default();
         drop(ending);
         let cleared = finish::commit(store, &locked, &overlay)?;
+        let newest = if overlay.is_empty() { 0 } else { locked.newest() };
         drop(locked);
         drop(inside);
         if cleared {
@@ -39,6 +41,7 @@ impl<O: Os> Transaction<O> {
         } else {
             store.epilogue()
         }
+        store.after_change(newest, Ok(()))?;
         Ok(answer)
     }
 }

@@ -1,0 +1,208 @@
+//! Files whose bytes the disk may not have, although it was asked: their contents, which are still in memory, go into new
+//! files. For the leader of `durable`; it does not know how the doubt arose.
+//!
+//! 1. Under `LOCK`: seal the segment that the tail is in, so that nobody appends to what is being copied, and note which
+//!    segments there are from `SYNCED_SEGMENT` on.
+//! 2. Without it: copy each to a draft, make the draft durable, and verify what was copied, batch by batch to the end: the
+//!    kernel may have dropped pages that it could not write, and read older ones since. A large value is verified by the
+//!    checksum in its record.
+//! 3. Under `LOCK`: what is still in use gets the draft in its place. Names of files that were retired meanwhile are not
+//!    brought back.
+//!
+//! The leader then makes the names durable. Maps of the old files stay valid, and hold the same bytes. A copy has the
+//! same nonce and offsets, so its checksums match where they stand. For a while the copies take space that no limit
+//! counts. What cannot be verified is an error, and stays suspect until a `clear`.
+
+use std::sync::atomic::Ordering;
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::paths::Name;
+use crate::storage::record::{LargeReference, Type, checksum};
+use crate::storage::segment::{self, Head};
+use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree, SYNCED_SEGMENT, SYNCED_VALUES, row, row_word};
+
+use super::commit::Commit;
+use super::durable::{LOG, VALUES};
+use super::lock::Locked;
+use super::log::Batches;
+use super::store::Store;
+
+/// Bytes copied at a time.
+const PIECE: u64 = 1 << 20;
+
+/// A segment as step 1 found it.
+struct Sealed {
+    slot: usize,
+    id: u64,
+    end: u64,
+}
+
+/// A durable copy that waits for its name.
+struct Copy<'s, O: Os> {
+    store: &'s Store<O>,
+    of: Name,
+    draft: Name,
+}
+
+impl<O: Os> Drop for Copy<'_, O> {
+    fn drop(&mut self) {
+        // Gone already if it got its name; else swept at the latest when its owner is dead.
+        let _ = self.store.os.remove(&self.store.paths.of(self.draft));
+    }
+}
+
+impl<O: Os> Locked<'_, O> {
+    /// Ends the segment that the tail is in: what comes next goes into another one.
+    pub(super) fn seal(&self) -> Result<()> {
+        let mut commit = Commit::new(self)?;
+        let tail = commit.tail;
+        let capacity = row_word(tail.slot, row::CAPACITY);
+        if self.store.segment_in(tail.slot) != 0 && commit.state(capacity) != tail.offset {
+            commit.stage_state(capacity, tail.offset);
+            commit.publish()?;
+        }
+        Ok(())
+    }
+}
+
+impl<O: Os> Locked<'_, O> {
+    /// What a `clear` does first: if something is suspect, its own record goes into another segment, so that all that is
+    /// suspect goes with what it clears.
+    pub(super) fn leave_suspects(&self) -> Result<()> {
+        if self.store.state.load(state::SYNC_FAILED) != 0 { self.seal() } else { Ok(()) }
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// Makes the files of these stages anew.
+    pub(super) fn remake(&self, stages: u64) -> Result<()> {
+        if stages & (LOG | VALUES) == 0 {
+            return Ok(());
+        }
+        let sealed = self.seal_suspects()?;
+        let mut copies = Vec::new();
+        if stages & LOG != 0 {
+            for one in &sealed {
+                copies.push(self.copy_segment(one)?);
+            }
+        }
+        if stages & VALUES != 0 {
+            let id = self.state.load(SYNCED_VALUES);
+            if let Some(large) = self.reference_to(id, &sealed)? {
+                copies.extend(self.copy_value(large)?);
+            }
+        }
+        let _locked = self.lock()?;
+        for copy in copies {
+            if self.is_in_use(copy.of) {
+                let (from, to) = (self.paths.of(copy.draft), self.paths.of(copy.of));
+                self.os.rename(&from, &to).map_err(|e| Error::not_written(&to, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Step 1.
+    fn seal_suspects(&self) -> Result<Vec<Sealed>> {
+        let locked = self.lock()?;
+        locked.seal()?;
+        let first = self.state.load(SYNCED_SEGMENT);
+        let all = (0..self.rows).map(|slot| Sealed { slot, id: self.segment_in(slot), end: self.committed_end(slot) });
+        let mut found: Vec<Sealed> = all.filter(|one| one.id != 0 && one.id >= first).collect();
+        found.sort_unstable_by_key(|one| one.id);
+        Ok(found)
+    }
+
+    /// True if a file of the log or a value may still be needed. Under `LOCK`.
+    fn is_in_use(&self, name: Name) -> bool {
+        let retired = |file: Retiree| (0..RETIREES_MAX).any(|i| self.state.load(RETIREES + i * 16) == file.bits());
+        let is_there = self.os.open(&self.paths.of(name), OpenMode::Read).is_ok();
+        is_there
+            && match name {
+                Name::Segment(id) => (0..self.rows).any(|slot| self.segment_in(slot) == id),
+                Name::Value(id) => id >= self.state.load(state::VALUE_FLOOR) && !retired(Retiree::Value(id)),
+                _ => false,
+            }
+    }
+
+    /// Step 2 for a segment.
+    fn copy_segment(&self, sealed: &Sealed) -> Result<Copy<'_, O>> {
+        let name = Name::Segment(sealed.id);
+        let path = self.paths.of(name);
+        let old = self.os.open(&path, OpenMode::Read).map_err(|e| Error::not_written(&path, e))?;
+        let (copy, new) = self.copy_of(name, &old, sealed.end)?;
+        let mut bytes = [0; segment::HEAD];
+        new.read_at(&mut bytes, 0).map_err(|e| Error::not_written(&path, e))?;
+        let head = Head::decode(&bytes, self.store_id, sealed.id).map_err(|what| Error::corrupt(&path, 0, what))?;
+        let end = usize::try_from(sealed.end).unwrap_or(0);
+        let map = new.map(end, Access::Read).map_err(|e| Error::not_written(&path, e))?;
+        let mut batches = Batches::new(&map, head.nonce, end);
+        while batches.next_batch().is_some() {}
+        if batches.offset != end {
+            return Err(Error::corrupt(&path, batches.offset as u64, Corruption::Checksum));
+        }
+        new.extend(head.capacity.into()).and_then(|()| new.sync()).map_err(|e| Error::not_written(&path, e))?;
+        Ok(copy)
+    }
+
+    /// Step 2 for a large value; `None` if it is gone.
+    fn copy_value(&self, large: LargeReference) -> Result<Option<Copy<'_, O>>> {
+        let name = Name::Value(large.file);
+        let path = self.paths.of(name);
+        let old = match self.os.open(&path, OpenMode::Read) {
+            Ok(old) => old,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::not_written(&path, e)),
+        };
+        let (copy, new) = self.copy_of(name, &old, large.len)?;
+        let map = new.map(usize::try_from(large.len).unwrap_or(0), Access::Read);
+        let map = map.map_err(|e| Error::not_written(&path, e))?;
+        if map.immutable(0, map.len()).is_none_or(|bytes| checksum(0, bytes) != large.crc) {
+            return Err(Error::corrupt(&path, 0, Corruption::Checksum));
+        }
+        new.sync().map_err(|e| Error::not_written(&path, e))?;
+        Ok(Some(copy))
+    }
+
+    fn copy_of(&self, of: Name, old: &O::File, len: u64) -> Result<(Copy<'_, O>, O::File)> {
+        let number = self.next_draft.fetch_add(1, Ordering::Relaxed);
+        let draft = Name::ValueDraft(self.owner.into(), number);
+        let path = self.paths.of(draft);
+        let copy = Copy { store: self, of, draft };
+        let fill = || {
+            let new = self.os.open(&path, OpenMode::Create)?;
+            let mut buffer = vec![0; len.min(PIECE) as usize];
+            let mut at = 0;
+            while at < len {
+                let part = &mut buffer[..(len - at).min(PIECE) as usize];
+                old.read_at(part, at)?;
+                new.write_at(part, at)?;
+                at += part.len() as u64;
+            }
+            Ok(new)
+        };
+        let new = fill().map_err(|e| Error::not_written(&path, e))?;
+        Ok((copy, new))
+    }
+
+    /// What the log says of a large value that was put since the last time that everything was durable.
+    fn reference_to(&self, id: u64, sealed: &[Sealed]) -> Result<Option<LargeReference>> {
+        for one in sealed {
+            let segment = self.map_segment(one.slot, one.id, Access::Read)?;
+            let mut batches = Batches::new(&segment.map, segment.nonce, usize::try_from(one.end).unwrap_or(0));
+            while let Some(members) = batches.next_batch() {
+                for member in members.iter().filter(|m| m.header.kind_of_record == Type::Put && m.header.is_large()) {
+                    let (at, len) = member.header.value_range(member.offset);
+                    let mut bytes = Vec::new();
+                    let read = segment.map.append_to(at, len, &mut bytes);
+                    let large = LargeReference::decode(&bytes);
+                    if read && large.file == id {
+                        return Ok(Some(large));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
