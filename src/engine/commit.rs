@@ -112,8 +112,9 @@ pub struct Commit<'l, O: Os> {
     pub made: Vec<Made>,
     pub made_indexes: Vec<Arc<Index<O>>>,
     pub made_segment: Option<Arc<Segment<O>>>,
-    /// Members of the batch that is being written.
+    /// Members of the batch that is being written, and their check.
     pub members: u32,
+    pub check: u32,
     /// By how much the staged cells change the number of cells in use, and the table they are in. Of a commit that touches
     /// both tables of a growing index all count in one, which is near enough for deciding when to grow.
     used: i64,
@@ -150,6 +151,7 @@ impl<'l, O: Os> Commit<'l, O> {
             made_indexes: Vec::new(),
             made_segment: None,
             members: 0,
+            check: 0,
             used: 0,
             used_in: None,
             adopted: 0,

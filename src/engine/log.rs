@@ -57,19 +57,21 @@ impl<'m, M: OsMap> Batches<'m, M> {
         if !self.map.append_to(value, len, &mut self.buffer) {
             return None;
         }
-        let (bytes, count) = record::parse_batch_value(&self.buffer);
+        let (bytes, count, check) = record::parse_batch_value(&self.buffer);
         let start = self.offset + first.size();
         let stop = start.checked_add(usize::try_from(bytes).ok()?).filter(|&stop| stop <= self.end)?;
         let mut at = start;
+        let mut found = 0;
         for _ in 0..count {
             let header = self.verified(at)?;
+            found = record::check_with(found, *self.buffer.first_chunk()?);
             if header.sequence != first.sequence || header.is_alone() || at + header.size() > stop {
                 return None;
             }
             self.members.push(Member { offset: at, header });
             at += header.size();
         }
-        if at != stop {
+        if at != stop || (check != 0 && check != found.max(1)) {
             return None;
         }
         self.offset = stop;
@@ -162,7 +164,7 @@ mod tests {
     use super::*;
     use crate::os::real::RealOs;
     use crate::os::{Access, OpenMode, Os, OsFile};
-    use crate::storage::record::{Draft, batch_value};
+    use crate::storage::record::{BATCH_RECORD, Draft, batch_value};
 
     const NONCE: u64 = 77;
 
@@ -177,10 +179,17 @@ mod tests {
         let mut log = vec![0; segment::HEAD];
         append(&mut log, Draft { key: b"a", alone: true, ..Draft::bare(Type::Put, 1) });
         let member = |key: &'static [u8]| Draft { key, value: b"v", ..Draft::bare(Type::Put, 2) };
-        let value = batch_value(2 * member(b"b").size() as u64, 2);
+        let mut members = log.clone();
+        members.resize(log.len() + BATCH_RECORD, 0);
+        let mut check = 0;
+        for key in [b"b", b"c"] {
+            let at = members.len();
+            append(&mut members, member(key));
+            check = record::check_with(check, *members[at..].first_chunk().unwrap());
+        }
+        let value = batch_value(2 * member(b"b").size() as u64, 2, check);
         append(&mut log, Draft { value: &value, ..Draft::bare(Type::Batch, 2) });
-        append(&mut log, member(b"b"));
-        append(&mut log, member(b"c"));
+        log.extend_from_slice(&members[log.len()..]);
         append(&mut log, Draft { key: b"d", alone: true, ..Draft::bare(Type::Put, 3) });
         log
     }
@@ -215,6 +224,17 @@ mod tests {
             let found = sequences(&zeroed);
             assert!(whole.starts_with(&found), "zeros from {cut}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_batch_with_a_valid_member_of_another_is_none() {
+        let mut log = log();
+        let second = segment::HEAD + 32 + BATCH_RECORD;
+        let member = Draft { key: b"b", value: b"w", ..Draft::bare(Type::Put, 2) };
+        let mut other = Vec::new();
+        member.encode(record::salt(NONCE, second), &mut other);
+        log[second..second + other.len()].copy_from_slice(&other);
+        assert_eq!(sequences(&log), [vec![1]]);
     }
 
     #[test]

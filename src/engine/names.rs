@@ -10,7 +10,7 @@
 use crate::error::{Error, Result};
 use crate::os::{Access, Os, OsMap};
 use crate::storage::location::Location;
-use crate::storage::record::{BATCH_RECORD, Draft, Type, batch_value};
+use crate::storage::record::{BATCH_RECORD, Draft, Type};
 use crate::storage::state::{LIVE_NAME, row, row_word};
 use crate::storage::tag_table::{self, RowPlace};
 
@@ -75,16 +75,14 @@ impl<O: Os> Commit<'_, O> {
         let sequence = self.sequence;
         let draft = |named: &'_ Named| Draft { tag: named.id, ..Draft::bare(Type::TagDefined, sequence) };
         let members: usize = names.iter().map(|named| Draft { value: &named.name, ..draft(named) }.size()).sum();
-        self.reserve(BATCH_RECORD + members, false, Purpose::Free)?;
-        let value = batch_value(members as u64, names.len() as u32);
-        self.append(&Draft { value: &value, ..Draft::bare(Type::Batch, sequence) })?;
+        let batch = self.open_batch(BATCH_RECORD + members, Purpose::Free)?;
         for named in names {
             let location = self.append(&Draft { value: &named.name, ..draft(named) })?;
             self.stage_tag_name(named.place, location);
             self.add_state(row_word(location.slot(), row::LIVE), LIVE_NAME);
             self.add_state(row_word(from, row::LIVE), -LIVE_NAME);
         }
-        Ok(())
+        self.end_batch(batch).map(drop)
     }
 
     /// Step 3.

@@ -110,6 +110,9 @@ impl<O: Os> Commit<'_, O> {
         };
         self.written.get_or_insert(tail);
         self.members += 1;
+        if !draft.alone {
+            self.check = record::check_with(self.check, bytes.first_chunk().copied().unwrap_or_default());
+        }
         self.tail.offset += bytes.len() as u64;
         self.bytes = bytes;
         written.map(|()| Location::new(tail.slot, tail.offset))

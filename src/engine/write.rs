@@ -117,11 +117,10 @@ impl<O: Os> Locked<'_, O> {
 /// Keys of a batch whose buckets are fetched ahead of their turn; the records they lead to, half as far ahead.
 const AHEAD: usize = 16;
 
-/// A batch that is being written: where its record stands and how many members follow.
+/// A batch that is being written, and where the record goes that opens it.
 pub(super) struct Batch {
     slot: usize,
     offset: u64,
-    members: u32,
     bytes_reserved: u64,
 }
 
@@ -215,12 +214,16 @@ impl<O: Os> Commit<'_, O> {
             large: large.is_some(),
             alone: alone && names_tag.is_none(),
         };
+        let mut batch = None;
         if alone {
-            self.reserve_alone(&draft, names_tag.zip(tag_name(put.tag)))?;
+            batch = self.reserve_alone(&draft, names_tag.zip(tag_name(put.tag)))?;
         } else if let Some((tag, name)) = names_tag.zip(tag_name(put.tag)) {
             self.append_tag_name(tag, name)?;
         }
         let location = self.append(&draft)?;
+        if let Some(batch) = batch {
+            self.end_batch(batch)?;
+        }
         self.enter_cell(&place, op.hash, location)?;
         self.count_put(&draft, tag, location, old);
         if let Some(old) = old {
@@ -246,15 +249,15 @@ impl<O: Os> Commit<'_, O> {
         Some((old.location.bits(), order))
     }
 
-    /// Room for a put that is a commit of its own; with a batch record and the tag's name before it if the tag is new.
-    fn reserve_alone(&mut self, draft: &Draft<'_>, new_tag: Option<(TagRow, &str)>) -> Result<()> {
-        let Some((tag, name)) = new_tag else { return self.reserve(draft.size(), true, Purpose::Store) };
-        let name_draft = tag_draft(tag, name, self.sequence);
-        let members = name_draft.size() + draft.size();
-        self.reserve(BATCH_RECORD + members, false, Purpose::Store)?;
-        let value = batch_value(members as u64, 2);
-        self.append(&Draft { value: &value, ..Draft::bare(Type::Batch, self.sequence) })?;
-        self.append_tag_name(tag, name)
+    /// Room for a put that is a commit of its own; if its tag is new, a batch that the tag's name begins.
+    fn reserve_alone(&mut self, draft: &Draft<'_>, new_tag: Option<(TagRow, &str)>) -> Result<Option<Batch>> {
+        let Some((tag, name)) = new_tag else {
+            return self.reserve(draft.size(), true, Purpose::Store).map(|()| None);
+        };
+        let members = tag_draft(tag, name, self.sequence).size() + draft.size();
+        let batch = self.open_batch(BATCH_RECORD + members, Purpose::Store)?;
+        self.append_tag_name(tag, name)?;
+        Ok(Some(batch))
     }
 
     fn append_tag_name(&mut self, tag: TagRow, name: &str) -> Result<()> {
@@ -354,8 +357,7 @@ impl<O: Os> Commit<'_, O> {
         let _ = self.publish();
     }
 
-    /// Makes room for a whole batch, with so many marks of evictions and clears in front, and leaves the place of its record
-    /// open until the members are counted.
+    /// Makes room for a whole batch of changes, with so many marks of evictions and clears in front.
     pub(super) fn begin_batch(&mut self, ops: &[Op<'_>], marks: usize, at_least: Purpose) -> Result<Batch> {
         let mut bytes = BATCH_RECORD + marks * Draft::bare(Type::TagEvicted, 0).size();
         let mut purpose = at_least;
@@ -376,23 +378,28 @@ impl<O: Os> Commit<'_, O> {
             }
             bytes += draft.size();
         }
+        self.open_batch(bytes, purpose)
+    }
+
+    /// Makes room for a batch of at most so many bytes, and leaves the place of its record open until its members are
+    /// known: it vouches for each of them.
+    pub(super) fn open_batch(&mut self, bytes: usize, purpose: Purpose) -> Result<Batch> {
         self.reserve(bytes, false, purpose)?;
-        let batch = Batch { slot: self.tail.slot, offset: self.tail.offset, members: 0, bytes_reserved: bytes as u64 };
+        let batch = Batch { slot: self.tail.slot, offset: self.tail.offset, bytes_reserved: bytes as u64 };
         self.tail.offset += BATCH_RECORD as u64;
-        self.members = 0;
+        (self.members, self.check) = (0, 0);
         Ok(batch)
     }
 
     /// Writes the record of a batch before its members. False if there are none: nothing to publish.
-    pub(super) fn end_batch(&mut self, mut batch: Batch) -> Result<bool> {
-        batch.members = self.members;
+    pub(super) fn end_batch(&mut self, batch: Batch) -> Result<bool> {
         debug_assert!(self.tail.slot == batch.slot && self.tail.offset <= batch.offset + batch.bytes_reserved);
         let end = self.tail;
         self.tail.offset = batch.offset;
-        if batch.members == 0 {
+        if self.members == 0 {
             return Ok(false);
         }
-        let value = batch_value(end.offset - batch.offset - BATCH_RECORD as u64, batch.members);
+        let value = batch_value(end.offset - batch.offset - BATCH_RECORD as u64, self.members, self.check);
         self.append(&Draft { value: &value, ..Draft::bare(Type::Batch, self.sequence) })?;
         self.tail = end;
         Ok(true)

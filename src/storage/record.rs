@@ -16,11 +16,13 @@
 //!      +         key, value, zeros up to a multiple of 8
 //! ```
 //! A `large` record's value is 24 bytes: file id u64, length u64, CRC-32 of the file's value u32, zero u32.
-//! A `batch` record's value is 16 bytes: length of the members that follow u64, their number u32, zero u32.
+//! A `batch` record's value is 16 bytes: length of the members that follow u64, their number u32, and their check u32:
+//! begun with 0, the CRC-32 of each member's crc field begun with the check so far; at least 1, as 0 means none.
 //!
 //! Valid if and only if: the type is known, the lengths stay inside the committed part of the segment, and the CRC
 //! matches. A batch is valid if its record is, exactly its number of members with its sequence follow, all valid, none
-//! `alone`, and they end where its length says. All zeros are never valid.
+//! `alone`, they end where its length says, and have its check if it has one. The check tells members of two writers apart who
+//! died one after the other and used the same place, sequence and lengths. All zeros are never valid.
 
 use crate::os::OsMap;
 
@@ -338,16 +340,23 @@ impl LargeReference {
 }
 
 /// The value of a batch record.
-pub fn batch_value(bytes: u64, members: u32) -> [u8; 16] {
+pub fn batch_value(bytes: u64, members: u32, check: u32) -> [u8; 16] {
     let mut value = [0; 16];
     value[..8].copy_from_slice(&bytes.to_le_bytes());
     value[8..12].copy_from_slice(&members.to_le_bytes());
+    value[12..].copy_from_slice(&check.max(1).to_le_bytes());
     value
 }
 
-/// Length in bytes and number of a batch's members, from its value.
-pub fn parse_batch_value(value: &[u8]) -> (u64, u32) {
-    (u64_at(value, 0), u32_at(value, 8))
+/// Length in bytes, number and check of a batch's members, from its value. Members agree with the check 0 and with their own.
+pub fn parse_batch_value(value: &[u8]) -> (u64, u32, u32) {
+    (u64_at(value, 0), u32_at(value, 8), u32_at(value, 12))
+}
+
+/// The check of a batch's members, from that of those before and the crc field of one more.
+#[inline]
+pub fn check_with(before: u32, crc: [u8; 4]) -> u32 {
+    checksum(before, &crc)
 }
 
 /// What a record's checksum begins with: bytes that verify at one place of one segment verify nowhere else.

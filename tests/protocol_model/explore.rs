@@ -7,7 +7,7 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::invariants::{self, Invariant};
-use crate::world::{Event, Setup, World};
+use crate::world::{Bug, Event, Setup, World};
 
 /// A way from the first state into a broken one; of all those, one of the shortest.
 pub(crate) struct Violation {
@@ -25,13 +25,15 @@ impl fmt::Display for Violation {
 pub(crate) struct Report {
     pub(crate) states: usize,
     pub(crate) events: usize,
+    /// The longest of the shortest ways into a state, in events.
+    pub(crate) depth: usize,
     pub(crate) violation: Option<Violation>,
 }
 
 /// Searches until a state breaks an invariant or no new state is left, then asks from which states the end can no
 /// longer be reached.
 pub(crate) fn explore(setup: &Setup) -> Report {
-    let mut search = Search::default();
+    let mut search = Search { bug: setup.bug, ..Search::default() };
     search.add(World::new(setup), None);
     let mut current = 0;
     while current < search.states.len() {
@@ -50,7 +52,8 @@ pub(crate) fn explore(setup: &Setup) -> Report {
     }
     let broken = search.broken.or_else(|| Some((search.stuck(setup)?, Invariant::EveryoneFinishes)));
     let violation = broken.map(|(state, invariant)| Violation { invariant, trace: search.trace(state) });
-    Report { states: search.states.len(), events: search.events, violation }
+    let depth = search.depths.iter().max().copied().unwrap_or(0);
+    Report { states: search.states.len(), events: search.events, depth: depth.into(), violation }
 }
 
 #[derive(Default)]
@@ -62,7 +65,9 @@ struct Search {
     origins: Vec<Option<(usize, usize, Event)>>,
     /// All ordinary steps, as pairs of state numbers.
     steps: Vec<(u32, u32)>,
+    depths: Vec<u16>,
     events: usize,
+    bug: Bug,
     broken: Option<(usize, Invariant)>,
 }
 
@@ -80,8 +85,9 @@ impl Search {
             Entry::Vacant(free) => free.insert(number as u32),
         };
         if self.broken.is_none() {
-            self.broken = invariants::broken(&world).map(|invariant| (number, invariant));
+            self.broken = invariants::broken(&world, self.bug).map(|invariant| (number, invariant));
         }
+        self.depths.push(origin.map_or(0, |(before, ..)| self.depths[before] + 1));
         self.states.push(world);
         self.origins.push(origin);
         number

@@ -343,3 +343,30 @@ fn space_of_evicted_items_comes_back_when_the_store_is_full() {
 
     assert!(again > first / 2, "{again} of {first}");
 }
+
+/// Found by `protocol_model`: the record that opens a batch is written last, and that of a dead writer stood where the
+/// next one put members of the same lengths under the same sequence.
+#[test]
+fn members_of_two_dead_writers_never_make_a_batch() {
+    let batch = |version| Act::Batch(vec![put(1, version, 50), put(2, version, 50)]);
+    let prepared = || World::with(7, &[batch(1)]);
+    let steps_of = |version| {
+        let (_world, victim) = prepared();
+        let before = victim.os.steps();
+        batch(version).apply(&victim.store).unwrap();
+        victim.os.steps() - before
+    };
+    for first in 0..steps_of(2) {
+        for second in 0..steps_of(3) {
+            let (world, victim) = prepared();
+            let heir = open(&world.machine);
+            assert!(dies(&victim.os, first, || batch(2).apply(&victim.store).unwrap()));
+            dies(&heir.os, second, || batch(3).apply(&heir.store).unwrap());
+            drop((victim, heir));
+            let rebuilt = world.rebuild();
+            let found = live(&rebuilt.store);
+            let versions = [1, 2].map(|key| found.get(&key).map(|item| item.version));
+            assert_eq!(versions[0], versions[1], "deaths at {first} and {second}: half of each");
+        }
+    }
+}
