@@ -7,9 +7,12 @@ mod acts;
 mod audit;
 mod deaths;
 mod failures;
+mod history;
+mod images;
 mod named;
 mod power;
 mod random;
+mod workload;
 mod world;
 
 /// How many times more than usual is to be tried.
