@@ -4,11 +4,11 @@
 //! 1. Look through the segment for names that their tags' rows still lead to.
 //! 2. Write them again at the tail, as one batch and by one commit that also changes where the rows lead and what the two
 //!    segments count.
-//! 3. Make the segment with the copies durable. Only then may the originals go: a name that a power cut took would leave
-//!    its tag's id to another tag.
+//! 3. Make the log durable up to the copies. Only then may the originals go: a name that a power cut took would leave its
+//!    tag's id to another tag. A rebuild stops at the first break, so what stands before the copies is made durable first.
 
 use crate::error::{Error, Result};
-use crate::os::{Access, Os, OsFile, OsMap};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::Location;
 use crate::storage::paths::Name;
 use crate::storage::record::{BATCH_RECORD, Draft, Type, batch_value};
@@ -43,7 +43,7 @@ impl<O: Os> Store<O> {
             }
             commit.write_again(slot, &names)?;
             commit.publish()?;
-            commit.sync_tail()?;
+            commit.sync_log()?;
             moved = true;
         }
     }
@@ -89,11 +89,17 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Step 3.
-    fn sync_tail(&self) -> Result<()> {
-        let id = self.store.segment_in(self.tail.slot);
-        let file = self.segment(self.tail.slot, id).and_then(|segment| segment.file.as_ref());
-        let Some(file) = file else { return Err(Error::Full) };
-        file.sync().map_err(|e| Error::io("sync", &self.store.paths.of(Name::Segment(id)), e))
+    fn sync_log(&self) -> Result<()> {
+        let store = self.store;
+        let mut ids: Vec<u64> = (0..store.rows).map(|slot| store.segment_in(slot)).filter(|&id| id != 0).collect();
+        ids.sort_unstable();
+        for id in ids {
+            let path = store.paths.of(Name::Segment(id));
+            let file = store.os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
+            file.sync().map_err(|e| Error::io("sync", &path, e))?;
+        }
+        let root = store.paths.root();
+        store.os.sync_dir(root).map_err(|e| Error::io("sync", root, e))
     }
 
     /// The row of a tag, if its name stands at that place.

@@ -48,7 +48,7 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<O::M
     write_state(os, paths, manifest, &replay, &chain)
 }
 
-/// Step 1. Also the segments that are not part of the chain.
+/// Step 1. Also the segments that are not part of the chain, in the order in which they are to be removed.
 fn read_chain<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Vec<Chained<O>>, Vec<u64>)> {
     let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
     let id_of = |name: &String| match Name::parse(name) {
@@ -74,8 +74,10 @@ fn read_chain<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Vec<
             next = follows;
         }
     }
-    let mut dropped = ids.split_off(chain.len().min(ids.len()));
-    dropped.extend(retired);
+    // The oldest first of those in front of the chain, the youngest first of those behind it: wherever a crash stops this,
+    // what is left has no gap, and none of the chain is taken for what waits to be unlinked.
+    let behind = ids.split_off(chain.len().min(ids.len())).into_iter().rev();
+    let dropped = retired.into_iter().chain(behind).collect();
     Ok((chain, dropped))
 }
 
@@ -130,20 +132,23 @@ fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64) -> Verified {
     found
 }
 
-/// Removes everything that is derived, and the segments behind the break.
+/// Removes everything that is derived, and the segments that are not part of the chain, in the order given.
 fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64]) -> Result<()> {
     let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
     for name in names.iter().filter_map(|name| Name::parse(name)) {
         let derived = match name {
             Name::State | Name::StateDraft | Name::Index(_) | Name::Tags(_) | Name::Spill(_) => true,
             Name::ValueDraft(..) => true,
-            Name::Segment(id) => dropped.contains(&id),
             _ => false,
         };
         if derived {
             let path = paths.of(name);
             os.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         }
+    }
+    for &id in dropped {
+        let path = paths.of(Name::Segment(id));
+        os.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
     }
     Ok(())
 }

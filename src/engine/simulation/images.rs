@@ -84,7 +84,12 @@ fn judge(moment: &Machine, history: &History, seed: u64, tally: &mut Tally) -> (
     let handle = open_image(moment.power_cut_copy(seed), &mut dice, tally);
     let seen = live(&handle.store);
     let Some(verdict) = history.judge(&seen, handle.os.now()) else {
-        panic!("image {seed}: {}", history.explain(&seen));
+        panic!(
+            "image {seed} (deaths {}, cuts {} so far): {}",
+            tally.deaths_in_recovery,
+            tally.cuts_in_recovery,
+            history.explain(&seen)
+        );
     };
     tally.count(verdict, history);
     audit(&handle.store);
