@@ -95,6 +95,10 @@ impl SimOs {
 
     /// True if the acting process lives; unwinds if it does not and can be unwound.
     pub(super) fn is_alive_here(&self) -> bool {
+        // What nearly every load comes to.
+        if !self.process.is_dead() && self.process.acts_itself() {
+            return true;
+        }
         let actor = self.actor();
         if actor.is_dead() {
             unwind_if_running(&actor);

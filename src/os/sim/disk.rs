@@ -116,6 +116,16 @@ impl Node {
         fits
     }
 
+    /// Copies bytes of the file onto the end of `to`; false if it ends before.
+    pub(super) fn append_to(&self, offset: usize, len: usize, to: &mut Vec<u8>) -> bool {
+        let body = sound(self.body.lock());
+        let fits = offset.checked_add(len).is_some_and(|end| end as u64 <= body.len);
+        if fits {
+            body.memory.append_to(offset, len, to);
+        }
+        fits
+    }
+
     /// Writes a piece that lies within one page, giving it space.
     pub(super) fn write(&self, offset: u64, piece: &[u8]) -> io::Result<()> {
         let mut body = sound(self.body.lock());

@@ -44,9 +44,14 @@ impl Memory {
         }
     }
 
-    /// Copies bytes out; a range past the capacity leaves `to` as it is.
+    /// Copies bytes out; past the capacity there are zeros.
     pub(super) fn copy_out(&self, offset: usize, to: &mut [u8]) {
-        if !self.has(offset, to.len()) {
+        let (number, at) = (offset / PAGE, offset % PAGE);
+        if at + to.len() <= PAGE {
+            match self.pages.get(number).and_then(|page| page.as_deref()) {
+                Some(page) => to.copy_from_slice(&page[at..at + to.len()]),
+                None => to.fill(0),
+            }
             return;
         }
         let mut done = 0;
@@ -55,6 +60,18 @@ impl Memory {
             let count = (PAGE - at).min(to.len() - done);
             let page = self.pages.get(number).and_then(|page| page.as_deref()).unwrap_or(&ZEROS);
             to[done..done + count].copy_from_slice(&page[at..at + count]);
+            done += count;
+        }
+    }
+
+    /// Copies bytes out onto the end of `to`.
+    pub(super) fn append_to(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
+        let mut done = 0;
+        while done < len {
+            let (number, at) = ((offset + done) / PAGE, (offset + done) % PAGE);
+            let page = self.pages.get(number).and_then(|page| page.as_deref()).unwrap_or(&ZEROS);
+            let count = (PAGE - at).min(len - done);
+            to.extend_from_slice(&page[at..at + count]);
             done += count;
         }
     }

@@ -93,6 +93,14 @@ impl Process {
         release();
     }
 
+    /// True if no child of this process can be acting in this thread for it.
+    pub(super) fn acts_itself(&self) -> bool {
+        let is_alone = |running: &RefCell<Vec<Arc<Process>>>| {
+            running.borrow().last().is_none_or(|running| std::ptr::eq(&**running, self))
+        };
+        RUNNING.try_with(is_alone).unwrap_or(true)
+    }
+
     /// The process that acts in this thread for what was made in `self`: that, or a child of it which runs here.
     pub(super) fn acting(self: &Arc<Self>) -> Arc<Process> {
         let running = RUNNING.try_with(|running| running.borrow().last().cloned()).ok().flatten();
