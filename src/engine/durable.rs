@@ -216,15 +216,16 @@ impl<O: Os> Store<O> {
         }
     }
 
-    /// Makes the segment that the tail is in durable, under `LOCK`, for `names`.
-    pub(super) fn sync_tail(&self, file: &O::File, id: u64) -> Result<()> {
-        self.state.store(state::TAIL_STAGE, id.max(1));
-        let outcome = file.sync();
-        if outcome.is_err() {
-            self.announce_failure(LOG, true);
+    /// Makes segments durable, and their names, under `LOCK`, for `names`.
+    pub(super) fn sync_segments(&self, ids: &[u64]) -> Result<()> {
+        for &id in ids {
+            self.state.store(state::TAIL_STAGE, id.max(1));
+            let outcome = self.sync_named(Name::Segment(id), LOG);
+            self.state.store(state::TAIL_STAGE, 0);
+            outcome?;
         }
-        self.state.store(state::TAIL_STAGE, 0);
-        outcome.map_err(|e| Error::not_written(&self.paths.of(Name::Segment(id)), e))
+        let root = self.paths.root();
+        self.os.sync_dir(root).map_err(|e| Error::not_written(root, e))
     }
 
     /// Makes a file durable. One that is gone was retired, and nothing that it held counts any more. One that cannot be

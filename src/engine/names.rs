@@ -4,10 +4,10 @@
 //! 1. Look through the segment for names that their tags' rows still lead to.
 //! 2. Write them again at the tail, as one batch and by one commit that also changes where the rows lead and what the two
 //!    segments count.
-//! 3. Make the segment with the copies durable. Only then may the originals go: a name that a power cut took would leave
-//!    its tag's id to another tag.
+//! 3. Make the log durable up to the copies. Only then may the originals go: a name that a power cut took would leave its
+//!    tag's id to another tag. A rebuild stops at the first break, so what stands before the copies is made durable first.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::os::{Access, Os, OsMap};
 use crate::storage::location::Location;
 use crate::storage::record::{BATCH_RECORD, Draft, Type};
@@ -42,7 +42,7 @@ impl<O: Os> Store<O> {
             }
             commit.write_again(slot, &names)?;
             commit.publish()?;
-            commit.sync_tail()?;
+            commit.sync_log()?;
             moved = true;
         }
     }
@@ -86,11 +86,11 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Step 3.
-    fn sync_tail(&self) -> Result<()> {
-        let id = self.store.segment_in(self.tail.slot);
-        let file = self.segment(self.tail.slot, id).and_then(|segment| segment.file.as_ref());
-        let Some(file) = file else { return Err(Error::Full) };
-        self.store.sync_tail(file, id)
+    fn sync_log(&self) -> Result<()> {
+        let rows = 0..self.store.rows;
+        let mut ids: Vec<u64> = rows.map(|slot| self.store.segment_in(slot)).filter(|&id| id != 0).collect();
+        ids.sort_unstable();
+        self.store.sync_segments(&ids)
     }
 
     /// The row of a tag, if its name stands at that place.

@@ -82,7 +82,7 @@ fn read_mark<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<Option
     }
 }
 
-/// Step 1. Also the segments that are not part of the chain.
+/// Step 1. Also the segments that are not part of the chain, in the order in which they are to be removed.
 fn read_chain<O: Os>(
     os: &O,
     paths: &Paths,
@@ -96,10 +96,10 @@ fn read_chain<O: Os>(
     };
     let mut ids: Vec<u64> = names.iter().filter_map(id_of).collect();
     ids.sort_unstable();
-    let all = ids.clone();
     // Segments are unlinked oldest first, so what stands before a missing id waits to be unlinked.
     let gap = ids.windows(2).collect::<Vec<_>>().iter().rposition(|pair| pair[1] != pair[0] + 1).map_or(0, |at| at + 1);
-    ids.drain(..gap);
+    let retired: Vec<u64> = ids.drain(..gap).collect();
+    let all = ids.clone();
     let mut ids = ids.into_iter();
     // The next segment with a whole head, and whether damaged ones that were durable stood before it.
     let mut whole = || {
@@ -130,7 +130,12 @@ fn read_chain<O: Os>(
             next = follows.map(|(opened, _)| opened);
         }
     }
-    let dropped = all.into_iter().filter(|id| chain.iter().all(|segment| segment.id != *id)).collect();
+    // The oldest first of those in front of the chain, the youngest first of those behind it: wherever a crash stops this,
+    // what is left has no gap, and none of the chain is taken for what waits to be unlinked. For the same reason a damaged
+    // segment between sound ones stays, though nothing leads into it, until those before it have gone.
+    let last = chain.last().map_or(0, |segment| segment.id);
+    let behind = all.into_iter().rev().take_while(|&id| id > last);
+    let dropped = retired.into_iter().chain(behind).collect();
     Ok((chain, dropped))
 }
 
@@ -195,7 +200,7 @@ fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64, sure: u64) -> Verified {
     found
 }
 
-/// Removes everything that is derived, and the segments behind the break.
+/// Removes everything that is derived, and the segments that are not part of the chain, in the order given.
 fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64], state_too: bool) -> Result<()> {
     let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
     for name in names.iter().filter_map(|name| Name::parse(name)) {
@@ -203,13 +208,16 @@ fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64], state_too: bool)
             Name::State => state_too,
             Name::StateDraft | Name::Index(_) | Name::Tags(_) | Name::Spill(_) => true,
             Name::ValueDraft(..) => true,
-            Name::Segment(id) => dropped.contains(&id),
             _ => false,
         };
         if derived {
             let path = paths.of(name);
             os.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         }
+    }
+    for &id in dropped {
+        let path = paths.of(Name::Segment(id));
+        os.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
     }
     Ok(())
 }

@@ -8,11 +8,14 @@ mod audit;
 mod deaths;
 mod durability;
 mod failures;
+mod history;
+mod images;
 mod named;
 mod power;
 mod random;
 mod rot;
 mod transactions;
+mod workload;
 mod world;
 
 /// How many times more than usual is to be tried.

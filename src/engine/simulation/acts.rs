@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::store::Store;
-use super::super::{Change, Op, Put, Tag, Value};
+use super::super::{Change, DecidedValue, Decision, Op, OwnedTag, Present, Put, Tag, Value};
 use crate::error::Result;
 use crate::os::sim::SimOs;
 
@@ -25,6 +25,9 @@ pub type Contents = BTreeMap<u32, Item>;
 pub enum Act {
     Put(u32, Item),
     Remove(u32),
+    /// Looks at the key under the lock, and puts an item of that version in its place: as long as the one that was there
+    /// and with its tag and its end, or of eight bytes.
+    Update(u32, u32),
     Batch(Vec<Act>),
     Evict(u8),
     Clear,
@@ -74,6 +77,7 @@ impl Act {
         match self {
             Act::Put(..) | Act::Remove(_) => change(store, std::slice::from_ref(self)),
             Act::Batch(acts) => change(store, acts),
+            Act::Update(key, version) => update(store, *key, *version),
             Act::Evict(tag) => store.evict(&tag_name(*tag)),
             Act::Clear => store.clear(),
             Act::Expire => store.expire(),
@@ -99,12 +103,48 @@ impl Act {
                 u64::from(live)
             }
             Act::Batch(acts) => acts.iter().map(|act| act.model(contents, time)).sum(),
+            Act::Update(key, version) => {
+                let old = contents.get(key).copied().filter(is_live);
+                contents.insert(*key, updated(old, *version));
+                u64::from(old.map_or(0, |old| old.version))
+            }
             Act::Evict(tag) => drain(contents, |item| item.tag == Some(*tag)),
             Act::Clear => drain(contents, |_| true),
             Act::Expire => drain(contents, |item| !is_live(item)),
             Act::SizeLimit(_) => 0,
         }
     }
+}
+
+/// What [`Act::Update`] makes of an item.
+fn updated(old: Option<Item>, version: u32) -> Item {
+    old.map_or(item(version, 8), |old| Item { version, len: old.len.min(4_000), ..old })
+}
+
+/// The version that was there, or 0.
+fn update(store: &Store<SimOs>, key: u32, version: u32) -> Result<u64> {
+    let decide = |present: Option<&Present<SimOs>>, buffer: &mut Vec<u8>| {
+        let old = present.map(|present| {
+            let value = present.value().unwrap();
+            let (len, value) = match present.large() {
+                Some(large) => (large.len as usize, store.read_large(large).unwrap()),
+                None => (value.len(), value),
+            };
+            let version = u32::from_le_bytes(value[..4].try_into().unwrap());
+            (Item { version, len, tag: None, expires: None }, present.header)
+        });
+        let new = updated(old.map(|(item, _)| item), version);
+        buffer.extend_from_slice(&value_bytes(key, new));
+        let header = old.map(|(_, header)| header);
+        let decision = Decision::Put {
+            kind: (version % 251) as u8,
+            expires: header.map(|header| header.expires).filter(|&at| at != u64::MAX),
+            tag: header.filter(|header| header.tag != 0).map_or(OwnedTag::None, |header| OwnedTag::Id(header.tag)),
+            value: DecidedValue::Buffer,
+        };
+        Ok((decision, u64::from(old.map_or(0, |(item, _)| item.version))))
+    };
+    store.update(&key_bytes(key), decide)
 }
 
 fn drain(contents: &mut Contents, dead: impl Fn(&Item) -> bool) -> u64 {

@@ -59,7 +59,7 @@ impl Run {
             3 | 4 => Act::Expire,
             5..9 => {
                 let changes: Vec<Act> = (0..1 + self.dice.below(6)).map(|_| self.change()).collect();
-                Act::Batch(each_key_once(changes))
+                each_key_once(changes)
             }
             // Keys of their own, so that the index grows and shrinks.
             9 => {
@@ -186,12 +186,14 @@ impl Run {
     }
 }
 
-fn each_key_once(acts: Vec<Act>) -> Vec<Act> {
+/// A batch holds each key once.
+pub fn each_key_once(acts: Vec<Act>) -> Act {
     let key = |act: &Act| match act {
         Act::Put(key, _) | Act::Remove(key) => *key,
-        _ => u32::MAX,
+        other => panic!("{other:?} in a batch"),
     };
-    acts.into_iter().map(|act| (key(&act), act)).collect::<BTreeMap<u32, Act>>().into_values().collect()
+    let acts = acts.into_iter().map(|act| (key(&act), act)).collect::<BTreeMap<u32, Act>>();
+    Act::Batch(acts.into_values().collect())
 }
 
 fn run(seed: u64, operations: usize, deaths: bool) {

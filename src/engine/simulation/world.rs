@@ -15,6 +15,8 @@ use crate::os::{Os, OsFile};
 
 /// Large enough for a few segments of the smallest size.
 pub const SIZE_LIMIT: u64 = 4 << 20;
+/// The smallest that a store can have.
+pub const SMALL_LIMIT: u64 = 2 << 20;
 /// The most bytes a file of these tests has.
 const FILE_CAPACITY: usize = 16 << 20;
 const DIRECTORY: &str = "/cache";
@@ -58,9 +60,21 @@ pub fn open_durably(machine: &Machine) -> Handle {
     Handle { store, os }
 }
 
+/// Opens a store of another size in a process of its own.
+pub fn open_sized(machine: &Machine, size_limit: u64) -> Handle {
+    let os = machine.process();
+    let store = try_open_sized(&os, size_limit).unwrap();
+    Handle { store, os }
+}
+
 /// Opens the store in a process.
 pub fn open_in(os: &SimOs) -> Result<Store<SimOs>> {
-    let size_limit = os.open(&path("larder"), OpenMode::Read).is_err().then_some(SIZE_LIMIT);
+    try_open_sized(os, SIZE_LIMIT)
+}
+
+/// Opens a store of another size in a process.
+pub fn try_open_sized(os: &SimOs, size_limit: u64) -> Result<Store<SimOs>> {
+    let size_limit = os.open(&path("larder"), OpenMode::Read).is_err().then_some(size_limit);
     Store::open(os.clone(), Path::new(DIRECTORY), &opening(size_limit))
 }
 

@@ -50,6 +50,12 @@ impl SimOs {
         self.process.stop_after(steps);
     }
 
+    /// Copies the machine between two steps of this process, after so many more: for looking at a moment within an
+    /// operation. [`Machine::take_moment`] gives the copy.
+    pub fn copy_after(&self, steps: u64) {
+        self.process.copy_after(steps);
+    }
+
     /// Kills the process: its locks and signs of life are gone, its other threads end at their next operation.
     pub fn kill(&self) {
         self.machine.end(&self.process);
@@ -89,6 +95,10 @@ impl SimOs {
 
     /// True if the acting process lives; unwinds if it does not and can be unwound.
     pub(super) fn is_alive_here(&self) -> bool {
+        // What nearly every load comes to.
+        if !self.process.is_dead() && self.process.acts_itself() {
+            return true;
+        }
         let actor = self.actor();
         if actor.is_dead() {
             unwind_if_running(&actor);
@@ -100,6 +110,10 @@ impl SimOs {
     /// Carries out a mutating step of the acting process, or kills it; `None` if it is dead.
     pub(super) fn step<R>(&self, effect: impl FnOnce() -> R) -> Option<R> {
         let actor = self.actor();
+        if actor.is_to_be_copied() {
+            let copy = self.machine.copy();
+            self.machine.state().moment = Some(copy);
+        }
         let done = actor.carry_out(effect);
         if done.is_none() {
             if actor.is_dead() {

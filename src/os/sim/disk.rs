@@ -2,15 +2,14 @@
 //! the disk. Knows nothing of names, processes or steps.
 
 use super::dice::{Fate, Kept};
-use super::memory::Memory;
+use super::memory::{self, Lent, Memory};
 use super::poison::sound;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-/// Bytes of a page: the unit in which space is given, and in which a power cut keeps or loses.
-pub(super) const PAGE: usize = 4096;
+pub(super) use super::memory::PAGE;
 /// Bytes that a disk writes whole or not at all.
 const SECTOR: usize = 512;
 
@@ -41,13 +40,14 @@ enum Page {
 }
 
 /// What a page held when it last became durable.
+#[derive(Clone)]
 struct Before {
-    /// `None` stands for zeros.
-    bytes: Option<Box<[u8; PAGE]>>,
+    bytes: memory::Page,
     /// A sync of this version failed: the kernel counts the page as clean, so later syncs do not write it.
     stranded: bool,
 }
 
+#[derive(Clone)]
 struct Body {
     memory: Memory,
     len: u64,
@@ -65,12 +65,13 @@ pub(super) struct Node {
     pub(super) inode: u64,
     space: Arc<Mutex<Space>>,
     body: Mutex<Body>,
+    lent: Lent,
 }
 
 impl Node {
-    pub(super) fn new(inode: u64, capacity: usize, space: Arc<Mutex<Space>>) -> io::Result<Arc<Node>> {
+    pub(super) fn new(inode: u64, capacity: usize, space: Arc<Mutex<Space>>) -> Arc<Node> {
         let body = Body {
-            memory: Memory::new(capacity)?,
+            memory: Memory::new(capacity),
             len: 0,
             durable_len: 0,
             pages: Vec::new(),
@@ -80,7 +81,14 @@ impl Node {
             holders: 0,
             charged: true,
         };
-        Ok(Arc::new(Node { inode, space, body: Mutex::new(body) }))
+        Arc::new(Node { inode, space, body: Mutex::new(body), lent: Lent::default() })
+    }
+
+    /// Another file that is as this one is now, on another disk, where nobody holds it.
+    pub(super) fn copy(&self, space: Arc<Mutex<Space>>) -> Arc<Node> {
+        let body = Body { linked: false, holders: 0, ..sound(self.body.lock()).clone() };
+        sound(space.lock()).used += body.given;
+        Arc::new(Node { inode: self.inode, space, body: Mutex::new(body), lent: Lent::default() })
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -104,6 +112,16 @@ impl Node {
         let fits = offset.checked_add(to.len() as u64).is_some_and(|end| end <= body.len);
         if fits {
             body.memory.copy_out(offset as usize, to);
+        }
+        fits
+    }
+
+    /// Copies bytes of the file onto the end of `to`; false if it ends before.
+    pub(super) fn append_to(&self, offset: usize, len: usize, to: &mut Vec<u8>) -> bool {
+        let body = sound(self.body.lock());
+        let fits = offset.checked_add(len).is_some_and(|end| end as u64 <= body.len);
+        if fits {
+            body.memory.append_to(offset, len, to);
         }
         fits
     }
@@ -148,12 +166,16 @@ impl Node {
     }
 
     /// Lends a range that nobody will write any more.
-    #[allow(unsafe_code)]
     pub(super) fn immutable(&self, offset: usize, len: usize) -> Option<&[u8]> {
-        let from = sound(self.body.lock()).memory.start_of(offset, len)?;
-        // SAFETY: `from` comes from `start_of` in the line above; the memory is unmapped only with `self`, which the
-        // result borrows; and that the range is never written again is what `OsMap::immutable` asks of its caller.
-        Some(unsafe { Memory::lend(from, len) })
+        let end = offset.checked_add(len)?;
+        let mut bytes = vec![0; len];
+        let body = sound(self.body.lock());
+        if end > body.memory.capacity() {
+            return None;
+        }
+        body.memory.copy_out(offset, &mut bytes);
+        drop(body);
+        Some(self.lent.lend(offset, bytes))
     }
 
     pub(super) fn extend(&self, len: u64) -> io::Result<()> {
@@ -183,6 +205,17 @@ impl Node {
         body.durable_len = body.len;
         for page in body.pages.iter_mut().filter(|page| **page == Page::Fresh) {
             *page = Page::Durable;
+        }
+    }
+
+    /// The kernel writes some pages back, as it may at any moment: of those a power cut leaves this version or a later one.
+    pub(super) fn write_back(&self, mut is_written: impl FnMut() -> bool) {
+        let mut body = sound(self.body.lock());
+        let Body { dirty, memory, .. } = &mut *body;
+        for (&number, before) in dirty.iter_mut() {
+            if !before.stranded && is_written() {
+                before.bytes = memory.page(number);
+            }
         }
     }
 
@@ -232,7 +265,7 @@ impl Node {
             body.memory.copy_out(place, &mut byte);
             body.memory.copy_in(place, &byte.map(|byte| patch(at, byte)));
             if let Some(before) = body.dirty.get_mut(&(place / PAGE)) {
-                let bytes = before.bytes.get_or_insert_with(|| Box::new([0; PAGE]));
+                let bytes = Arc::make_mut(before.bytes.get_or_insert_with(|| Arc::new([0; PAGE])));
                 bytes.iter_mut().skip(place % PAGE).take(1).for_each(|byte| *byte = patch(at, *byte));
             }
         }
@@ -258,31 +291,37 @@ impl Node {
     }
 
     /// The file as it is found after a power cut: a new one, because maps of dead processes still show the old bytes.
-    pub(super) fn after_power_cut(&self, fate: &mut Fate, space: Arc<Mutex<Space>>) -> io::Result<Arc<Node>> {
+    pub(super) fn after_power_cut(&self, fate: &mut Fate, space: Arc<Mutex<Space>>) -> Arc<Node> {
         let old = sound(self.body.lock());
-        let node = Node::new(self.inode, old.memory.capacity(), space)?;
+        let node = Node::new(self.inode, old.memory.capacity(), space);
         let mut new = sound(node.body.lock());
         let grown_to = fate.prefix(old.pages.len() as u64);
         new.len = match grown_to == old.pages.len() as u64 {
             true => old.len,
             false => old.len.min(old.durable_len.max(grown_to * PAGE as u64)),
         };
+        let mut given = 0;
         for (number, page) in old.pages.iter().enumerate() {
             let kept = *page == Page::Durable || (*page == Page::Fresh && (number as u64) < grown_to);
             let start = number * PAGE;
             if !kept || start as u64 >= new.len {
                 continue;
             }
-            let mut bytes = old.surviving_page(number, fate);
+            new.pages.resize(number, Page::Hole);
+            new.pages.push(Page::Durable);
+            given += PAGE as u64;
+            let survivor = old.surviving_page(number, fate);
+            new.memory.set_page(number, survivor);
             let within = usize::try_from(new.len).unwrap_or(usize::MAX) - start;
-            bytes.iter_mut().skip(within).for_each(|byte| *byte = 0);
-            new.give(number, &node.space)?;
-            new.memory.copy_in(start, &bytes);
+            if within < PAGE {
+                new.memory.copy_in(start + within, &vec![0; PAGE - within]);
+            }
         }
+        new.given = given;
+        sound(node.space.lock()).used += given;
         new.durable_len = new.len;
-        new.pages.iter_mut().filter(|page| **page == Page::Fresh).for_each(|page| *page = Page::Durable);
         drop(new);
-        Ok(node)
+        node
     }
 }
 
@@ -330,11 +369,7 @@ impl Body {
         match self.dirty.entry(page) {
             Entry::Occupied(before) => before.into_mut().stranded = false,
             Entry::Vacant(empty) => {
-                let bytes = (!is_zero).then(|| {
-                    let mut bytes = Box::new([0; PAGE]);
-                    self.memory.copy_out(page * PAGE, bytes.as_mut_slice());
-                    bytes
-                });
+                let bytes = if is_zero { None } else { self.memory.page(page) };
                 empty.insert(Before { bytes, stranded: false });
             }
         }
@@ -350,23 +385,23 @@ impl Body {
         self.charged = reachable;
     }
 
-    fn surviving_page(&self, page: usize, fate: &mut Fate) -> [u8; PAGE] {
-        let mut bytes = [0; PAGE];
-        self.memory.copy_out(page * PAGE, &mut bytes);
-        let Some(before) = self.dirty.get(&page) else { return bytes };
+    fn surviving_page(&self, page: usize, fate: &mut Fate) -> memory::Page {
+        let now = self.memory.page(page);
+        let Some(before) = self.dirty.get(&page) else { return now };
         let kept = match fate.page() {
-            Kept::New => u8::MAX,
-            Kept::Old => 0,
+            Kept::New => return now,
+            Kept::Old => return before.bytes.clone(),
             Kept::Torn(new) => new,
         };
+        let mut torn = *now.unwrap_or_else(|| Arc::new([0; PAGE]));
         let zeros = [0; PAGE];
         let old = before.bytes.as_deref().unwrap_or(&zeros);
-        for (sector, (now, was)) in bytes.chunks_mut(SECTOR).zip(old.chunks(SECTOR)).enumerate() {
+        for (sector, (now, was)) in torn.chunks_mut(SECTOR).zip(old.chunks(SECTOR)).enumerate() {
             if kept >> sector & 1 == 0 {
                 now.copy_from_slice(was);
             }
         }
-        bytes
+        Some(Arc::new(torn))
     }
 }
 

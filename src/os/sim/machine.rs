@@ -52,9 +52,6 @@ impl Machine {
     /// - Of each page written since its file was last synced there is the version of that sync or the newest, or some of
     ///   its 512-byte sectors of each. Space and length that a file gained since then may be gone.
     /// - Of the names made and removed in a directory since it was last synced, a prefix is done.
-    ///
-    /// # Panics
-    /// If the test has no memory left for the files.
     pub fn power_cut(&self, seed: u64) {
         let processes = self.state().living();
         processes.iter().for_each(|process| self.end(process));
@@ -64,11 +61,26 @@ impl Machine {
 
     /// Another machine, which is as this one would be after [`Machine::power_cut`], while this one goes on: for trying
     /// many seeds on one moment.
-    ///
-    /// # Panics
-    /// If the test has no memory left for the files.
     pub fn power_cut_copy(&self, seed: u64) -> Machine {
         Machine { state: Arc::new(Mutex::new(self.state().after_power_cut(seed))) }
+    }
+
+    /// Another machine with the same disk and the same clocks, on which nothing runs, while this one goes on. Pages are
+    /// shared until one of the two is written to.
+    pub fn copy(&self) -> Machine {
+        Machine { state: Arc::new(Mutex::new(self.state().copy())) }
+    }
+
+    /// The copy that [`SimOs::copy_after`](super::SimOs::copy_after) made, if it came to it.
+    pub fn take_moment(&self) -> Option<Machine> {
+        self.state().moment.take()
+    }
+
+    /// Writes one in `odds` of the unsynced pages back, as a kernel may at any moment: after a power cut such a page is
+    /// found in that version or in a later one.
+    pub fn write_back(&self, seed: u64, odds: u64) {
+        let mut dice = super::dice::Dice::new(seed);
+        self.state().names.write_back(|| dice.below(odds) == 0);
     }
 
     /// Gives the file system another mount number, as if it had been unmounted cleanly and mounted again.

@@ -68,6 +68,15 @@ impl OsMap for SimMap {
         u64::from_ne_bytes(self.word(offset))
     }
 
+    fn load_line(&self, offset: usize) -> [u64; 8] {
+        let mut bytes = [0; 64];
+        if self.has(offset, 64, true) && self.hold.os.is_alive_here() {
+            self.hold.node.read(offset as u64, &mut bytes);
+        }
+        let (words, _) = bytes.as_chunks::<8>();
+        std::array::from_fn(|i| words.get(i).copied().map_or(0, u64::from_ne_bytes))
+    }
+
     fn store(&self, offset: usize, value: u64) {
         self.update(offset, [0; 8], |_| Some(value.to_ne_bytes()));
     }
@@ -108,16 +117,8 @@ impl OsMap for SimMap {
     }
 
     fn append_to(&self, offset: usize, len: usize, to: &mut Vec<u8>) -> bool {
-        let before = to.len();
-        if offset.checked_add(len).is_none_or(|end| end > self.len) {
-            return false;
-        }
-        to.resize(before + len, 0);
-        let is_read = to.get_mut(before..).is_some_and(|to| self.read(offset, to));
-        if !is_read {
-            to.truncate(before);
-        }
-        is_read
+        let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        is_inside && self.hold.os.is_alive_here() && self.hold.node.append_to(offset, len, to)
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) {

@@ -157,7 +157,7 @@ impl Names {
 
     /// The names as they are found after a power cut, over files as they are found: of the changes in a directory that
     /// were not synced, a prefix.
-    pub(super) fn after_power_cut(&self, fate: &mut Fate, space: &Arc<Mutex<Space>>) -> io::Result<Names> {
+    pub(super) fn after_power_cut(&self, fate: &mut Fate, space: &Arc<Mutex<Space>>) -> Names {
         let mut left: BTreeMap<&Path, u64> = BTreeMap::new();
         for directory in self.journal.iter().flat_map(Change::directories) {
             *left.entry(directory).or_default() += 1;
@@ -177,10 +177,33 @@ impl Names {
         }
         let mut files = Files::new();
         for (path, node) in survivors {
-            let node = node.after_power_cut(fate, space.clone())?;
+            let node = node.after_power_cut(fate, space.clone());
             node.set_linked(true);
             files.insert(path, node);
         }
-        Ok(Names { directories: self.directories.clone(), durable: files.clone(), files, journal: Vec::new() })
+        Names { directories: self.directories.clone(), durable: files.clone(), files, journal: Vec::new() }
+    }
+
+    /// The same names over copies of the same files, those that have no name any more but may get one back included.
+    pub(super) fn copy(&self, space: &Arc<Mutex<Space>>) -> Names {
+        let mut copies: BTreeMap<*const Node, Arc<Node>> = BTreeMap::new();
+        let mut copy = |node: &Arc<Node>| {
+            let new = copies.entry(Arc::as_ptr(node)).or_insert_with(|| node.copy(space.clone()));
+            new.clone()
+        };
+        let files: Files = self.files.iter().map(|(path, node)| (path.clone(), copy(node))).collect();
+        let durable: Files = self.durable.iter().map(|(path, node)| (path.clone(), copy(node))).collect();
+        let mut journal = Vec::new();
+        for change in &self.journal {
+            let put = change.put.as_ref().map(|(path, node)| (path.clone(), copy(node)));
+            journal.push(Change { take: change.take.clone(), put });
+        }
+        files.values().for_each(|node| node.set_linked(true));
+        Names { directories: self.directories.clone(), files, durable, journal }
+    }
+
+    /// The kernel writes some pages of each file back.
+    pub(super) fn write_back(&self, mut is_written: impl FnMut() -> bool) {
+        self.files.values().for_each(|node| node.write_back(&mut is_written));
     }
 }

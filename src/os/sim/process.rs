@@ -18,6 +18,7 @@ pub(super) struct Process {
     dead: AtomicBool,
     steps: AtomicU64,
     last_step: AtomicU64,
+    copied_before: AtomicU64,
 }
 
 thread_local! {
@@ -34,6 +35,7 @@ impl Process {
             dead: AtomicBool::new(false),
             steps: AtomicU64::new(0),
             last_step: AtomicU64::new(u64::MAX),
+            copied_before: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -44,6 +46,15 @@ impl Process {
     /// Makes the step after so many more the one that is not carried out.
     pub(super) fn stop_after(&self, steps: u64) {
         self.last_step.store(self.steps().saturating_add(steps), Ordering::Relaxed);
+    }
+
+    /// Has the machine copied before the step that comes after so many more.
+    pub(super) fn copy_after(&self, steps: u64) {
+        self.copied_before.store(self.steps().saturating_add(steps), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_to_be_copied(&self) -> bool {
+        self.copied_before.load(Ordering::Relaxed) == self.steps()
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -80,6 +91,14 @@ impl Process {
         let _gate = sound(self.gate.write());
         self.dead.store(true, Ordering::Release);
         release();
+    }
+
+    /// True if no child of this process can be acting in this thread for it.
+    pub(super) fn acts_itself(&self) -> bool {
+        let is_alone = |running: &RefCell<Vec<Arc<Process>>>| {
+            running.borrow().last().is_none_or(|running| std::ptr::eq(&**running, self))
+        };
+        RUNNING.try_with(is_alone).unwrap_or(true)
     }
 
     /// The process that acts in this thread for what was made in `self`: that, or a child of it which runs here.

@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) mount: u64,
     pub(super) magic: Option<u64>,
     pub(super) failures: Failures,
+    /// What [`SimOs::copy_after`](super::SimOs::copy_after) kept.
+    pub(super) moment: Option<super::machine::Machine>,
 }
 
 impl State {
@@ -56,17 +58,28 @@ impl State {
             mount: 1,
             magic: None,
             failures: Failures::default(),
+            moment: None,
         }
     }
 
     pub(super) fn after_power_cut(&self, seed: u64) -> State {
         let space = Arc::new(Mutex::new(Space::default()));
-        let Ok(names) = self.names.after_power_cut(&mut Fate::new(seed), &space) else {
-            panic!("no memory for the simulated files");
-        };
+        let names = self.names.after_power_cut(&mut Fate::new(seed), &space);
+        let mut dice = self.dice.clone();
+        let boot = boot_id(&mut dice);
+        State { uptime: BOOTED, boot, dice, mount: self.mount + 1, ..self.without_processes(names, space) }
+    }
+
+    /// The disk and the clocks as they are now, with no process.
+    pub(super) fn copy(&self) -> State {
+        let space = Arc::new(Mutex::new(Space::default()));
+        let names = self.names.copy(&space);
+        self.without_processes(names, space)
+    }
+
+    fn without_processes(&self, names: Names, space: Arc<Mutex<Space>>) -> State {
         // What comes back may be more than the limit allows.
         sound(space.lock()).limit = sound(self.space.lock()).limit;
-        let mut dice = self.dice.clone();
         State {
             capacity: self.capacity,
             space,
@@ -76,12 +89,13 @@ impl State {
             processes: Vec::new(),
             last_number: self.last_number,
             wall: self.wall,
-            uptime: BOOTED,
-            boot: boot_id(&mut dice),
-            dice,
-            mount: self.mount + 1,
+            uptime: self.uptime,
+            boot: self.boot,
+            dice: self.dice.clone(),
+            mount: self.mount,
             magic: self.magic,
             failures: self.failures.clone(),
+            moment: None,
         }
     }
 
@@ -95,7 +109,7 @@ impl State {
         if sound(self.space.lock()).is_full() {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        Node::new(self.next_number(), self.capacity, self.space.clone())
+        Ok(Node::new(self.next_number(), self.capacity, self.space.clone()))
     }
 
     /// Notes that a process holds a file once more.
