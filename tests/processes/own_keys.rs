@@ -17,19 +17,35 @@ pub const STEPS_PER_ACK: u64 = 32;
 pub const SHARED_COUNTER: &str = "shared counter";
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The worker of a store that nobody else writes to: it alone may clear it.
+pub const ALONE: u64 = WORKERS;
+
 #[derive(Clone, Debug)]
 enum Step {
-    Set { key: u64, tagged: bool },
+    Set {
+        key: u64,
+        tagged: bool,
+    },
+    /// Stores what has expired by then.
+    SetExpired(u64),
     Add(u64),
     SetMany(Vec<u64>),
     Delete(u64),
     DeleteMany(Vec<u64>),
     Pop(u64),
-    Touch(u64),
+    Touch {
+        key: u64,
+        expires: bool,
+    },
     Evict,
+    Expire,
+    Clear,
     Count(i64),
     CountShared,
-    Read { worker: u64, key: u64 },
+    Read {
+        worker: u64,
+        key: u64,
+    },
 }
 
 impl Step {
@@ -44,15 +60,18 @@ impl Step {
             keys
         };
         match dice.below(100) {
-            0..28 => Step::Set { key, tagged: dice.below(4) == 0 },
+            0..24 => Step::Set { key, tagged: dice.below(4) == 0 },
+            24..28 => Step::SetExpired(key),
             28..36 => Step::Add(key),
             36..52 => Step::SetMany(several(&mut dice)),
             52..62 => Step::Delete(key),
             62..66 => Step::DeleteMany(several(&mut dice)),
             66..72 => Step::Pop(key),
-            72..78 => Step::Touch(key),
-            78..80 => Step::Evict,
+            72..77 => Step::Touch { key, expires: dice.below(2) == 0 },
+            77..79 => Step::Evict,
+            79 => Step::Expire,
             80..88 => Step::Count(dice.below(9) as i64),
+            88..92 if worker == ALONE => Step::Clear,
             88..92 => Step::CountShared,
             _ => Step::Read { worker: dice.below(WORKERS), key },
         }
@@ -65,6 +84,7 @@ struct Item {
     /// The step that stored it.
     n: u64,
     tagged: bool,
+    expires: bool,
 }
 
 /// The keys of one worker as they must be, or as they are.
@@ -99,7 +119,8 @@ impl Own {
             let entry = cache.entry::<String>(place(worker, key)).unwrap()?;
             let (by, n) = read_text(&name(worker, key), &entry.value);
             assert_eq!(by, worker, "a key of {worker} was written by {by}");
-            Some(Item { n, tagged: entry.tag.is_some_and(|found| found == tag(worker)) })
+            let tagged = entry.tag.is_some_and(|found| found == tag(worker));
+            Some(Item { n, tagged, expires: entry.expires_at.is_some() })
         };
         Own { seed, worker, items: (0..KEYS).map(item).collect(), counter: cache.get(("counter", worker)).unwrap() }
     }
@@ -110,18 +131,20 @@ impl Own {
 
     /// Does a step to the model, and says whether it was one to the shared counter.
     pub fn apply(&mut self, n: u64) -> bool {
-        let untagged = Item { n, tagged: false };
+        let untagged = Item { n, tagged: false, expires: false };
         let items = &mut self.items;
         match Step::of(self.seed, self.worker, n) {
-            Step::Set { key, tagged } => items[key as usize] = Some(Item { n, tagged }),
+            Step::Set { key, tagged } => items[key as usize] = Some(Item { tagged, ..untagged }),
             Step::Add(key) => drop(items[key as usize].get_or_insert(untagged)),
             Step::SetMany(keys) => keys.iter().for_each(|&key| items[key as usize] = Some(untagged)),
-            Step::Delete(key) | Step::Pop(key) => items[key as usize] = None,
+            Step::Delete(key) | Step::Pop(key) | Step::SetExpired(key) => items[key as usize] = None,
             Step::DeleteMany(keys) => keys.iter().for_each(|&key| items[key as usize] = None),
             Step::Evict => items.iter_mut().for_each(|item| *item = item.filter(|item| !item.tagged)),
             Step::Count(by) => *self.counter.get_or_insert(0) += by,
             Step::CountShared => return true,
-            Step::Touch(_) | Step::Read { .. } => {}
+            Step::Touch { key, expires } => items[key as usize].iter_mut().for_each(|item| item.expires = expires),
+            Step::Clear => (items.fill(None), self.counter = None).0,
+            Step::Expire | Step::Read { .. } => {}
         }
         false
     }
@@ -152,9 +175,15 @@ impl Own {
                 let popped = popped.map(|found| read_text(&name(worker, key), &found).1);
                 assert_eq!(popped, self.items[key as usize].map(|item| item.n), "{step:?}");
             }
-            Step::Touch(key) => {
-                assert_eq!(cache.touch(place(worker, key), Some(HOUR)).unwrap(), is_there(key), "{step:?}");
+            Step::SetExpired(key) => {
+                cache.set_with(place(worker, key), &value(key), SetOptions::new().expire(Duration::ZERO)).unwrap();
             }
+            Step::Touch { key, expires } => {
+                let found = cache.touch(place(worker, key), expires.then_some(HOUR)).unwrap();
+                assert_eq!(found, is_there(key), "{step:?}");
+            }
+            Step::Expire => drop(cache.expire().unwrap()),
+            Step::Clear => assert!(cache.clear().unwrap() >= self.len() as u64, "{step:?}"),
             Step::Evict => {
                 let tagged = self.items.iter().flatten().filter(|item| item.tagged).count() as u64;
                 assert_eq!(cache.evict(&tag(worker)).unwrap(), tagged, "{step:?}");
@@ -177,7 +206,7 @@ impl Own {
 fn watch(cache: &Cache, seed: u64, stop: &AtomicBool) {
     let mut dice = Dice::new(seed);
     while !stop.load(Ordering::Relaxed) {
-        let (worker, key) = (dice.below(WORKERS), dice.below(KEYS));
+        let (worker, key) = (dice.below(WORKERS + 1), dice.below(KEYS));
         if let Some(found) = cache.get::<String>(place(worker, key)).unwrap() {
             assert_eq!(read_text(&name(worker, key), &found).0, worker);
         }
