@@ -20,11 +20,10 @@ pub use typed::TypedCache;
 pub use upkeep::{Progress, Report};
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{Codec, Postcard};
-use crate::engine::{Opening, Store};
+use crate::engine::{Living, Opening, Store};
 use crate::error::{Error, Result};
 use crate::key::{self, EncodedKey, Key};
 use crate::options::{Eviction, MAX_TAG_BYTES, SetOptions};
@@ -55,13 +54,13 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Cache<C: Codec = Postcard> {
-    store: Arc<Store<RealOs>>,
+    store: Living<RealOs>,
     codec: C,
 }
 
 impl<C: Codec> Clone for Cache<C> {
     fn clone(&self) -> Self {
-        Cache { store: Arc::clone(&self.store), codec: self.codec.clone() }
+        Cache { store: self.store.clone(), codec: self.codec.clone() }
     }
 }
 
@@ -248,7 +247,7 @@ impl<C: Codec> Builder<C> {
             read_only: self.read_only,
         };
         let os = RealOs::new().map_err(|e| Error::io("open", &self.directory, e))?;
-        let store = Arc::new(Store::open(os, &self.directory, &opening)?);
+        let store = Living::new(Store::open(os, &self.directory, &opening)?);
         Ok(Cache { store, codec: self.codec })
     }
 }

@@ -90,7 +90,11 @@ pub enum Error {
     InTransaction,
     /// A transaction was rolled back because its closure asked for it with [`Error::aborted`].
     Aborted(BoxError),
-    /// The handle was inherited through `fork`; open the store anew in the child.
+    /// The handle's directory was removed or renamed, or holds another store by now. Nothing in it was touched. What is
+    /// mapped can still be read; open the store anew for anything else.
+    Replaced(PathBuf),
+    /// The handle was inherited through `fork`, and opening the directory anew in the child failed; or the transaction was
+    /// begun by the parent.
     Forked,
 }
 
@@ -201,10 +205,12 @@ impl Error {
         matches!(self, Error::Aborted(_))
     }
 
-    /// An operating system failure; a full disk or quota becomes [`Error::Full`].
+    /// An operating system failure; a full disk or quota becomes [`Error::Full`], a directory that is another's by now
+    /// [`Error::Replaced`].
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full,
+            io::ErrorKind::StaleNetworkFileHandle => Error::Replaced(path.to_owned()),
             _ => Error::Io(Box::new(IoFailure { action, path: path.to_owned(), source })),
         }
     }
@@ -256,6 +262,9 @@ impl fmt::Display for Error {
                 f.write_str("the store's own handle was used inside its transaction; use the transaction's")
             }
             Error::Aborted(e) => write!(f, "the transaction was rolled back: {e}"),
+            Error::Replaced(path) => {
+                write!(f, "{} is gone: the handle's directory was removed, renamed or replaced", path.display())
+            }
             Error::Forked => f.write_str("the handle was inherited through fork; open the store again"),
         }
     }
