@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -247,6 +247,12 @@ impl Crew {
         let status = child.wait().expect("a child can be waited for");
         assert!(status.success() || status.signal() == Some(SIGKILL), "child {member}: {status}");
         (status.success(), self.last_words(member))
+    }
+
+    /// Waits for a child to end however it does, with what it said and nobody has heard yet.
+    pub fn wait(&mut self, member: usize) -> (ExitStatus, Vec<String>) {
+        let words = self.last_words(member);
+        (self.members[member].child.wait().expect("a child can be waited for"), words)
     }
 
     fn last_words(&mut self, member: usize) -> Vec<String> {

@@ -149,56 +149,57 @@ impl Own {
         false
     }
 
-    /// Does a step to the cache; what it answers must be what the model says.
-    fn carry_out(&self, cache: &Cache, n: u64) {
+    /// Does a step to the cache; what it answers must be what the model says. An error has changed nothing.
+    pub fn carry_out(&self, cache: &Cache, n: u64) -> larder::Result<()> {
         let worker = self.worker;
         let value = |key| text(&name(worker, key), worker, n);
         let is_there = |key: u64| self.items[key as usize].is_some();
         let step = Step::of(self.seed, worker, n);
         match step.clone() {
-            Step::Set { key, tagged: false } => cache.set(place(worker, key), &value(key)).unwrap(),
+            Step::Set { key, tagged: false } => cache.set(place(worker, key), &value(key))?,
             Step::Set { key, tagged: true } => {
-                cache.set_with(place(worker, key), &value(key), SetOptions::new().tag(tag(worker))).unwrap();
+                cache.set_with(place(worker, key), &value(key), SetOptions::new().tag(tag(worker)))?;
             }
             Step::Add(key) => {
-                assert_ne!(cache.add(place(worker, key), &value(key)).unwrap(), is_there(key), "{step:?}")
+                assert_ne!(cache.add(place(worker, key), &value(key))?, is_there(key), "{step:?}")
             }
-            Step::SetMany(keys) => cache.set_many(keys.into_iter().map(|k| (place(worker, k), value(k)))).unwrap(),
-            Step::Delete(key) => assert_eq!(cache.delete(place(worker, key)).unwrap(), is_there(key), "{step:?}"),
+            Step::SetMany(keys) => cache.set_many(keys.into_iter().map(|k| (place(worker, k), value(k))))?,
+            Step::Delete(key) => assert_eq!(cache.delete(place(worker, key))?, is_there(key), "{step:?}"),
             Step::DeleteMany(keys) => {
                 let expected = keys.iter().filter(|&&key| is_there(key)).count() as u64;
-                let removed = cache.delete_many(keys.into_iter().map(|key| place(worker, key))).unwrap();
+                let removed = cache.delete_many(keys.into_iter().map(|key| place(worker, key)))?;
                 assert_eq!(removed, expected, "{step:?}");
             }
             Step::Pop(key) => {
-                let popped = cache.pop::<String>(place(worker, key)).unwrap();
+                let popped = cache.pop::<String>(place(worker, key))?;
                 let popped = popped.map(|found| read_text(&name(worker, key), &found).1);
                 assert_eq!(popped, self.items[key as usize].map(|item| item.n), "{step:?}");
             }
             Step::SetExpired(key) => {
-                cache.set_with(place(worker, key), &value(key), SetOptions::new().expire(Duration::ZERO)).unwrap();
+                cache.set_with(place(worker, key), &value(key), SetOptions::new().expire(Duration::ZERO))?;
             }
             Step::Touch { key, expires } => {
-                let found = cache.touch(place(worker, key), expires.then_some(HOUR)).unwrap();
+                let found = cache.touch(place(worker, key), expires.then_some(HOUR))?;
                 assert_eq!(found, is_there(key), "{step:?}");
             }
-            Step::Expire => drop(cache.expire().unwrap()),
-            Step::Clear => assert!(cache.clear().unwrap() >= self.len() as u64, "{step:?}"),
+            Step::Expire => drop(cache.expire()?),
+            Step::Clear => assert!(cache.clear()? >= self.len() as u64, "{step:?}"),
             Step::Evict => {
                 let tagged = self.items.iter().flatten().filter(|item| item.tagged).count() as u64;
-                assert_eq!(cache.evict(&tag(worker)).unwrap(), tagged, "{step:?}");
+                assert_eq!(cache.evict(&tag(worker))?, tagged, "{step:?}");
             }
             Step::Count(by) => {
-                let sum = cache.incr(("counter", worker), by).unwrap();
+                let sum = cache.incr(("counter", worker), by)?;
                 assert_eq!(sum, self.counter.unwrap_or(0) + by, "{step:?}");
             }
-            Step::CountShared => drop(cache.incr(SHARED_COUNTER, 1).unwrap()),
+            Step::CountShared => drop(cache.incr(SHARED_COUNTER, 1)?),
             Step::Read { worker: other, key } => {
-                let found = cache.get::<String>(place(other, key)).unwrap();
+                let found = cache.get::<String>(place(other, key))?;
                 let read = found.map(|found| read_text(&name(other, key), &found).1);
                 assert!(other != worker || read == self.items[key as usize].map(|item| item.n), "{step:?}: {read:?}");
             }
         }
+        Ok(())
     }
 }
 
@@ -227,7 +228,7 @@ pub fn play(role: &Role) {
         let mut n = first;
         while !stop.load(Ordering::Relaxed) {
             for _ in 0..STEPS_PER_ACK {
-                own.carry_out(&cache, n);
+                own.carry_out(&cache, n).unwrap();
                 own.apply(n);
                 n += 1;
             }
