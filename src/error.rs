@@ -95,7 +95,11 @@ pub enum Error {
     /// within the lock time-out. Inside is what went wrong. Only handles with
     /// [`Durability::Sync`](crate::Durability::Sync) give it.
     NotDurable(Box<Error>),
-    /// The handle was inherited through `fork`; open the store anew in the child.
+    /// The handle's directory was removed or renamed, or holds another store by now. Nothing in it was touched. What is
+    /// mapped can still be read; open the store anew for anything else.
+    Replaced(PathBuf),
+    /// The handle was inherited through `fork`, and opening the directory anew in the child failed; or the transaction was
+    /// begun by the parent.
     Forked,
 }
 
@@ -215,10 +219,12 @@ impl Error {
         matches!(self, Error::Aborted(_))
     }
 
-    /// An operating system failure; a full disk or quota becomes [`Error::Full`].
+    /// An operating system failure; a full disk or quota becomes [`Error::Full`], a directory that is another's by now
+    /// [`Error::Replaced`].
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full,
+            io::ErrorKind::StaleNetworkFileHandle => Error::Replaced(path.to_owned()),
             _ => Error::Io(Box::new(IoFailure { action, path: path.to_owned(), source })),
         }
     }
@@ -277,6 +283,9 @@ impl fmt::Display for Error {
             ),
             Error::Aborted(e) => write!(f, "the transaction was rolled back: {e}"),
             Error::NotDurable(e) => write!(f, "the change is made, but may be lost with the power: {e}"),
+            Error::Replaced(path) => {
+                write!(f, "{} is gone: the handle's directory was removed, renamed or replaced", path.display())
+            }
             Error::Forked => f.write_str("the handle was inherited through fork; open the store again"),
         }
     }

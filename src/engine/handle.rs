@@ -11,20 +11,21 @@ use crate::os::Os;
 use super::change::{Decision, Op, Put};
 use super::check::{Progress, Report};
 use super::found::Found;
+use super::living::Living;
 use super::settings::Shared;
 use super::store::Store;
 use super::transaction::Transaction;
 
 /// A store, or a running transaction on one.
 pub enum Handle<O: Os> {
-    Store(Arc<Store<O>>),
+    Store(Living<O>),
     Inside(Arc<Transaction<O>>),
 }
 
 impl<O: Os> Clone for Handle<O> {
     fn clone(&self) -> Self {
         match self {
-            Handle::Store(store) => Handle::Store(Arc::clone(store)),
+            Handle::Store(store) => Handle::Store(store.clone()),
             Handle::Inside(transaction) => Handle::Inside(Arc::clone(transaction)),
         }
     }
@@ -45,7 +46,7 @@ impl<O: Os> Deref for Handle<O> {
 impl<O: Os> Handle<O> {
     /// A handle of a store that was opened.
     pub fn new(store: Store<O>) -> Handle<O> {
-        Handle::Store(Arc::new(store))
+        Handle::Store(Living::new(store))
     }
 
     /// Runs a transaction, or, inside of one, a part that can be taken back alone. `timeout` is for the lock; without one
@@ -57,7 +58,7 @@ impl<O: Os> Handle<O> {
     ) -> Result<R, E> {
         match self {
             Handle::Store(store) => {
-                Transaction::run(store, timeout, |inside| body(&Handle::Inside(Arc::clone(inside))))
+                Transaction::run(store.store(), timeout, |inside| body(&Handle::Inside(Arc::clone(inside))))
             }
             Handle::Inside(transaction) => transaction.nested(|| body(self)),
         }
@@ -217,7 +218,7 @@ impl<O: Os> Handle<O> {
     /// The store, for a call that concerns the whole of it and has no place inside a transaction.
     fn outside(&self) -> Result<&Store<O>> {
         match self {
-            Handle::Store(store) => Ok(store),
+            Handle::Store(store) => Ok(store.store()),
             Handle::Inside(_) => Err(Error::InTransaction),
         }
     }

@@ -41,6 +41,7 @@ mod found;
 mod growth;
 mod handle;
 mod large;
+mod living;
 mod lock;
 mod log;
 mod mapping;

@@ -23,6 +23,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::error::{ConfigProblem, Error, Result};
 use crate::options::Durability;
+use crate::os::once::WriteOnce;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::manifest::{KIND_CACHE, Manifest};
 use crate::storage::paths::{Name, Paths};
@@ -61,7 +62,17 @@ struct Others {
 impl<O: Os> Store<O> {
     /// Opens a store, making one if the directory holds none.
     pub fn open(os: O, directory: &Path, opening: &Opening) -> Result<Store<O>> {
+        Self::open_same(os, directory, opening, None)
+    }
+
+    /// Opens the store with the id `expected` if one is given, and no other: nothing is made then but what a handle needs.
+    pub(super) fn open_same(os: O, directory: &Path, opening: &Opening, expected: Option<u64>) -> Result<Store<O>> {
         let paths = Paths::new(directory);
+        if let Some(expected) = expected
+            && settings::read_manifest(&os, &paths)?.is_none_or(|manifest| manifest.store != expected)
+        {
+            return Err(Error::Replaced(directory.to_owned()));
+        }
         if opening.read_only {
             return Self::open_to_read(os, paths, opening);
         }
@@ -79,6 +90,7 @@ impl<O: Os> Store<O> {
         let manifest = match settings::read_manifest(&os, &paths)? {
             Some(manifest) if manifest.kind == KIND_CACHE => manifest,
             Some(_) => return Err(Error::Config(ConfigProblem::OtherKind)),
+            None if expected.is_some() => return Err(Error::Replaced(directory.to_owned())),
             None => create_manifest(&os, &paths, opening)?,
         };
         settings::check_size_limit(asked.min(manifest.size_limit), manifest.rows)?;
@@ -99,6 +111,9 @@ impl<O: Os> Store<O> {
                 Self::over(os, paths, &manifest, map, opening)
             }
         };
+        // From here on the names in the directory are this handle's to give and to take, as long as it is this store's.
+        let state = store.paths.of(Name::State);
+        store.os.anchor(&state).map_err(|e| Error::io("examine", &state, e))?;
         if !others.alive {
             store.take_over_alone()?;
         }
@@ -146,6 +161,7 @@ impl<O: Os> Store<O> {
             seen: CachePadded::new(AtomicU64::new(0)),
             retires: AtomicBool::new(true),
             next_draft: AtomicU64::new(0),
+            heir: WriteOnce::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::error::{Corruption, Error, Result};
 use crate::options::Durability;
+use crate::os::once::WriteOnce;
 use crate::os::{Os, OsMap};
 use crate::storage::index::Geometry;
 use crate::storage::paths::{Name, Paths};
@@ -40,6 +41,8 @@ pub struct Store<O: Os> {
     pub(super) retires: AtomicBool,
     /// Number of the next draft of a large value.
     pub(super) next_draft: AtomicU64,
+    /// In a child of `fork`: the store that was opened there in the place of this one.
+    pub(super) heir: WriteOnce<Arc<Store<O>>>,
 }
 
 impl<O: Os> Store<O> {

@@ -9,6 +9,7 @@
 //! - bytes are copied out and in; no reference into a map leaves this floor but through [`Pinned`];
 //! - a map is never larger than the space that was allocated to its file, and files never shrink.
 
+pub mod once;
 pub mod real;
 #[cfg(test)]
 pub mod sim;
@@ -80,6 +81,12 @@ pub trait Os: Clone + Send + Sync + 'static {
     fn is_alive(&self, path: &Path) -> bool;
     /// True in a child of `fork` that inherited this value.
     fn is_forked(&self) -> bool;
+    /// A value that is this process's own, for a child of `fork`.
+    fn after_fork(&self) -> io::Result<Self>;
+    /// From now on, if `path` no longer names the file that it names now, whatever gives, takes or changes a name or
+    /// opens a file for writing fails with `StaleNetworkFileHandle`, and nobody is found dead. Costs each such call one
+    /// look at the file's number. A handle calls it once, before it is shared.
+    fn anchor(&self, path: &Path) -> io::Result<()>;
 
     /// Sleeps while the 32-bit word at `offset` equals `expected`, until woken or for `timeout`. May wake for no reason.
     fn wait(&self, map: &Self::Map, offset: usize, expected: u32, timeout: Duration);

@@ -12,8 +12,8 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Access, Identity, OpenMode, Os, OsFile};
@@ -28,13 +28,34 @@ const LOCK_NAP: Duration = Duration::from_micros(500);
 #[derive(Clone)]
 pub struct RealOs {
     canary: Arc<ForkCanary>,
+    /// Set once, by the thread that opens the store.
+    anchor: Arc<OnceLock<Anchor>>,
+}
+
+/// A name and the file that it has to lead to.
+struct Anchor {
+    path: PathBuf,
+    file: (u64, u64),
 }
 
 /// An open file of the real file system.
 pub struct RealFile(File);
 
-/// A held file lock; closing the descriptor releases it.
-pub struct RealLock(#[expect(dead_code, reason = "held for its lock, which ends when it is dropped")] File);
+/// A held file lock. It is released by its name, for closing the descriptor would leave it to a child that was forked
+/// meanwhile and has a copy.
+pub struct RealLock {
+    file: File,
+    canary: Arc<ForkCanary>,
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        if !self.canary.is_wiped() {
+            // What fails here leaves the lock to the descriptor, which is closed next.
+            let _ = fs2::FileExt::unlock(&self.file);
+        }
+    }
+}
 
 /// A locked page. The mapping keeps the lock after the descriptor is closed, where the file system allows that; it is
 /// not inherited by a forked child, so that the lock ends with this process whatever its children do.
@@ -46,7 +67,19 @@ pub struct RealPresence {
 impl RealOs {
     /// The kernel.
     pub fn new() -> io::Result<RealOs> {
-        Ok(RealOs { canary: Arc::new(ForkCanary::new()?) })
+        Ok(RealOs { canary: Arc::new(ForkCanary::new()?), anchor: Arc::default() })
+    }
+
+    /// An error if the directory that this handle was opened on is not where it was.
+    fn in_place(&self) -> io::Result<()> {
+        let Some(anchor) = self.anchor.get() else { return Ok(()) };
+        let stale = || io::Error::from(io::ErrorKind::StaleNetworkFileHandle);
+        match fs::symlink_metadata(&anchor.path) {
+            Ok(found) if (found.dev(), found.ino()) == anchor.file => Ok(()),
+            Ok(_) => Err(stale()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(stale()),
+            Err(e) => Err(e),
+        }
     }
 }
 
@@ -96,14 +129,19 @@ impl Os for RealOs {
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<RealFile> {
+        if mode != OpenMode::Read {
+            self.in_place()?;
+        }
         open(path, mode).map(RealFile)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.in_place()?;
         fs::remove_file(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.in_place()?;
         fs::rename(from, to)
     }
 
@@ -116,6 +154,7 @@ impl Os for RealOs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.in_place()?;
         File::open(path)?.sync_all()
     }
 
@@ -144,7 +183,7 @@ impl Os for RealOs {
         let start = Instant::now();
         loop {
             match fs2::FileExt::try_lock_exclusive(&file) {
-                Ok(()) => return Ok(Some(RealLock(file))),
+                Ok(()) => return Ok(Some(RealLock { file, canary: Arc::clone(&self.canary) })),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -177,14 +216,25 @@ impl Os for RealOs {
     fn is_alive(&self, path: &Path) -> bool {
         match open(path, OpenMode::Read) {
             // Shared, so that two probes never take each other for a sign of life.
-            Ok(file) => fs2::FileExt::try_lock_shared(&file).is_err(),
-            // Any failure but absence, such as too many open files, proves nothing; the living are never robbed.
-            Err(e) => e.kind() != io::ErrorKind::NotFound,
+            Ok(file) => fs2::FileExt::try_lock_shared(&file).is_err() || self.in_place().is_err(),
+            // Any failure but absence, such as too many open files, proves nothing; the living are never robbed. Nor does
+            // absence where another directory is.
+            Err(e) => e.kind() != io::ErrorKind::NotFound || self.in_place().is_err(),
         }
     }
 
     fn is_forked(&self) -> bool {
         self.canary.is_wiped()
+    }
+
+    fn after_fork(&self) -> io::Result<RealOs> {
+        RealOs::new()
+    }
+
+    fn anchor(&self, path: &Path) -> io::Result<()> {
+        let found = fs::symlink_metadata(path)?;
+        self.anchor.get_or_init(|| Anchor { path: path.to_owned(), file: (found.dev(), found.ino()) });
+        Ok(())
     }
 
     fn wait(&self, map: &RealMap, offset: usize, expected: u32, timeout: Duration) {

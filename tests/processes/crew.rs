@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,6 +88,11 @@ pub fn told_to_stop() -> &'static AtomicBool {
     &STOP
 }
 
+/// The path of this binary.
+pub fn own_path() -> PathBuf {
+    std::env::current_exe().expect("this binary has a path")
+}
+
 // ---- In the parent ---------------------------------------------------------------------------------------------------
 
 struct Member {
@@ -132,9 +137,28 @@ impl Crew {
         self.start_with(role, directory, numbers, barrier.try_clone().expect("a pipe can be shared").into())
     }
 
+    /// Starts a child that ignores a signal.
+    pub fn start_ignoring(&mut self, signal: &str, role: &str, directory: &Path, numbers: &[u64]) -> usize {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("trap '' {signal}; exec \"$@\""), "sh"]).arg(own_path());
+        self.start_by(shell, role, directory, numbers, Stdio::piped())
+    }
+
     fn start_with(&mut self, role: &str, directory: &Path, numbers: &[u64], orders: Stdio) -> usize {
+        self.start_by(Command::new(own_path()), role, directory, numbers, orders)
+    }
+
+    /// Starts a child by a command to which the arguments of this binary can be added.
+    pub fn start_by(
+        &mut self,
+        mut command: Command,
+        role: &str,
+        directory: &Path,
+        numbers: &[u64],
+        orders: Stdio,
+    ) -> usize {
         let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
-        let mut child = Command::new(std::env::current_exe().expect("this binary has a path"))
+        let mut child = command
             .args(["child", "--exact", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
             .env(DIRECTORY, directory)
@@ -194,6 +218,11 @@ impl Crew {
         assert_eq!(self.hear_of(member).as_deref(), Some(line));
     }
 
+    /// Says that there are no more orders.
+    pub fn close(&mut self, member: usize) {
+        self.members[member].orders = None;
+    }
+
     /// Has a child killed; it may go on for a moment.
     pub fn strike(&mut self, member: usize) {
         self.members[member].child.kill().expect("a child can be killed");
@@ -218,6 +247,12 @@ impl Crew {
         let status = child.wait().expect("a child can be waited for");
         assert!(status.success() || status.signal() == Some(SIGKILL), "child {member}: {status}");
         (status.success(), self.last_words(member))
+    }
+
+    /// Waits for a child to end however it does, with what it said and nobody has heard yet.
+    pub fn wait(&mut self, member: usize) -> (ExitStatus, Vec<String>) {
+        let words = self.last_words(member);
+        (self.members[member].child.wait().expect("a child can be waited for"), words)
     }
 
     fn last_words(&mut self, member: usize) -> Vec<String> {

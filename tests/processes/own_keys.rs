@@ -17,19 +17,35 @@ pub const STEPS_PER_ACK: u64 = 32;
 pub const SHARED_COUNTER: &str = "shared counter";
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The worker of a store that nobody else writes to: it alone may clear it.
+pub const ALONE: u64 = WORKERS;
+
 #[derive(Clone, Debug)]
 enum Step {
-    Set { key: u64, tagged: bool },
+    Set {
+        key: u64,
+        tagged: bool,
+    },
+    /// Stores what has expired by then.
+    SetExpired(u64),
     Add(u64),
     SetMany(Vec<u64>),
     Delete(u64),
     DeleteMany(Vec<u64>),
     Pop(u64),
-    Touch(u64),
+    Touch {
+        key: u64,
+        expires: bool,
+    },
     Evict,
+    Expire,
+    Clear,
     Count(i64),
     CountShared,
-    Read { worker: u64, key: u64 },
+    Read {
+        worker: u64,
+        key: u64,
+    },
 }
 
 impl Step {
@@ -44,15 +60,18 @@ impl Step {
             keys
         };
         match dice.below(100) {
-            0..28 => Step::Set { key, tagged: dice.below(4) == 0 },
+            0..24 => Step::Set { key, tagged: dice.below(4) == 0 },
+            24..28 => Step::SetExpired(key),
             28..36 => Step::Add(key),
             36..52 => Step::SetMany(several(&mut dice)),
             52..62 => Step::Delete(key),
             62..66 => Step::DeleteMany(several(&mut dice)),
             66..72 => Step::Pop(key),
-            72..78 => Step::Touch(key),
-            78..80 => Step::Evict,
+            72..77 => Step::Touch { key, expires: dice.below(2) == 0 },
+            77..79 => Step::Evict,
+            79 => Step::Expire,
             80..88 => Step::Count(dice.below(9) as i64),
+            88..92 if worker == ALONE => Step::Clear,
             88..92 => Step::CountShared,
             _ => Step::Read { worker: dice.below(WORKERS), key },
         }
@@ -65,6 +84,7 @@ struct Item {
     /// The step that stored it.
     n: u64,
     tagged: bool,
+    expires: bool,
 }
 
 /// The keys of one worker as they must be, or as they are.
@@ -99,7 +119,8 @@ impl Own {
             let entry = cache.entry::<String>(place(worker, key)).unwrap()?;
             let (by, n) = read_text(&name(worker, key), &entry.value);
             assert_eq!(by, worker, "a key of {worker} was written by {by}");
-            Some(Item { n, tagged: entry.tag.is_some_and(|found| found == tag(worker)) })
+            let tagged = entry.tag.is_some_and(|found| found == tag(worker));
+            Some(Item { n, tagged, expires: entry.expires_at.is_some() })
         };
         Own { seed, worker, items: (0..KEYS).map(item).collect(), counter: cache.get(("counter", worker)).unwrap() }
     }
@@ -110,66 +131,75 @@ impl Own {
 
     /// Does a step to the model, and says whether it was one to the shared counter.
     pub fn apply(&mut self, n: u64) -> bool {
-        let untagged = Item { n, tagged: false };
+        let untagged = Item { n, tagged: false, expires: false };
         let items = &mut self.items;
         match Step::of(self.seed, self.worker, n) {
-            Step::Set { key, tagged } => items[key as usize] = Some(Item { n, tagged }),
+            Step::Set { key, tagged } => items[key as usize] = Some(Item { tagged, ..untagged }),
             Step::Add(key) => drop(items[key as usize].get_or_insert(untagged)),
             Step::SetMany(keys) => keys.iter().for_each(|&key| items[key as usize] = Some(untagged)),
-            Step::Delete(key) | Step::Pop(key) => items[key as usize] = None,
+            Step::Delete(key) | Step::Pop(key) | Step::SetExpired(key) => items[key as usize] = None,
             Step::DeleteMany(keys) => keys.iter().for_each(|&key| items[key as usize] = None),
             Step::Evict => items.iter_mut().for_each(|item| *item = item.filter(|item| !item.tagged)),
             Step::Count(by) => *self.counter.get_or_insert(0) += by,
             Step::CountShared => return true,
-            Step::Touch(_) | Step::Read { .. } => {}
+            Step::Touch { key, expires } => items[key as usize].iter_mut().for_each(|item| item.expires = expires),
+            Step::Clear => (items.fill(None), self.counter = None).0,
+            Step::Expire | Step::Read { .. } => {}
         }
         false
     }
 
-    /// Does a step to the cache; what it answers must be what the model says.
-    fn carry_out(&self, cache: &Cache, n: u64) {
+    /// Does a step to the cache; what it answers must be what the model says. An error has changed nothing.
+    pub fn carry_out(&self, cache: &Cache, n: u64) -> larder::Result<()> {
         let worker = self.worker;
         let value = |key| text(&name(worker, key), worker, n);
         let is_there = |key: u64| self.items[key as usize].is_some();
         let step = Step::of(self.seed, worker, n);
         match step.clone() {
-            Step::Set { key, tagged: false } => cache.set(place(worker, key), &value(key)).unwrap(),
+            Step::Set { key, tagged: false } => cache.set(place(worker, key), &value(key))?,
             Step::Set { key, tagged: true } => {
-                cache.set_with(place(worker, key), &value(key), SetOptions::new().tag(tag(worker))).unwrap();
+                cache.set_with(place(worker, key), &value(key), SetOptions::new().tag(tag(worker)))?;
             }
             Step::Add(key) => {
-                assert_ne!(cache.add(place(worker, key), &value(key)).unwrap(), is_there(key), "{step:?}")
+                assert_ne!(cache.add(place(worker, key), &value(key))?, is_there(key), "{step:?}")
             }
-            Step::SetMany(keys) => cache.set_many(keys.into_iter().map(|k| (place(worker, k), value(k)))).unwrap(),
-            Step::Delete(key) => assert_eq!(cache.delete(place(worker, key)).unwrap(), is_there(key), "{step:?}"),
+            Step::SetMany(keys) => cache.set_many(keys.into_iter().map(|k| (place(worker, k), value(k))))?,
+            Step::Delete(key) => assert_eq!(cache.delete(place(worker, key))?, is_there(key), "{step:?}"),
             Step::DeleteMany(keys) => {
                 let expected = keys.iter().filter(|&&key| is_there(key)).count() as u64;
-                let removed = cache.delete_many(keys.into_iter().map(|key| place(worker, key))).unwrap();
+                let removed = cache.delete_many(keys.into_iter().map(|key| place(worker, key)))?;
                 assert_eq!(removed, expected, "{step:?}");
             }
             Step::Pop(key) => {
-                let popped = cache.pop::<String>(place(worker, key)).unwrap();
+                let popped = cache.pop::<String>(place(worker, key))?;
                 let popped = popped.map(|found| read_text(&name(worker, key), &found).1);
                 assert_eq!(popped, self.items[key as usize].map(|item| item.n), "{step:?}");
             }
-            Step::Touch(key) => {
-                assert_eq!(cache.touch(place(worker, key), Some(HOUR)).unwrap(), is_there(key), "{step:?}");
+            Step::SetExpired(key) => {
+                cache.set_with(place(worker, key), &value(key), SetOptions::new().expire(Duration::ZERO))?;
             }
+            Step::Touch { key, expires } => {
+                let found = cache.touch(place(worker, key), expires.then_some(HOUR))?;
+                assert_eq!(found, is_there(key), "{step:?}");
+            }
+            Step::Expire => drop(cache.expire()?),
+            Step::Clear => assert!(cache.clear()? >= self.len() as u64, "{step:?}"),
             Step::Evict => {
                 let tagged = self.items.iter().flatten().filter(|item| item.tagged).count() as u64;
-                assert_eq!(cache.evict(&tag(worker)).unwrap(), tagged, "{step:?}");
+                assert_eq!(cache.evict(&tag(worker))?, tagged, "{step:?}");
             }
             Step::Count(by) => {
-                let sum = cache.incr(("counter", worker), by).unwrap();
+                let sum = cache.incr(("counter", worker), by)?;
                 assert_eq!(sum, self.counter.unwrap_or(0) + by, "{step:?}");
             }
-            Step::CountShared => drop(cache.incr(SHARED_COUNTER, 1).unwrap()),
+            Step::CountShared => drop(cache.incr(SHARED_COUNTER, 1)?),
             Step::Read { worker: other, key } => {
-                let found = cache.get::<String>(place(other, key)).unwrap();
+                let found = cache.get::<String>(place(other, key))?;
                 let read = found.map(|found| read_text(&name(other, key), &found).1);
                 assert!(other != worker || read == self.items[key as usize].map(|item| item.n), "{step:?}: {read:?}");
             }
         }
+        Ok(())
     }
 }
 
@@ -177,7 +207,7 @@ impl Own {
 fn watch(cache: &Cache, seed: u64, stop: &AtomicBool) {
     let mut dice = Dice::new(seed);
     while !stop.load(Ordering::Relaxed) {
-        let (worker, key) = (dice.below(WORKERS), dice.below(KEYS));
+        let (worker, key) = (dice.below(WORKERS + 1), dice.below(KEYS));
         if let Some(found) = cache.get::<String>(place(worker, key)).unwrap() {
             assert_eq!(read_text(&name(worker, key), &found).0, worker);
         }
@@ -198,7 +228,7 @@ pub fn play(role: &Role) {
         let mut n = first;
         while !stop.load(Ordering::Relaxed) {
             for _ in 0..STEPS_PER_ACK {
-                own.carry_out(&cache, n);
+                own.carry_out(&cache, n).unwrap();
                 own.apply(n);
                 n += 1;
             }

@@ -45,8 +45,8 @@ fn filler() -> &'static str {
 pub fn text(key: &str, writer: u64, n: u64) -> String {
     let hash = key.bytes().fold(writer << 48 ^ n, |hash, byte| mixed(hash ^ u64::from(byte)));
     let len = match (hash >> 20) % 4096 {
-        0 => LARGE + hash % 1000,
-        1..32 => 9000 + hash % 9000,
+        0..6 => LARGE + hash % 1000,
+        6..32 => 9000 + hash % 9000,
         32..64 => 0,
         _ => hash % 400,
     } as usize;

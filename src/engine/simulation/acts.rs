@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::super::cells::Present;
 use super::super::store::Store;
-use super::super::{Change, DecidedValue, Decision, Op, OwnedTag, Present, Put, Tag, Value};
+use super::super::{Change, DecidedValue, Decision, Op, OwnedTag, Put, Tag, Value};
 use crate::error::Result;
 use crate::os::sim::SimOs;
 
@@ -125,7 +126,8 @@ fn updated(old: Option<Item>, version: u32) -> Item {
 fn update(store: &Store<SimOs>, key: u32, version: u32) -> Result<u64> {
     let decide = |present: Option<&Present<SimOs>>, buffer: &mut Vec<u8>| {
         let old = present.map(|present| {
-            let value = present.value().unwrap();
+            let mut value = Vec::new();
+            assert!(present.append_value(&mut value));
             let (len, value) = match present.large() {
                 Some(large) => (large.len as usize, store.read_large(large).unwrap()),
                 None => (value.len(), value),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::handle::Handle;
+use super::super::living::Living;
 use super::super::store::Store;
 use super::super::{Change, Found, Op, Put, Tag, Value};
 use super::acts::{Act, Contents, expiring, key_bytes, put, tag_name, tagged, value_bytes};
@@ -30,6 +31,10 @@ fn process(machine: &Machine) -> Process {
     Process { os, store: Arc::new(store) }
 }
 
+fn handle(store: &Arc<Store<SimOs>>) -> Handle<SimOs> {
+    Handle::Store(Living::of(Arc::clone(store)))
+}
+
 /// Stages operations inside a transaction, and compares each answer with the model's.
 fn stage(inside: &Handle<SimOs>, acts: &[Act], contents: &mut Contents) -> Result<()> {
     for act in acts {
@@ -40,7 +45,7 @@ fn stage(inside: &Handle<SimOs>, acts: &[Act], contents: &mut Contents) -> Resul
             Act::Evict(tag) => inside.evict(&tag_name(*tag))?,
             Act::Clear => inside.clear()?,
             Act::Expire => inside.expire()?,
-            Act::SizeLimit(_) => unreachable!("the settings are no part of a transaction"),
+            Act::Update(..) | Act::SizeLimit(_) => unreachable!("{act:?} in these transactions"),
         };
         assert_eq!(answer, expected, "{act:?}");
         assert_eq!(inside.len(), contents.len() as u64, "{act:?}");
@@ -74,7 +79,7 @@ fn change(inside: &Handle<SimOs>, acts: &[Act]) -> Result<u64> {
 
 /// Runs operations as one transaction on a store that holds `contents`.
 fn transact(store: &Arc<Store<SimOs>>, acts: &[Act], contents: &Contents) -> Result<()> {
-    Handle::Store(Arc::clone(store)).transact(None, |inside| stage(inside, acts, &mut contents.clone()))
+    handle(store).transact(None, |inside| stage(inside, acts, &mut contents.clone()))
 }
 
 /// What one consistent read of all keys that a test uses gives, without the lock: versions by key.
@@ -86,7 +91,7 @@ fn versions(store: &Arc<Store<SimOs>>, keys: &[u32]) -> Vec<(u32, u8)> {
         seen.push((keys[i], found.header().kind));
         Ok(())
     };
-    Handle::Store(Arc::clone(store)).read_many(&asked, &mut seen, Vec::clear, take).unwrap();
+    handle(store).read_many(&asked, &mut seen, Vec::clear, take).unwrap();
     seen
 }
 
@@ -216,7 +221,7 @@ fn t1_nobody_sees_what_is_staged_and_an_error_takes_it_back() {
         let other = self::process(&world.machine);
         let volume = process.store.volume();
         let files = world.machine.paths();
-        let refused = Handle::Store(Arc::clone(&process.store)).transact(None, |inside| {
+        let refused = handle(&process.store).transact(None, |inside| {
             stage(inside, &acts, &mut world.contents.clone())?;
             assert_eq!(live(&other.store), living(&world.contents, other.store.now()));
             Err::<(), _>(Error::aborted("no"))

@@ -150,6 +150,15 @@ impl Os for SimOs {
         self.is_inherited()
     }
 
+    fn after_fork(&self) -> io::Result<SimOs> {
+        Ok(self.fresh())
+    }
+
+    /// Directories of the simulation are never replaced.
+    fn anchor(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn wait(&self, map: &SimMap, offset: usize, expected: u32, timeout: Duration) {
         // Nobody else runs while one thread plays all processes, so the sleeper is never woken before its time.
         if map.load32(offset) == expected && self.is_alive_here() {

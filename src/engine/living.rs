@@ -1,0 +1,90 @@
+//! A store that outlives `fork`. It knows no operation of a store.
+//!
+//! A child of `fork` has its parent's maps, and nothing else of what makes a handle: not its presence, so the lock word may
+//! not hold its id; not its threads, so a mutex that one of them held is held for ever. Hence, in the child:
+//!
+//! 1. the inherited store is never used again, but for its directory and identity, which never change, and to keep alive
+//!    what was read from it. Its own calls fail with [`Error::Forked`], and its destructors touch no lock and no file;
+//! 2. the first call opens the directory anew, under an id of the child's, with the handle's own options, as long as the
+//!    same store is there; several threads that come first each open it, one of them wins, the others close theirs;
+//! 3. the new store hangs on the inherited one, so that all clones of the handle find it; a child's child hangs one on that.
+//!
+//! No step waits for anything in the memory of the process: the one lock taken is the opener's file lock.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::os::Os;
+
+use super::recovery::Opening;
+use super::store::Store;
+
+/// A store, or in a child of `fork` the one that was opened in its place.
+pub struct Living<O: Os>(Arc<Store<O>>);
+
+impl<O: Os> Clone for Living<O> {
+    fn clone(&self) -> Self {
+        Living(Arc::clone(&self.0))
+    }
+}
+
+impl<O: Os> Living<O> {
+    /// A store that was opened in this process.
+    pub fn new(store: Store<O>) -> Living<O> {
+        Living(Arc::new(store))
+    }
+
+    /// The same of a store that others hold too.
+    #[cfg(test)]
+    pub fn of(store: Arc<Store<O>>) -> Living<O> {
+        Living(store)
+    }
+
+    /// The store of this process. What fails in a child is opening it; the inherited one then says so to each call.
+    #[inline(always)]
+    pub fn store(&self) -> &Arc<Store<O>> {
+        if self.0.os.is_forked() { self.heir() } else { &self.0 }
+    }
+
+    #[cold]
+    fn heir(&self) -> &Arc<Store<O>> {
+        let mut store = &self.0;
+        while store.os.is_forked() {
+            store = match store.heir.get() {
+                Some(heir) => heir,
+                None => match store.open_anew() {
+                    Ok(opened) => store.heir.set(Arc::new(opened)),
+                    Err(_) => return store,
+                },
+            };
+        }
+        store
+    }
+}
+
+impl<O: Os> Deref for Living<O> {
+    type Target = Store<O>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Store<O> {
+        self.store()
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// Step 2.
+    fn open_anew(&self) -> Result<Store<O>> {
+        let root = self.paths.root();
+        let opening = Opening {
+            size_limit: None,
+            eviction: None,
+            statistics: None,
+            lock_timeout: self.lock_timeout,
+            read_only: self.read_only,
+            durability: self.durability,
+        };
+        let os = self.os.after_fork().map_err(|e| Error::io("open", root, e))?;
+        Store::open_same(os, root, &opening, Some(self.store_id))
+    }
+}
