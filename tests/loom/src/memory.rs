@@ -200,6 +200,12 @@ impl Os for Loom {
     fn is_forked(&self) -> bool {
         false
     }
+    fn after_fork(&self) -> io::Result<Loom> {
+        Ok(self.clone())
+    }
+    fn anchor(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
     fn wait(&self, _map: &Map, _offset: usize, _expected: u32, _timeout: Duration) {
         loom::thread::yield_now();
     }
