@@ -5,7 +5,7 @@
 
 #[path = "processes/creation.rs"]
 mod creation;
-#[allow(dead_code, reason = "other harnesses use the rest of it")]
+#[expect(dead_code, reason = "other harnesses use the rest of it")]
 #[path = "processes/crew.rs"]
 mod crew;
 #[path = "processes/durable.rs"]

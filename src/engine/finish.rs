@@ -17,7 +17,8 @@ impl<O: Os> Store<O> {
     /// is still going to be written before it; the others would take space that nobody counts. The batch that was
     /// perhaps written at the tail needs nothing: the next one goes to the same place.
     ///
-    /// Under the lock, or when nobody else lives.
+    /// Under the lock, or when nobody else lives. If it fails, `UNSWEPT` stays set: every writer tries again, and writes
+    /// nothing before it is done.
     #[cold]
     pub(super) fn sweep_unpublished(&self) -> Result<()> {
         let word = |offset| self.state.load(offset);

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::state::{LOCK, PENDING, VISIBLE, YIELD_UNTIL};
+use crate::storage::state::{LOCK, PENDING, UNSWEPT, VISIBLE, YIELD_UNTIL};
 
 use super::store::Store;
 
@@ -135,9 +135,13 @@ impl<O: Os> Store<O> {
         let taken_over = self.state.compare_exchange32(LOCK, 0, self.owner).is_err() && self.lock_contended(timeout)?;
         let locked = Locked { store: self, _thread: PhantomData };
         if taken_over {
-            // A name that cannot be removed now is in nobody's way but a rebuild's.
-            let _ = self.sweep_unpublished();
+            self.state.store(UNSWEPT, 1);
             self.doubt_the_tail();
+        }
+        // A file of a commit that never happened would mislead a rebuild about every later one: nobody writes beside it.
+        if self.state.load(UNSWEPT) != 0 {
+            self.sweep_unpublished()?;
+            self.state.store(UNSWEPT, 0);
         }
         if self.state.load(PENDING) != 0 {
             locked.recover()?;

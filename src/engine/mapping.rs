@@ -155,13 +155,17 @@ impl<O: Os> Store<O> {
             Made::Value { .. } => {}
         });
         let path = self.paths.of(name);
-        let _ = match made {
+        let undone = match made {
             // It is a draft again, so that its writer can try once more; dropping the draft removes it.
             Made::Value { draft, .. } => {
                 self.os.rename(&path, &self.paths.of(Name::ValueDraft(self.owner.into(), draft)))
             }
             _ => self.os.remove(&path),
         };
+        // The next owner of the lock tries again before it writes anything.
+        if undone.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
+            self.state.store(state::UNSWEPT, 1);
+        }
     }
 
     fn access(&self) -> Access {

@@ -79,7 +79,7 @@ impl ShortFiles {
 
 impl Drop for ShortFiles {
     fn drop(&mut self) {
-        setrlimit(Resource::Fsize, self.0.clone()).unwrap();
+        setrlimit(Resource::Fsize, self.0).unwrap();
     }
 }
 

@@ -370,3 +370,28 @@ fn members_of_two_dead_writers_never_make_a_batch() {
         }
     }
 }
+
+/// Nor does one of a writer that failed, and could not take back the segment that it had made.
+#[test]
+fn a_segment_that_was_made_ahead_and_cannot_be_removed_loses_no_later_put() {
+    let prepare: Vec<Act> = (0..10).map(|i| put(100 + i, 1, 6_000)).collect();
+    let mut refused = 0;
+    for step in 0.. {
+        let (world, victim) = World::with(7, &prepare);
+        let heir = open(&world.machine);
+        if !dies(&victim.os, step, || put(5, 1, 6_000).apply(&victim.store).unwrap()) {
+            break;
+        }
+        if !world.machine.paths().contains(&path("log-2")) {
+            continue;
+        }
+        world.machine.fail_at(CallKind::Remove, "log-2", 1, ErrorKind::PermissionDenied);
+        refused += usize::from(put(6, 1, 20).apply(&heir.store).is_err());
+        world.machine.clear_failures();
+        put(7, 1, 20).apply_alone(&heir.store);
+        let contents = live(&heir.store);
+        drop((victim, heir));
+        assert_eq!(live(&world.rebuild().store), contents, "death at {step}: an acknowledged put is lost");
+    }
+    assert!(refused > 0, "no removal failed");
+}
