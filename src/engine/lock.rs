@@ -138,6 +138,7 @@ impl<O: Os> Store<O> {
             // A name that cannot be removed now is in nobody's way but a rebuild's.
             let _ = self.sweep_unpublished();
             self.doubt_the_tail();
+            self.begin_epoch();
         }
         if self.state.load(PENDING) != 0 {
             locked.recover()?;

@@ -214,6 +214,7 @@ impl<O: Os> Commit<'_, O> {
             replaces,
             large: large.is_some(),
             alone: alone && names_tag.is_none(),
+            epoch: (0, false),
         };
         if alone {
             self.reserve_alone(&draft, names_tag.zip(tag_name(put.tag)))?;
