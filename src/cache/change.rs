@@ -23,7 +23,9 @@ impl<C: Codec> Cache<C> {
     /// # Errors
     /// [`Error::Full`](crate::Error::Full), [`Error::ValueTooLarge`](crate::Error::ValueTooLarge),
     /// [`Error::KeyTooLarge`](crate::Error::KeyTooLarge), [`Error::Timeout`](crate::Error::Timeout),
-    /// [`Error::Codec`](crate::Error::Codec). After an error the key is as it was.
+    /// [`Error::Codec`](crate::Error::Codec). After an error the key is as it was,
+    /// except under [`Durability::Sync`](crate::Durability::Sync), after
+    /// [`Error::NotDurable`](crate::Error::NotDurable): then the change is made.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -54,7 +54,7 @@ impl<C: Codec> Cache<C> {
     /// One writer at a time: the lock is held while `body` runs and while the commit is made (some microseconds, and the
     /// time to write the values), so other writers wait, in all processes; readers do not. Keep `body` short, and do not
     /// wait in it for another thread that writes. A write through any other handle of this cache by the thread that is
-    /// inside is [`Error::InTransaction`]. If the process dies inside, the next writer takes over within milliseconds.
+    /// inside is [`Error::InTransaction`], and so is [`sync`](Cache::sync). If the process dies inside, the next writer takes over within milliseconds.
     ///
     /// What is staged is kept in memory: keys, values and 64 bytes for each change, up to an eighth of the size limit.
     ///
@@ -62,7 +62,8 @@ impl<C: Codec> Cache<C> {
     /// What `body` returns: a failure of the caller's own goes through [`Error::aborted`], or use
     /// [`try_transact`](Cache::try_transact). [`Error::TransactionTooLarge`] from the call that stages too much;
     /// [`Error::Timeout`] if the lock was not to be had within the handle's time-out; [`Error::Full`]: nothing has
-    /// happened then.
+    /// happened then. Under [`Durability::Sync`](crate::Durability::Sync) also [`Error::NotDurable`]: everything has
+    /// happened, and may be lost with the power.
     ///
     /// ```
     /// use larder::Error;

@@ -12,7 +12,7 @@ use arc_swap::Guard;
 use crate::error::{Corruption, Error, Result};
 use crate::os::{OpenMode, Os, OsFile, OsMap};
 use crate::storage::index::{CELLS_USED, Table};
-use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
+use crate::storage::location::{EPOCH_MASK, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Address, Change, Place};
@@ -96,6 +96,8 @@ pub struct Commit<'l, O: Os> {
     pub sequence: u64,
     /// Where the next record goes.
     pub tail: Tail,
+    /// The epoch of what it writes.
+    pub epoch: u8,
     /// Structure words: applied first, so that a reader that meets a new cell finds what it needs to follow it.
     changes: Vec<Change>,
     /// Index cells: applied last.
@@ -140,6 +142,7 @@ impl<'l, O: Os> Commit<'l, O> {
             view: store.enter()?,
             sequence: store.state.load(VISIBLE).saturating_add(1),
             tail,
+            epoch: store.state.load(state::EPOCH) as u8 & EPOCH_MASK,
             changes: scratch.changes,
             cells: scratch.cells,
             places: None,
@@ -280,6 +283,9 @@ impl<'l, O: Os> Commit<'l, O> {
 
     /// Steps 5 to 8 but for the unlocking. Everything that can fail comes first.
     pub fn publish(&mut self) -> Result<()> {
+        if self.written.is_some() {
+            self.tail.epoch = self.epoch;
+        }
         if self.state(state::TAIL) != self.tail.bits() {
             self.stage_state(state::TAIL, self.tail.bits());
         }
@@ -359,6 +365,9 @@ impl<O: Os> Commit<'_, O> {
         for made in std::mem::take(&mut self.made) {
             rolled |= matches!(made, Made::Segment { .. });
             self.store.forget(made);
+        }
+        if self.written.is_some() {
+            self.store.begin_epoch();
         }
         if let Some(first) = self.written.take()
             && !rolled

@@ -43,6 +43,15 @@ impl<O: Os> Store<O> {
     }
 }
 
+impl<O: Os> Store<O> {
+    /// What is written next is of another epoch (see `record`): a batch that is no commit may stand where it goes. Under
+    /// the lock, or when nobody else lives.
+    #[cold]
+    pub(super) fn begin_epoch(&self) {
+        self.state.store(state::EPOCH, self.state.load(state::EPOCH).wrapping_add(1));
+    }
+}
+
 impl<O: Os> Locked<'_, O> {
     /// Finishes the commit that `PENDING` names: steps 6 to 8 with the list that is there. Values are absolute, so it
     /// may be begun any number of times. A list that cannot be read leaves everything as it is and says so.

@@ -137,6 +137,7 @@ impl<O: Os> Store<O> {
         if taken_over {
             self.state.store(UNSWEPT, 1);
             self.doubt_the_tail();
+            self.begin_epoch();
         }
         // A file of a commit that never happened would mislead a rebuild about every later one: nobody writes beside it.
         if self.state.load(UNSWEPT) != 0 {

@@ -30,6 +30,10 @@ pub struct Batches<'m, M: OsMap> {
     end: usize,
     /// Where the next batch begins.
     pub offset: usize,
+    /// The epoch of the last batch, if that is known.
+    pub epoch: Option<u8>,
+    /// That of the batch that was read last, and whether it is the first of it.
+    read: (u8, bool),
     buffer: Vec<u8>,
     members: Vec<Member>,
 }
@@ -37,13 +41,23 @@ pub struct Batches<'m, M: OsMap> {
 impl<'m, M: OsMap> Batches<'m, M> {
     pub fn new(map: &'m M, nonce: u64, end: usize) -> Self {
         let end = end.min(map.len());
-        Batches { map, nonce, end, offset: segment::HEAD, buffer: Vec::new(), members: Vec::new() }
+        Batches {
+            map,
+            nonce,
+            end,
+            offset: segment::HEAD,
+            epoch: None,
+            read: (0, false),
+            buffer: Vec::new(),
+            members: Vec::new(),
+        }
     }
 
     /// The members of the next batch; `None` where no whole batch begins. Every member is verified.
     pub fn next_batch(&mut self) -> Option<&[Member]> {
         self.members.clear();
         let first = self.verified(self.offset)?;
+        self.read = first.epoch();
         if first.is_alone() {
             self.members.push(Member { offset: self.offset, header: first });
             self.offset += first.size();
@@ -79,19 +93,28 @@ impl<'m, M: OsMap> Batches<'m, M> {
     }
 
     /// As [`Batches::next_batch`]; but below `sure`, where everything was durable, a place without a whole batch is not
-    /// the end of the log: it is damage, and reading goes on behind it.
+    /// the end of the log: it is damage, and reading goes on behind it. And from `sure` on, a batch whose epoch does not
+    /// follow from that of the one before it is the end.
     pub fn next(&mut self, sure: usize) -> Option<Found<'_>> {
-        if self.next_batch().is_some() {
-            return Some(Found::Batch(&self.members));
-        }
         let from = self.offset;
         let sure = sure.min(self.end);
+        if self.next_batch().is_some() {
+            let (epoch, is_first) = self.read;
+            if from >= sure && self.epoch.is_some_and(|last| is_first == (epoch == last)) {
+                // It follows a commit that is not here.
+                self.offset = from;
+                return None;
+            }
+            self.epoch = Some(epoch);
+            return Some(Found::Batch(&self.members));
+        }
         if from >= sure {
             return None;
         }
         // Batches that begin behind `sure` are younger than what may be missing before them.
         let goes_on = self.skip_damage() && self.offset <= sure;
         let to = if goes_on { self.offset } else { sure };
+        self.epoch = None;
         self.members.clear();
         self.claims(from, to);
         self.offset = to;

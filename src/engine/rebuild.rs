@@ -122,10 +122,11 @@ fn read_chain<O: Os>(
             _ => allocated,
         };
         let sure = durable_part(mark, &head, limit);
-        let Verified { end, puts, newest, tags } = verify(&map, head.nonce, limit, sure);
+        let before = chain.last().and_then(|last| last.epoch);
+        let Verified { end, puts, newest, epoch, tags } = verify(&map, head.nonce, limit, sure, before);
         let is_whole = end == limit;
         let (id, nonce, born) = (head.id, head.nonce, head.born);
-        chain.push(Chained { id, nonce, born, map, allocated, end, sure, puts, newest, tags });
+        chain.push(Chained { id, nonce, born, map, allocated, end, sure, puts, newest, epoch, tags });
         if is_whole && chain.len() < manifest.rows as usize {
             next = follows.map(|(opened, _)| opened);
         }
@@ -179,12 +180,14 @@ struct Verified {
     end: u64,
     puts: u64,
     newest: u64,
+    epoch: Option<u8>,
     tags: Vec<u32>,
 }
 
 /// Reads the batches of a segment as far as they are whole, or were durable.
-fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64, sure: u64) -> Verified {
+fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64, sure: u64, epoch: Option<u8>) -> Verified {
     let mut batches = Batches::new(map, nonce, usize::try_from(limit).unwrap_or(0));
+    batches.epoch = epoch;
     let mut found = Verified::default();
     while let Some(found_there) = batches.next(usize::try_from(sure).unwrap_or(0)) {
         let Found::Batch(members) = found_there else { continue };
@@ -197,6 +200,7 @@ fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64, sure: u64) -> Verified {
         }
     }
     found.end = batches.offset as u64;
+    found.epoch = batches.epoch;
     found
 }
 
@@ -287,8 +291,12 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         }
         volume += segment.allocated;
     }
-    let tail =
-        chain.last().map_or(Tail { slot: 0, offset: 0 }, |last| Tail { slot: chain.len() - 1, offset: last.end });
+    let epoch = chain.last().and_then(|last| last.epoch).unwrap_or(0);
+    let tail = chain.last().map_or(Tail { slot: 0, offset: 0, epoch }, |last| Tail {
+        slot: chain.len() - 1,
+        offset: last.end,
+        epoch,
+    });
     let newest = chain.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
     // The youngest commit may be lost to damage; its number is not given twice.
     let newest = found.mark.map_or(newest, |mark| newest.max(mark.sequence));
@@ -307,6 +315,7 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         (state::TAG_CHUNKS, replay.chunks() as u64),
         (state::LARGE_BYTES, replay.value_bytes),
         (state::NEXT_OWNER, 1),
+        (state::EPOCH, epoch.into()),
     ] {
         map.store(word, value);
     }

@@ -190,6 +190,7 @@ impl<O: Os> Store<O> {
         let word = self.state.load32(LOCK);
         if word != 0 {
             self.sweep_unpublished()?;
+            self.begin_epoch();
             let _ = self.state.compare_exchange32(LOCK, word, 0);
         }
         self.free_dead_leader();

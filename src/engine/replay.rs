@@ -28,6 +28,8 @@ pub struct Chained<O: Os> {
     pub sure: u64,
     pub puts: u64,
     pub newest: u64,
+    /// That of its last batch, if it is known.
+    pub epoch: Option<u8>,
     /// Tags whose names stand in it.
     pub tags: Vec<u32>,
 }

@@ -13,7 +13,7 @@ use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
-use crate::storage::record::{self, Draft};
+use crate::storage::record::{self, Draft, Type};
 use crate::storage::segment::{self, Head};
 use crate::storage::state::{self, Retiree, row, row_word};
 
@@ -88,6 +88,14 @@ impl<O: Os> Commit<'_, O> {
     pub fn append(&mut self, draft: &Draft<'_>) -> Result<Location> {
         self.map_active()?;
         let tail = self.tail;
+        let opens = draft.alone || draft.kind_of_record == Type::Batch;
+        let in_epoch;
+        let draft = if opens && (self.epoch, tail.epoch) != (0, 0) {
+            in_epoch = Draft { epoch: (self.epoch, self.epoch != tail.epoch), ..*draft };
+            &in_epoch
+        } else {
+            draft
+        };
         let offset = tail.offset as usize;
         let mut bytes = std::mem::take(&mut self.bytes);
         let written = match self.active() {
@@ -188,7 +196,7 @@ impl<O: Os> Commit<'_, O> {
         }
         self.stage_state(state::NEXT_SEGMENT, id.saturating_add(1));
         self.add_state(state::VOLUME, signed(first));
-        self.tail = Tail { slot, offset: segment::HEAD as u64 };
+        self.tail = Tail { slot, offset: segment::HEAD as u64, ..self.tail };
         Ok(())
     }
 

@@ -213,6 +213,7 @@ impl<O: Os> Commit<'_, O> {
             replaces,
             large: large.is_some(),
             alone: alone && names_tag.is_none(),
+            epoch: (0, false),
         };
         let mut batch = None;
         if alone {

@@ -3,7 +3,7 @@
 //! ```text
 //! Location  u64   bits 24..41 slot: row of the segment table   bits 0..24 offset / 8 in the segment     0: nowhere
 //! Entry     u64   bits 41..64 tag: 23 bits of the key's hash   bits 0..41 a location                    0: empty
-//! Tail      u64   bits 32..49 slot                             bits 0..32 offset in bytes
+//! Tail      u64   bits 49..52 epoch of the last batch   bits 32..49 slot   bits 0..32 offset in bytes
 //! ```
 //! A record never stands at offset 0, where the segment's header is, so a location of a record is never 0.
 
@@ -11,6 +11,9 @@
 pub const SLOTS_MAX: usize = 1 << 17;
 /// The longest segment: offsets count 8 bytes and are 24 bits wide.
 pub const SEGMENT_BYTES_MAX: u64 = 8 << 24;
+
+/// Epochs of batches are 3 bits wide.
+pub const EPOCH_MASK: u8 = 7;
 
 const OFFSET_BITS: u32 = 24;
 const LOCATION_BITS: u32 = 41;
@@ -84,15 +87,18 @@ impl Entry {
 pub struct Tail {
     pub slot: usize,
     pub offset: u64,
+    /// See `record`.
+    pub epoch: u8,
 }
 
 impl Tail {
     pub fn from_bits(bits: u64) -> Tail {
-        Tail { slot: ((bits >> 32) as usize) & (SLOTS_MAX - 1), offset: bits & 0xFFFF_FFFF }
+        let epoch = (bits >> 49) as u8 & EPOCH_MASK;
+        Tail { slot: ((bits >> 32) as usize) & (SLOTS_MAX - 1), offset: bits & 0xFFFF_FFFF, epoch }
     }
 
     pub fn bits(self) -> u64 {
-        ((self.slot as u64) << 32) | self.offset
+        (u64::from(self.epoch) << 49) | ((self.slot as u64) << 32) | self.offset
     }
 }
 
@@ -107,7 +113,7 @@ mod tests {
         let entry = Entry::new((1 << TAG_BITS) - 1, location);
         assert_eq!((entry.tag(), entry.location()), ((1 << TAG_BITS) - 1, location));
         assert_eq!(Entry::new(0, Location::new(0, 64)).bits(), 8);
-        let tail = Tail { slot: 77, offset: 0xFFFF_FFF8 };
+        let tail = Tail { slot: SLOTS_MAX - 1, offset: 0xFFFF_FFF8, epoch: EPOCH_MASK };
         assert_eq!(Tail::from_bits(tail.bits()), tail);
     }
 }

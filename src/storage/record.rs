@@ -4,7 +4,8 @@
 //! offset  bytes
 //!      0      4  crc    CRC-32 of bytes 4..total, begun with a salt of the segment's nonce and the record's offset
 //!      4      1  type   1 put, 2 removal, 3 tag defined, 4 tag evicted, 5 cleared, 6 batch
-//!      5      1  flags  1 alone (a batch of one), 2 expires, 4 replaces, 8 large
+//!      5      1  flags  1 alone (a batch of one), 2 expires, 4 replaces, 8 large; of what opens a batch: 16..64 epoch,
+//!                      128 first of its epoch
 //!      6      2  key length
 //!      8      4  value length: bytes in this record
 //!     12      1  kind   how the value is encoded
@@ -18,6 +19,10 @@
 //! A `large` record's value is 24 bytes: file id u64, length u64, CRC-32 of the file's value u32, zero u32.
 //! A `batch` record's value is 16 bytes: length of the members that follow u64, their number u32, and their check u32:
 //! begun with 0, the CRC-32 of each member's crc field begun with the check so far; at least 1, as 0 means none.
+//!
+//! The epoch counts up, around from 7 to 0, whenever a batch may stand behind the tail that is no commit, because its
+//! writer died or failed. The next batch overwrites it, and is the first of a new epoch. If a power cut brings the
+//! older bytes back under younger batches, those are of an epoch that no batch before them opens, and do not count.
 //!
 //! Valid if and only if: the type is known, the lengths stay inside the committed part of the segment, and the CRC
 //! matches. A batch is valid if its record is, exactly its number of members with its sequence follow, all valid, none
@@ -46,6 +51,8 @@ const ALONE: u8 = 1;
 const EXPIRES: u8 = 2;
 const REPLACES: u8 = 4;
 const LARGE: u8 = 8;
+const EPOCH_SHIFT: u32 = 4;
+const FIRST: u8 = 128;
 
 /// What a record does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +95,8 @@ pub struct Draft<'a> {
     pub replaces: Option<(u64, u64)>,
     pub large: bool,
     pub alone: bool,
+    /// Of what opens a batch: its epoch, and whether it is the first of it.
+    pub epoch: (u8, bool),
 }
 
 impl Draft<'_> {
@@ -104,6 +113,7 @@ impl Draft<'_> {
             replaces: None,
             large: false,
             alone: false,
+            epoch: (0, false),
         }
     }
 
@@ -118,6 +128,8 @@ impl Draft<'_> {
             | flag(self.expires.is_some(), EXPIRES)
             | flag(self.replaces.is_some(), REPLACES)
             | flag(self.large, LARGE)
+            | (self.epoch.0 << EPOCH_SHIFT)
+            | flag(self.epoch.1, FIRST)
     }
 
     /// Appends everything but the checksum and the value to `out`: the part of at most a key and some words.
@@ -246,6 +258,11 @@ impl Header {
 
     pub fn is_alone(&self) -> bool {
         self.flags & ALONE != 0
+    }
+
+    /// The epoch of what opens a batch, and whether it is the first of it.
+    pub fn epoch(&self) -> (u8, bool) {
+        (self.flags >> EPOCH_SHIFT & super::location::EPOCH_MASK, self.flags & FIRST != 0)
     }
 
     pub fn is_large(&self) -> bool {

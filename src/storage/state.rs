@@ -45,6 +45,7 @@
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
 //! ```
+//!    784  EPOCH            LOCK's owner: the epoch of the next batch, counted up when what it overwrites may look like one
 //! Zeros in 704..784 say that nothing is known to be durable, and nothing to have failed.
 //!
 //! "List" means: only through the redo list of a commit. Every other word may be lost or doubled by a crash without harm.
@@ -97,6 +98,7 @@ pub const MARKED: usize = 752;
 pub const MARKED_AT: usize = 760;
 pub const GROUP: usize = 768;
 pub const TAIL_STAGE: usize = 776;
+pub const EPOCH: usize = 784;
 pub const RETIREES: usize = 1024;
 pub const RETIREES_MAX: usize = 32;
 pub const REDO: usize = 4096;
@@ -123,7 +125,7 @@ pub const LIVE_NAME: i64 = 1 << 32;
 pub const HEAD: usize = 96;
 const MAGIC: &[u8; 8] = b"LARDRSTA";
 
-const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && TAIL_STAGE + 8 <= RETIREES);
+const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && EPOCH + 8 <= RETIREES);
 const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
 const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);
 const _: () = assert!(ROWS.is_multiple_of(4096) && ROW_BYTES == row::NEWEST + 8);

@@ -177,3 +177,51 @@ fn a_power_cut_while_opening_or_rebuilding_loses_nothing_durable() {
         }
     }
 }
+
+/// A writer dies over a batch that the disk gets, and the next commit, of the same length, goes to the same place. The
+/// power cut takes that commit and leaves those behind it.
+#[test]
+fn a_batch_that_is_no_commit_never_stands_in_for_the_one_that_overwrote_it() {
+    // The commit that is overwritten ends with its page.
+    let first = [put(0, 1, 3_667)];
+    let steps = {
+        let (_world, victim) = World::with(3, &first);
+        let before = victim.os.steps();
+        put(1, 1, 300).apply_alone(&victim.store);
+        victim.os.steps() - before
+    };
+    for step in 0..steps {
+        for fails in [false, true] {
+            let (mut world, victim) = World::with(3, &first);
+            let heir = open(&world.machine);
+            let mut history = vec![Contents::new(), world.contents.clone()];
+            // Killed, or told of an error after the record was written.
+            if fails {
+                world.machine.fail_at(crate::os::sim::CallKind::Any, "", step + 1, std::io::ErrorKind::Other);
+                let _ = put(1, 1, 300).apply(&victim.store);
+                world.machine.clear_failures();
+            } else {
+                victim.os.kill_after(step);
+                victim.os.run(|| put(1, 1, 300).apply_alone(&victim.store));
+                victim.os.kill();
+            }
+            sync_all(&world.machine);
+            drop(heir.store.lock().unwrap());
+            world.contents = live(&heir.store);
+            history.push(world.contents.clone());
+            for act in [put(2, 2, 300), put(3, 3, 40), put(4, 4, 40), put(5, 5, 7_000)] {
+                world.apply(&heir, &act);
+                history.push(world.contents.clone());
+            }
+            // The dead one's batch may be there, if nothing is there that came later.
+            let mut alone = history[1].clone();
+            put(1, 1, 300).model(&mut alone, 0);
+            history.push(alone);
+            for seed in 0..12 {
+                let found = after_cut(&world, step * 100 + seed);
+                let seen = live(&found.store);
+                assert!(history.contains(&seen), "death at step {step}, power cut {seed}: {}", list(&seen));
+            }
+        }
+    }
+}
