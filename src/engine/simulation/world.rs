@@ -55,7 +55,9 @@ pub fn open(machine: &Machine) -> Handle {
 pub fn open_durably(machine: &Machine) -> Handle {
     let os = machine.process();
     let new = os.open(&path("larder"), OpenMode::Read).is_err();
-    let opening = Opening { durability: Durability::Sync, ..opening(new.then_some(SIZE_LIMIT)) };
+    // Processes that are threads of a test share a clock that every sleeper moves: no time-out is long enough for them.
+    let lock_timeout = Duration::from_secs(1 << 30);
+    let opening = Opening { durability: Durability::Sync, lock_timeout, ..opening(new.then_some(SIZE_LIMIT)) };
     let store = Store::open(os.clone(), Path::new(DIRECTORY), &opening).unwrap();
     Handle { store, os }
 }
