@@ -177,6 +177,14 @@ pub trait OwnedKey: Key + Sized {
     }
 }
 
+/// As [`encode`], into a buffer that held other keys before.
+#[inline]
+pub(crate) fn encode_into<'b, K: Key + ?Sized>(key: &K, buffer: &'b mut EncodedKey) -> Result<&'b [u8]> {
+    buffer.clear();
+    let _: KeyWritten = key.write_key(KeyWriter::new(buffer));
+    if buffer.is_valid() { Ok(buffer.as_bytes()) } else { Err(buffer.refusal()) }
+}
+
 /// Encodes a key without allocating, unless it is long.
 ///
 /// Errors as [`Key::encode`] does.

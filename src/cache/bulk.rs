@@ -7,7 +7,7 @@ use super::{Cache, Hashed, checked_tag};
 use crate::codec::Codec;
 use crate::engine::{Change, Counter, Op, Put, Tag, Value};
 use crate::error::Result;
-use crate::key::Key;
+use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
 use crate::value;
 
@@ -31,14 +31,30 @@ struct Taken {
     found: Vec<Option<(u8, std::ops::Range<usize>)>>,
 }
 
-/// One pair of `set_many`, encoded.
-struct Pair<'s> {
-    key: std::ops::Range<usize>,
+/// One pair of `set_many`, encoded: where its bytes are, key before value.
+#[derive(Clone, Copy)]
+struct Pair {
     hash: u64,
+    key: usize,
+    value: usize,
+    end: usize,
     kind: u8,
-    value: std::ops::Range<usize>,
-    draft: Option<super::Draft<'s>>,
+    /// Which of the drafts holds the value, if it is large.
+    draft: Option<usize>,
 }
+
+impl Pair {
+    fn key<'a>(&self, arena: &'a Arena) -> &'a [u8] {
+        &arena.bytes[self.key..self.value]
+    }
+}
+
+/// Bytes set aside for the key and the value of a pair before it is known.
+const PAIR_BYTES: usize = 256;
+/// Pairs that room is made for in advance, at most.
+const PAIRS_AHEAD: usize = 256;
+/// Up to this many keys are compared each with each.
+const COMPARED: usize = 32;
 
 impl<C: Codec> Cache<C> {
     /// The values of many keys, in their order, all as of one moment: of a transaction or a `set_many` of another process
@@ -118,30 +134,40 @@ impl<C: Codec> Cache<C> {
     ) -> Result<()> {
         let tag = checked_tag(&options)?.map_or(Tag::None, Tag::Named);
         let expires = self.expiry(options.expire);
-        let mut arena = Arena::default();
-        let mut encoded: Vec<Pair<'_>> = Vec::new();
+        let pairs = pairs.into_iter();
+        let ahead = pairs.size_hint().0.clamp(4, PAIRS_AHEAD);
+        let mut arena = Arena { bytes: Vec::with_capacity(ahead * PAIR_BYTES) };
+        let mut drafts: Vec<super::Draft<'_>> = Vec::new();
+        let mut encoded: Vec<Pair> = Vec::with_capacity(ahead);
+        let mut buffer = EncodedKey::new();
         for (key, value) in pairs {
-            let hashed = self.hashed(&key)?;
-            let key = arena.add(hashed.bytes());
+            let bytes = key::encode_into(&key, &mut buffer)?;
+            let hash = self.store.hash(bytes);
+            let key = arena.add(bytes);
             let pair = value::encode_with(&self.codec, &value, |kind, bytes| {
-                let draft = self.draft_if_large(bytes)?;
-                let value = arena.add(if draft.is_some() { &[] } else { bytes });
-                Ok(Pair { key, hash: hashed.hash, kind, value, draft })
+                let mut pair = Pair { hash, key: key.start, value: key.end, end: key.end, kind, draft: None };
+                if let Some(draft) = self.draft_if_large(bytes)? {
+                    pair.draft = Some(drafts.len());
+                    drafts.push(draft);
+                } else {
+                    pair.end = arena.add(bytes).end;
+                }
+                Ok(pair)
             })?;
             encoded.push(pair?);
         }
-        let last = last_of_each(&arena, &encoded);
-        let ops: Vec<Op<'_>> = last
-            .into_iter()
-            .map(|pair| {
-                let value = match &pair.draft {
-                    Some(draft) => Value::Draft { number: draft.number, len: draft.len, crc: draft.crc },
-                    None => Value::Inline(&arena.bytes[pair.value.clone()]),
-                };
-                let change = Change::Put(Put { kind: pair.kind, value, expires, tag });
-                Op { key: &arena.bytes[pair.key.clone()], hash: pair.hash, change }
-            })
-            .collect();
+        if !all_differ(&encoded) {
+            encoded = last_of_each(&arena, &encoded);
+        }
+        let op = |pair: &Pair| {
+            let value = match pair.draft.and_then(|at| drafts.get(at)) {
+                Some(draft) => Value::Draft { number: draft.number, len: draft.len, crc: draft.crc },
+                None => Value::Inline(&arena.bytes[pair.value..pair.end]),
+            };
+            let change = Change::Put(Put { kind: pair.kind, value, expires, tag });
+            Op { key: pair.key(&arena), hash: pair.hash, change }
+        };
+        let ops: Vec<Op<'_>> = encoded.iter().map(op).collect();
         if !ops.is_empty() {
             self.store.batch(&ops)?;
             self.store.count(Counter::Stores, ops.len() as u64);
@@ -176,12 +202,22 @@ impl<C: Codec> Cache<C> {
     }
 }
 
+/// True if no two pairs have the same hash, and so the same key. Nearly always so.
+fn all_differ(pairs: &[Pair]) -> bool {
+    if pairs.len() <= COMPARED {
+        return pairs.iter().enumerate().all(|(i, pair)| pairs[..i].iter().all(|other| other.hash != pair.hash));
+    }
+    let mut hashes: Vec<u64> = pairs.iter().map(|pair| pair.hash).collect();
+    hashes.sort_unstable();
+    hashes.windows(2).all(|two| two[0] != two[1])
+}
+
 /// The last pair of each key, in the order of their places.
-fn last_of_each<'p, 's>(arena: &Arena, pairs: &'p [Pair<'s>]) -> Vec<&'p Pair<'s>> {
+fn last_of_each(arena: &Arena, pairs: &[Pair]) -> Vec<Pair> {
     let mut order: Vec<usize> = (0..pairs.len()).collect();
-    let key = |i: usize| (pairs[i].hash, &arena.bytes[pairs[i].key.clone()]);
+    let key = |i: usize| (pairs[i].hash, pairs[i].key(arena));
     order.sort_by(|&a, &b| key(a).cmp(&key(b)).then(b.cmp(&a)));
     order.dedup_by(|a, b| key(*a) == key(*b));
     order.sort_unstable();
-    order.into_iter().map(|i| &pairs[i]).collect()
+    order.into_iter().map(|i| pairs[i]).collect()
 }

@@ -85,8 +85,11 @@ impl<C: Codec> Cache<C> {
             };
             let sum = change(before).ok_or(Error::Overflow)?;
             let encoded = value::from_integer(sum);
-            buffer.extend_from_slice(encoded.bytes());
-            Ok((Decision::Put { kind: encoded.kind, expires, tag, value: DecidedValue::Buffer }, sum))
+            let value = DecidedValue::short(encoded.bytes()).unwrap_or_else(|| {
+                buffer.extend_from_slice(encoded.bytes());
+                DecidedValue::Buffer
+            });
+            Ok((Decision::Put { kind: encoded.kind, expires, tag, value }, sum))
         })?;
         self.store.count(Counter::Stores, 1);
         Ok(sum)

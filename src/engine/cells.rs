@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::index::{self, Table};
+use crate::storage::index::{self, CELLS, CHAIN_MAX, Table};
 use crate::storage::location::{Entry, Location};
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{Header, LargeReference, salt};
 use crate::storage::redo::Place;
-use crate::storage::state::{row, row_word};
+use crate::storage::state::{self, row, row_word};
 
 use super::commit::Commit;
 use super::read::{Life, Missing, Try};
-use super::view::Segment;
+use super::view::{Index, Segment};
 
 /// The live record of a key, seen under the lock.
 pub struct Present<O: Os> {
@@ -64,6 +64,21 @@ pub(super) struct CellPlace {
     pub table: Table,
     pub offset: usize,
     pub bits: u64,
+}
+
+/// What one look for a key's cell came to.
+enum Located {
+    At(KeyPlace),
+    /// A file has to be mapped first.
+    Missing(Missing),
+}
+
+impl KeyPlace {
+    /// True if the key is present and has not expired.
+    #[inline]
+    pub(super) fn is_live(&self) -> bool {
+        matches!(&self.old, Some(Old { life: Life::Live, .. }))
+    }
 }
 
 impl Old {
@@ -129,50 +144,72 @@ impl<O: Os> Commit<'_, O> {
     pub(super) fn locate(&mut self, key: &[u8], hash: u64) -> Result<KeyPlace> {
         loop {
             let missing = match self.try_locate(key, hash)? {
-                Ok(place) => return Ok(place),
-                Err(missing) => missing,
+                Located::At(place) => return Ok(place),
+                Located::Missing(missing) => missing,
             };
             self.store.map_missing_under_lock(missing)?;
             self.refresh_view();
         }
     }
 
-    fn try_locate(&self, key: &[u8], hash: u64) -> Result<Result<KeyPlace, Missing>> {
-        let table = self.store.geometry()?.table_of(hash);
-        let Some(index) = self.index(table) else { return Ok(Err(Missing::Index(table))) };
+    #[inline(always)]
+    fn try_locate(&self, key: &[u8], hash: u64) -> Result<Located> {
+        let index = match self.view.only_index(self.store.state.load(state::GEOMETRY)) {
+            Some(index) => index,
+            None => match self.index_while_growing(hash)? {
+                Ok(index) => index,
+                Err(missing) => return Ok(Located::Missing(missing)),
+            },
+        };
+        let table = index.table;
         let tag = table.tag(hash);
         let mut free = None;
-        let mut last = 0;
-        let load = |offset| self.word(Place::Index(table.generation), offset);
-        for bucket in index::chain(table, table.home(hash), load) {
-            last = bucket;
-            for cell in (bucket..index::link_of(bucket)).step_by(8) {
-                let bits = self.cell(table, &index.map, cell);
+        let mut bucket = index::bucket_offset(table.home(hash));
+        for left in (0..CHAIN_MAX).rev() {
+            let line = self.bucket(table, &index.map, bucket);
+            let mut found = index::matching(&line, tag);
+            while found != 0 {
+                let i = found.trailing_zeros() as usize;
+                found &= found - 1;
+                let bits = line.get(i).copied().unwrap_or(0);
                 let entry = Entry::from_bits(bits);
                 if entry.is_empty() {
-                    free = free.or(Some(cell));
-                    continue;
-                }
-                if entry.tag() != tag {
                     continue;
                 }
                 match self.old(key, entry.location()) {
                     Try::Done(None) => {}
                     Try::Done(found) => {
-                        let cell = Cell::Taken { offset: cell, bits };
-                        return Ok(Ok(KeyPlace { table, cell, old: found }));
+                        let cell = Cell::Taken { offset: bucket + 8 * i, bits };
+                        return Ok(Located::At(KeyPlace { table, cell, old: found }));
                     }
-                    Try::Map(missing) => return Ok(Err(missing)),
+                    Try::Map(missing) => return Ok(Located::Missing(missing)),
                     Try::Again => {}
                 }
             }
+            if free.is_none() {
+                free = line[..CELLS].iter().position(|&bits| bits == 0).map(|i| bucket + 8 * i);
+            }
+            if line[CELLS] == 0 {
+                break;
+            }
+            match table.next_bucket(line[CELLS]) {
+                Some(next) if left > 0 => bucket = next,
+                _ => break,
+            }
         }
-        let cell = free.map_or(Cell::ChainFull { last }, |offset| Cell::Free { offset });
-        Ok(Ok(KeyPlace { table, cell, old: None }))
+        let cell = free.map_or(Cell::ChainFull { last: bucket }, |offset| Cell::Free { offset });
+        Ok(Located::At(KeyPlace { table, cell, old: None }))
+    }
+
+    /// The index that holds a hash, whatever the geometry is.
+    #[cold]
+    fn index_while_growing(&self, hash: u64) -> Result<std::result::Result<&Index<O>, Missing>> {
+        let table = self.store.geometry()?.table_of(hash);
+        Ok(self.index(table).map(|index| &**index).ok_or(Missing::Index(table)))
     }
 
     /// The record at a location, if it is this key's.
-    #[inline]
+    #[inline(always)]
     fn old(&self, key: &[u8], location: Location) -> Try<Option<Old>> {
         self.try_old_at(location, |segment, header| {
             let (at, len) = header.key_range(location.offset());
@@ -181,7 +218,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// The record at a location, if it is wanted.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_old_at(
         &self,
         location: Location,
@@ -218,18 +255,23 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Stages the cell of a put: the key's own, a free one, or one of a bucket added to the chain.
+    #[inline]
     pub(super) fn enter_cell(&mut self, place: &KeyPlace, hash: u64, location: Location) -> Result<()> {
         let entry = Entry::new(place.table.tag(hash), location).bits();
         match place.cell {
             Cell::Taken { offset, bits } => self.stage_cell(place.table, offset, bits, entry),
             Cell::Free { offset } => self.stage_cell(place.table, offset, 0, entry),
-            Cell::ChainFull { last } => {
-                let bucket = self.overflow_bucket(place.table)?;
-                let offset = index::bucket_offset(bucket);
-                self.stage_cell(place.table, offset, 0, entry);
-                self.stage(Place::Index(place.table.generation), index::link_of(last), bucket);
-            }
+            Cell::ChainFull { last } => self.extend_chain(place.table, last, entry)?,
         }
+        Ok(())
+    }
+
+    /// Stages a bucket behind the last of a chain, with an entry in it.
+    #[cold]
+    fn extend_chain(&mut self, table: Table, last: usize, entry: u64) -> Result<()> {
+        let bucket = self.overflow_bucket(table)?;
+        self.stage_cell(table, index::bucket_offset(bucket), 0, entry);
+        self.stage(Place::Index(table.generation), index::link_of(last), bucket);
         Ok(())
     }
 }

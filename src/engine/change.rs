@@ -64,11 +64,28 @@ pub enum OwnedTag {
     Id(u32),
 }
 
+/// Bytes of the longest short value.
+pub const SHORT: usize = 16;
+
+impl DecidedValue {
+    /// A value of a few bytes; `None` if it is longer.
+    pub fn short(value: &[u8]) -> Option<DecidedValue> {
+        let mut bytes = [0; SHORT];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        Some(DecidedValue::Short { bytes, len: value.len() as u8 })
+    }
+}
+
 /// The value of a decision.
 #[derive(Clone, Copy, Debug)]
 pub enum DecidedValue {
     /// The bytes in the buffer.
     Buffer,
+    /// A value so short that it needs none.
+    Short {
+        bytes: [u8; SHORT],
+        len: u8,
+    },
     Draft {
         number: u64,
         len: u64,
@@ -90,10 +107,13 @@ impl Decision {
                     OwnedTag::Named(name) => Tag::Named(name),
                     OwnedTag::Id(id) => Tag::Id(*id),
                 },
-                value: match *value {
+                value: match value {
                     DecidedValue::Buffer => Value::Inline(buffer),
-                    DecidedValue::Draft { number, len, crc } => Value::Draft { number, len, crc },
-                    DecidedValue::Same(reference) => Value::Same(reference),
+                    DecidedValue::Short { bytes, len } => {
+                        Value::Inline(bytes.get(..usize::from(*len)).unwrap_or_default())
+                    }
+                    &DecidedValue::Draft { number, len, crc } => Value::Draft { number, len, crc },
+                    &DecidedValue::Same(reference) => Value::Same(reference),
                 },
             }),
         }

@@ -2,16 +2,13 @@
 //!
 //! Staged words are seen by the commit itself through [`Commit::word`], by nobody else. Dropping a commit forgets them.
 
-use std::cell::Cell;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use arc_swap::Guard;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::{CELLS_USED, Table};
+use crate::storage::index::{CELLS, CELLS_USED, Table, link_of};
 use crate::storage::location::{EPOCH_MASK, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
@@ -19,53 +16,9 @@ use crate::storage::redo::{self, Address, Change, Place};
 use crate::storage::state::{self, PENDING, Retiree, VISIBLE, row, row_word};
 
 use super::lock::Locked;
+use super::staged::Staged;
 use super::store::Store;
 use super::view::{Index, Segment, View};
-
-/// Up to this many staged words are searched one by one.
-const LINEAR_MAX: usize = 24;
-
-/// Where staged words are in their list.
-type Places = HashMap<Address, usize, BuildHasherDefault<AddressHasher>>;
-
-/// Spreads addresses over a table that lives for one commit: they are a file and an offset, and nobody chooses them.
-#[derive(Default)]
-struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(byte.into());
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        let mixed = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
-fn places_of(changes: &[Change]) -> Places {
-    changes.iter().enumerate().map(|(i, change)| (change.address, i)).collect()
-}
-
-/// Buffers that outlive a commit, so that a small one allocates nothing.
-#[derive(Default)]
-struct Scratch {
-    changes: Vec<Change>,
-    cells: Vec<Change>,
-    bytes: Vec<u8>,
-}
-
-thread_local! {
-    static SCRATCH: Cell<Scratch> = const {
-        Cell::new(Scratch { changes: Vec::new(), cells: Vec::new(), bytes: Vec::new() })
-    };
-}
 
 /// A number of bytes as a difference; what no store could hold counts as the most that one could.
 pub fn signed(bytes: u64) -> i64 {
@@ -98,16 +51,7 @@ pub struct Commit<'l, O: Os> {
     pub tail: Tail,
     /// The epoch of what it writes.
     pub epoch: u8,
-    /// Structure words: applied first, so that a reader that meets a new cell finds what it needs to follow it.
-    changes: Vec<Change>,
-    /// Index cells: applied last.
-    cells: Vec<Change>,
-    /// Where each staged word is in `changes`, once there are too many to search.
-    places: Option<Places>,
-    /// The same for `cells`.
-    cell_places: Option<Places>,
-    /// Bytes of the record being written.
-    pub bytes: Vec<u8>,
+    pub(super) staged: Staged,
     spill: Option<u64>,
     /// What was written and is not published: the first record's place, and the files that were made.
     pub written: Option<Tail>,
@@ -127,27 +71,37 @@ pub struct Commit<'l, O: Os> {
     pub unlink_after: Vec<Retiree>,
 }
 
-impl<'l, O: Os> Commit<'l, O> {
-    pub fn new(locked: &'l Locked<'_, O>) -> Result<Self> {
-        let store = locked.store;
+impl<O: Os> Locked<'_, O> {
+    /// Where the next batch goes.
+    #[inline]
+    pub fn tail(&self) -> Result<Tail> {
+        let store = self.store;
         let tail = Tail::from_bits(store.state.load(state::TAIL));
         if tail.slot >= store.rows || !tail.offset.is_multiple_of(8) || tail.offset > SEGMENT_BYTES_MAX {
             return Err(Error::corrupt(&store.paths.of(Name::State), state::TAIL as u64, Corruption::Bounds));
         }
-        let mut scratch = SCRATCH.take();
-        scratch.changes.clear();
-        scratch.cells.clear();
-        Ok(Commit {
+        Ok(tail)
+    }
+}
+
+impl<'l, O: Os> Commit<'l, O> {
+    pub fn new(locked: &'l Locked<'_, O>) -> Result<Self> {
+        let view = locked.store.enter()?;
+        Ok(Commit::with(locked, view, locked.tail()?))
+    }
+
+    /// A commit that writes at a tail that was checked, with a view that was perhaps taken before the lock: what it lacks
+    /// is mapped when it is missed.
+    #[inline(always)]
+    pub fn with(locked: &'l Locked<'_, O>, view: Guard<Arc<View<O>>>, tail: Tail) -> Self {
+        let store = locked.store;
+        Commit {
             store,
-            view: store.enter()?,
+            view,
             sequence: store.state.load(VISIBLE).saturating_add(1),
             tail,
             epoch: store.state.load(state::EPOCH) as u8 & EPOCH_MASK,
-            changes: scratch.changes,
-            cells: scratch.cells,
-            places: None,
-            cell_places: None,
-            bytes: scratch.bytes,
+            staged: Staged::new(),
             spill: None,
             written: None,
             made: Vec::new(),
@@ -159,7 +113,7 @@ impl<'l, O: Os> Commit<'l, O> {
             used_in: None,
             adopted: 0,
             unlink_after: Vec::new(),
-        })
+        }
     }
 
     /// Takes a fresh view after a file was mapped.
@@ -193,92 +147,82 @@ impl<'l, O: Os> Commit<'l, O> {
     /// A word as this commit will leave it.
     #[inline]
     pub fn word(&self, place: Place, offset: usize) -> u64 {
-        let address = Address::new(place, offset);
-        match self.find(address) {
-            Some(change) => change.new,
-            None => self.map_of(place).map_or(0, |map| map.load(offset)),
-        }
+        let staged = self.staged.word(Address::new(place, offset));
+        staged.unwrap_or_else(|| self.map_of(place).map_or(0, |map| map.load(offset)))
     }
 
     /// A word of the state file as this commit will leave it.
-    #[inline]
+    #[inline(always)]
     pub fn state(&self, offset: usize) -> u64 {
-        self.word(Place::State, offset)
-    }
-
-    #[inline]
-    fn find(&self, address: Address) -> Option<&Change> {
-        self.position(address).and_then(|at| self.changes.get(at))
-    }
-
-    #[inline]
-    fn position(&self, address: Address) -> Option<usize> {
-        match &self.places {
-            None => self.changes.iter().position(|c| c.address == address),
-            Some(places) => places.get(&address).copied(),
-        }
+        let staged = self.staged.word(Address::new(Place::State, offset));
+        staged.unwrap_or_else(|| self.store.state.load(offset))
     }
 
     /// Stages a structure word.
     #[inline]
     pub fn stage(&mut self, place: Place, offset: usize, new: u64) {
-        self.change(place, offset, |_| new);
-    }
-
-    /// Stages what `change` makes of a structure word.
-    #[inline]
-    fn change(&mut self, place: Place, offset: usize, change: impl FnOnce(u64) -> u64) {
         let address = Address::new(place, offset);
-        if let Some(at) = self.position(address) {
-            self.changes[at].new = change(self.changes[at].new);
+        if let Some(word) = self.staged.word_mut(address) {
+            *word = new;
             return;
         }
-        let old = self.map_of(place).map_or(0, |map| map.load(offset));
-        self.changes.push(Change { address, old, new: change(old) });
-        if let Some(places) = &mut self.places {
-            places.insert(address, self.changes.len() - 1);
-        } else if self.changes.len() > LINEAR_MAX {
-            self.places = Some(places_of(&self.changes));
+        if let Place::Index(_) = place {
+            self.staged.touch_bucket(offset);
         }
+        let old = self.map_of(place).map_or(0, |map| map.load(offset));
+        self.staged.add_word(Change { address, old, new });
     }
 
     /// Stages a word of the state file.
     #[inline]
     pub fn stage_state(&mut self, offset: usize, new: u64) {
-        self.stage(Place::State, offset, new);
+        self.change_state(offset, |_| new);
     }
 
     /// Stages a word of the state file plus or minus something.
     #[inline]
     pub fn add_state(&mut self, offset: usize, delta: i64) {
-        self.change(Place::State, offset, |now| now.saturating_add_signed(delta));
+        self.change_state(offset, |now| now.saturating_add_signed(delta));
+    }
+
+    /// Stages what `change` makes of a word of the state file.
+    #[inline]
+    fn change_state(&mut self, offset: usize, change: impl FnOnce(u64) -> u64) {
+        let address = Address::new(Place::State, offset);
+        if let Some(word) = self.staged.word_mut(address) {
+            *word = change(*word);
+            return;
+        }
+        let old = self.store.state.load(offset);
+        self.staged.add_word(Change { address, old, new: change(old) });
     }
 
     /// Stages an index cell. No cell is staged twice in a commit: a batch holds each key once.
     #[inline]
     pub fn stage_cell(&mut self, table: Table, offset: usize, old: u64, new: u64) {
-        self.cells.push(Change { address: Address::new(Place::Index(table.generation), offset), old, new });
-        if let Some(places) = &mut self.cell_places {
-            places.insert(Address::new(Place::Index(table.generation), offset), self.cells.len() - 1);
-        } else if self.cells.len() > LINEAR_MAX {
-            self.cell_places = Some(places_of(&self.cells));
-        }
+        let address = Address::new(Place::Index(table.generation), offset);
+        self.staged.add_cell(offset, Change { address, old, new });
         self.used += i64::from(new != 0) - i64::from(old != 0);
         self.used_in = Some(table);
     }
 
-    /// A cell as this commit will leave it.
-    #[inline]
-    pub fn cell(&self, table: Table, map: &O::Map, offset: usize) -> u64 {
-        if self.cells.is_empty() {
-            return map.load(offset);
+    /// The words of a bucket as this commit will leave them.
+    #[inline(always)]
+    pub fn bucket(&self, table: Table, map: &O::Map, bucket: usize) -> [u64; 8] {
+        let mut line = map.load_line(bucket);
+        if self.staged.may_touch(bucket) {
+            self.overlay(table, bucket, &mut line);
         }
-        let address = Address::new(Place::Index(table.generation), offset);
-        let staged = match &self.cell_places {
-            None => self.cells.iter().rev().find(|c| c.address == address),
-            Some(places) => places.get(&address).and_then(|&at| self.cells.get(at)),
-        };
-        staged.map_or_else(|| map.load(offset), |c| c.new)
+        line
+    }
+
+    #[inline(never)]
+    fn overlay(&self, table: Table, bucket: usize, line: &mut [u64; 8]) {
+        let address = |offset| Address::new(Place::Index(table.generation), offset);
+        for (i, word) in line.iter_mut().enumerate().take(CELLS) {
+            *word = self.staged.cell(address(bucket + 8 * i)).unwrap_or(*word);
+        }
+        line[CELLS] = self.staged.word(address(link_of(bucket))).unwrap_or(line[CELLS]);
     }
 
     /// Steps 5 to 8 but for the unlocking. Everything that can fail comes first.
@@ -289,36 +233,74 @@ impl<'l, O: Os> Commit<'l, O> {
         if self.state(state::TAIL) != self.tail.bits() {
             self.stage_state(state::TAIL, self.tail.bits());
         }
-        self.changes.extend_from_slice(&self.cells);
-        self.cells.clear();
-        let state = &self.store.state;
-        let applies = |change: &Change| change.address.parse().is_some_and(|(place, _)| self.map_of(place).is_some());
-        if !self.changes.iter().all(applies) {
+        if !self.is_mapped() {
             // A word that could not be stored would make the commit half of one.
             return Err(Error::corrupt(&self.store.paths.of(Name::State), state::GEOMETRY as u64, Corruption::Missing));
         }
-        if self.changes.len() > redo::CHANGES_INLINE {
+        let state = &self.store.state;
+        let changes = self.staged.len();
+        if changes > redo::CHANGES_INLINE {
             self.write_spill()?;
-            redo::write_spilled(state, self.changes.len(), self.sequence);
+            redo::write_spilled(state, changes, self.sequence);
         } else {
-            redo::write_inline(state, &self.changes);
+            redo::write_inline(state, self.staged.all());
         }
         state.store(PENDING, self.sequence);
         self.written = None;
         self.made.clear();
-        for change in &self.changes {
-            if let Some((place, offset)) = change.address.parse()
-                && let Some(map) = self.map_of(place)
-            {
-                map.store(offset, change.new);
-            }
-        }
+        self.store_all();
         state.store(VISIBLE, self.sequence);
         state.store(PENDING, 0);
         self.count_cells();
-        self.changes.clear();
-        self.places = None;
-        self.cell_places = None;
+        self.staged.clear();
+        if self.spill.is_some() || !self.unlink_after.is_empty() {
+            self.remove_published();
+        }
+        self.sequence = self.sequence.saturating_add(1);
+        Ok(())
+    }
+
+    /// True if each staged word is in a file that is mapped.
+    #[inline]
+    fn is_mapped(&self) -> bool {
+        let mut last = None;
+        self.staged.all().iter().all(|part| {
+            part.iter().all(|change| {
+                let file = change.address.file();
+                file == Address::STATE || last.replace(file) == Some(file) || {
+                    change.address.parse().is_some_and(|(place, _)| self.map_of(place).is_some())
+                }
+            })
+        })
+    }
+
+    /// Step 6.
+    #[inline]
+    fn store_all(&self) {
+        let state = &self.store.state;
+        // Changes of one file follow each other nearly always.
+        let mut last: Option<(u64, &O::Map)> = None;
+        for part in &self.staged.all() {
+            for change in *part {
+                let file = change.address.file();
+                if file == Address::STATE {
+                    state.store(change.address.offset(), change.new);
+                    continue;
+                }
+                if last.is_none_or(|(same, _)| same != file) {
+                    let map = change.address.parse().and_then(|(place, _)| self.map_of(place));
+                    last = map.map(|map| (file, map));
+                }
+                if let Some((_, map)) = last {
+                    map.store(change.address.offset(), change.new);
+                }
+            }
+        }
+    }
+
+    /// Removes what a published commit leaves behind.
+    #[cold]
+    fn remove_published(&mut self) {
         if let Some(sequence) = self.spill.take() {
             // A spill that stays is replaced by the next of its name, or swept at open.
             let _ = self.store.os.remove(&self.store.paths.of(Name::Spill(sequence)));
@@ -326,8 +308,6 @@ impl<'l, O: Os> Commit<'l, O> {
         for file in self.unlink_after.drain(..) {
             self.store.unlink(file);
         }
-        self.sequence = self.sequence.saturating_add(1);
-        Ok(())
     }
 
     /// Brings the advisory count of cells in use up to date.
@@ -347,7 +327,7 @@ impl<'l, O: Os> Commit<'l, O> {
         let path = self.store.paths.of(Name::Spill(self.sequence));
         let _ = self.store.os.remove(&path);
         let file = self.store.os.open(&path, OpenMode::Create).map_err(|e| Error::io("create", &path, e))?;
-        file.write_at(&redo::encode_spill(&self.changes), 0).map_err(|e| Error::io("write", &path, e))?;
+        file.write_at(&redo::encode_spill(self.staged.all()), 0).map_err(|e| Error::io("write", &path, e))?;
         self.spill = Some(self.sequence);
         Ok(())
     }
@@ -393,13 +373,6 @@ impl<O: Os> Drop for Commit<'_, O> {
         if self.written.is_some() || !self.made.is_empty() {
             self.wipe();
         }
-        let scratch = Scratch {
-            changes: std::mem::take(&mut self.changes),
-            cells: std::mem::take(&mut self.cells),
-            bytes: std::mem::take(&mut self.bytes),
-        };
-        if scratch.changes.capacity() <= 4096 && scratch.bytes.capacity() <= 1 << 16 {
-            SCRATCH.set(scratch);
-        }
+        self.staged.give_back();
     }
 }

@@ -27,7 +27,7 @@ use super::lock::Locked;
 use super::read::{Life, Try};
 use super::room::Purpose;
 use super::store::Store;
-use super::view::Index;
+use super::view::{Index, View};
 
 /// Home buckets moved by one write: some two microseconds.
 const QUANTUM: u64 = 16;
@@ -48,6 +48,13 @@ impl<O: Os> Store<O> {
             Err(Error::Full) => Ok(()),
             other => other,
         }
+    }
+
+    /// True if the index is growing, should for that many new keys, or is not mapped yet. Under the lock.
+    #[inline]
+    pub(super) fn must_grow(&self, view: &View<O>, new_keys: u64) -> bool {
+        let only = view.only_index(self.state.load(state::GEOMETRY));
+        only.is_none_or(|index| wants_growth(index, new_keys))
     }
 
     #[cold]
@@ -203,13 +210,6 @@ pub(super) fn fill_bucket<O: Os>(
 }
 
 impl<O: Os> Commit<'_, O> {
-    /// True if the index is growing, or should for that many new keys.
-    #[inline]
-    pub(super) fn must_grow(&self, new_keys: u64) -> Result<bool> {
-        let geometry = self.store.geometry()?;
-        Ok(geometry.next.is_some() || self.index(geometry.current).is_none_or(|index| wants_growth(index, new_keys)))
-    }
-
     /// Makes the file of a table, with all its home buckets empty.
     pub fn make_index(&mut self, table: Table, purpose: Purpose) -> Result<()> {
         self.admit(table.home_bytes(), purpose)?;

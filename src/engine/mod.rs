@@ -59,6 +59,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
+mod staged;
 mod statistics;
 mod store;
 mod tags;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::{self, Table};
+use crate::storage::index::{self, CELLS, CHAIN_MAX, Table};
 use crate::storage::location::{Entry, Location};
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
@@ -63,6 +63,31 @@ pub struct Replay<'c, O: Os> {
     pub last_value: u64,
     pub value_bytes: u64,
     key: Vec<u8>,
+    /// Cells in use.
+    cells: u64,
+    /// Records that were looked at and not replayed yet.
+    ahead: Vec<Ahead>,
+}
+
+/// Records whose buckets are fetched before the first of them is replayed.
+const AHEAD: usize = 32;
+
+/// A record to be replayed.
+struct Ahead {
+    location: Location,
+    header: Header,
+    /// The hash of its key, if it is about one.
+    hash: u64,
+}
+
+/// Where a key's cell is, or where it would go.
+#[derive(Clone, Copy)]
+enum Spot {
+    /// Its cell, and the record it leads to.
+    Taken(usize, Location),
+    Free(usize),
+    /// Every bucket of the chain is full; the last one begins here.
+    Full(usize),
 }
 
 impl<'c, O: Os> Replay<'c, O> {
@@ -91,6 +116,8 @@ impl<'c, O: Os> Replay<'c, O> {
             last_value: 0,
             value_bytes: 0,
             key: Vec::new(),
+            cells: 0,
+            ahead: Vec::with_capacity(AHEAD),
         }
     }
 
@@ -121,45 +148,85 @@ impl<'c, O: Os> Replay<'c, O> {
                     Found::Batch(members) => {
                         for member in members {
                             self.newest = self.newest.max(member.header.sequence);
-                            self.apply(slot, member)?;
+                            let record = self.look_ahead(slot, member);
+                            self.ahead.push(record);
+                            if self.ahead.len() == AHEAD {
+                                self.apply_all()?;
+                            }
                         }
                     }
-                    Found::Lost(members) => members.iter().for_each(|member| self.take_away(slot, member)),
+                    Found::Lost(members) => {
+                        self.apply_all()?;
+                        members.iter().for_each(|member| self.take_away(slot, member));
+                    }
                 }
             }
+        }
+        self.apply_all()?;
+        self.index.store(index::CELLS_USED, self.cells);
+        Ok(())
+    }
+
+    /// Fetches the home bucket of a record's key.
+    fn look_ahead(&mut self, slot: usize, member: &Member) -> Ahead {
+        let location = Location::new(slot, member.offset as u64);
+        let header = member.header;
+        let mut hash = 0;
+        if matches!(header.kind_of_record, Type::Put | Type::Removal) {
+            self.read_key(location, &header);
+            hash = xxhash_rust::xxh3::xxh3_64_with_seed(&self.key, self.seed);
+            self.index.prefetch(index::bucket_offset(self.table.home(hash)));
+        }
+        Ahead { location, header, hash }
+    }
+
+    /// Replays the records that were looked at ahead, in their order.
+    fn apply_all(&mut self) -> Result<()> {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        for record in &ahead {
+            self.fetch_old(record.hash);
+        }
+        for record in &ahead {
+            self.apply(record)?;
+        }
+        ahead.clear();
+        self.ahead = ahead;
+        Ok(())
+    }
+
+    /// Fetches the record that the first matching cell of a home bucket leads to.
+    fn fetch_old(&self, hash: u64) {
+        let line = self.index.load_line(index::bucket_offset(self.table.home(hash)));
+        let found = index::matching(&line, self.table.tag(hash));
+        let entry = Entry::from_bits(line.get(found.trailing_zeros() as usize).copied().unwrap_or(0));
+        if found != 0
+            && !entry.is_empty()
+            && let Some(segment) = self.chain.get(entry.location().slot())
+        {
+            segment.map.prefetch(entry.location().offset());
+            segment.map.prefetch(entry.location().offset() + 64);
+        }
+    }
+
+    fn apply(&mut self, record: &Ahead) -> Result<()> {
+        let Ahead { location, header, hash } = record;
+        match header.kind_of_record {
+            Type::Put => self.put(*location, header, *hash)?,
+            Type::Removal => self.remove(*location, header, *hash),
+            Type::TagDefined => self.define_tag(*location, header),
+            Type::TagEvicted => self.evict_tag(header),
+            Type::Cleared => self.clear(header.sequence),
+            Type::Batch => {}
         }
         Ok(())
     }
 
-    fn apply(&mut self, slot: usize, member: &Member) -> Result<()> {
-        let location = Location::new(slot, member.offset as u64);
-        match member.header.kind_of_record {
-            Type::Put => self.put(location, &member.header),
-            Type::Removal => {
-                self.remove(location, &member.header);
-                Ok(())
-            }
-            Type::TagDefined => {
-                self.define_tag(location, &member.header);
-                Ok(())
-            }
-            Type::TagEvicted => {
-                self.evict_tag(&member.header);
-                Ok(())
-            }
-            Type::Cleared => {
-                self.clear(member.header.sequence);
-                Ok(())
-            }
-            Type::Batch => Ok(()),
-        }
-    }
-
-    fn remove(&mut self, location: Location, header: &Header) {
+    fn remove(&mut self, location: Location, header: &Header, hash: u64) {
         self.read_key(location, header);
-        if let Some((cell, old)) = self.find() {
+        if let Spot::Taken(cell, old) = self.find(hash) {
             self.count_out(old);
             self.index.store(cell, 0);
+            self.cells = self.cells.saturating_sub(1);
         }
     }
 
@@ -169,18 +236,20 @@ impl<'c, O: Os> Replay<'c, O> {
         let mut header = member.header;
         header.sequence = self.newest.saturating_add(1);
         match header.kind_of_record {
-            Type::Put | Type::Removal => self.remove(Location::new(slot, member.offset as u64), &header),
+            Type::Put | Type::Removal => {
+                let Ahead { location, hash, .. } = self.look_ahead(slot, member);
+                self.remove(location, &header, hash);
+            }
             Type::TagEvicted => self.evict_tag(&header),
             Type::Cleared => self.clear(header.sequence),
             Type::TagDefined | Type::Batch => {}
         }
     }
 
-    fn put(&mut self, location: Location, header: &Header) -> Result<()> {
+    fn put(&mut self, location: Location, header: &Header, hash: u64) -> Result<()> {
         self.read_key(location, header);
-        let hash = self.hash();
-        let found = self.find();
-        if let Some((_, old)) = found {
+        let spot = self.find(hash);
+        if let Spot::Taken(_, old) = spot {
             self.count_out(old);
         }
         // After the old record is counted out: both may refer to one file.
@@ -188,19 +257,19 @@ impl<'c, O: Os> Replay<'c, O> {
         let is_named = header.tag == 0 || self.named.contains(&header.tag);
         let readable = is_named && self.large(location, header).map_or(Ok(true), |large| self.adopt_value(large))?;
         let entry = if readable { Entry::new(self.table.tag(hash), location).bits() } else { 0 };
-        match found {
-            Some((cell, _)) => self.index.store(cell, entry),
-            None if readable => self.insert(hash, entry)?,
-            None => {}
+        match spot {
+            Spot::Taken(cell, _) => self.index.store(cell, entry),
+            Spot::Free(cell) if readable => {
+                self.index.store(cell, entry);
+                self.cells += 1;
+            }
+            Spot::Full(last) if readable => self.extend_chain(last, entry)?,
+            Spot::Free(_) | Spot::Full(_) => {}
         }
         if readable {
             self.count_in(location, header);
         }
         Ok(())
-    }
-
-    fn hash(&self) -> u64 {
-        xxhash_rust::xxh3::xxh3_64_with_seed(&self.key, self.seed)
     }
 
     fn read_key(&mut self, location: Location, header: &Header) {
@@ -216,39 +285,38 @@ impl<'c, O: Os> Replay<'c, O> {
         Header::read(&segment.map, location.offset(), usize::try_from(segment.end).ok()?)
     }
 
-    /// The cell of the key in `self.key`, and the record it leads to.
-    fn find(&self) -> Option<(usize, Location)> {
-        let hash = self.hash();
+    /// Where the key in `self.key` has its cell, or a new one would go.
+    fn find(&self, hash: u64) -> Spot {
         let tag = self.table.tag(hash);
-        for bucket in index::chain(self.table, self.table.home(hash), |offset| self.index.load(offset)) {
-            for cell in (bucket..index::link_of(bucket)).step_by(8) {
-                let entry = Entry::from_bits(self.index.load(cell));
-                if entry.is_empty() || entry.tag() != tag {
-                    continue;
-                }
+        let mut bucket = index::bucket_offset(self.table.home(hash));
+        let mut free = None;
+        for left in (0..CHAIN_MAX).rev() {
+            let line = self.index.load_line(bucket);
+            let mut found = index::matching(&line, tag);
+            while found != 0 {
+                let i = found.trailing_zeros() as usize;
+                found &= found - 1;
+                let entry = Entry::from_bits(line.get(i).copied().unwrap_or(0));
                 let location = entry.location();
-                let Some(header) = self.header_at(location) else { continue };
+                let Some(header) = self.header_at(location).filter(|_| !entry.is_empty()) else { continue };
                 let (at, len) = header.key_range(location.offset());
                 if len == self.key.len() && self.chain[location.slot()].map.equals(at, &self.key) {
-                    return Some((cell, location));
+                    return Spot::Taken(bucket + 8 * i, location);
                 }
             }
+            if free.is_none() {
+                free = line[..CELLS].iter().position(|&bits| bits == 0).map(|i| bucket + 8 * i);
+            }
+            match self.table.next_bucket(line[CELLS]) {
+                Some(next) if left > 0 => bucket = next,
+                _ => break,
+            }
         }
-        None
+        free.map_or(Spot::Full(bucket), Spot::Free)
     }
 
-    fn insert(&mut self, hash: u64, entry: u64) -> Result<()> {
-        let mut last = 0;
-        for bucket in index::chain(self.table, self.table.home(hash), |offset| self.index.load(offset)) {
-            last = bucket;
-            for cell in (bucket..index::link_of(bucket)).step_by(8) {
-                if self.index.load(cell) == 0 {
-                    self.index.store(cell, entry);
-                    self.index.store(index::CELLS_USED, self.index.load(index::CELLS_USED) + 1);
-                    return Ok(());
-                }
-            }
-        }
+    /// Adds a bucket behind the last of a chain, with an entry in it.
+    fn extend_chain(&mut self, last: usize, entry: u64) -> Result<()> {
         let used = self.index.load(index::OVERFLOW_USED);
         let bucket = self.table.homes() + used;
         if bucket >= self.table.buckets() {
@@ -257,7 +325,7 @@ impl<'c, O: Os> Replay<'c, O> {
         self.index.store(index::OVERFLOW_USED, used + 1);
         self.index.store(index::bucket_offset(bucket), entry);
         self.index.store(index::link_of(last), bucket);
-        self.index.store(index::CELLS_USED, self.index.load(index::CELLS_USED) + 1);
+        self.cells += 1;
         Ok(())
     }
 
@@ -409,7 +477,7 @@ impl<'c, O: Os> Replay<'c, O> {
             }
         }
         self.index.store(index::OVERFLOW_USED, 0);
-        self.index.store(index::CELLS_USED, 0);
+        self.cells = 0;
     }
 }
 

@@ -86,48 +86,68 @@ impl<O: Os> Commit<'_, O> {
     /// Writes a record at the tail, where [`Commit::reserve`] made room for it.
     #[inline]
     pub fn append(&mut self, draft: &Draft<'_>) -> Result<Location> {
-        self.map_active()?;
-        let tail = self.tail;
         let opens = draft.alone || draft.kind_of_record == Type::Batch;
         let in_epoch;
-        let draft = if opens && (self.epoch, tail.epoch) != (0, 0) {
-            in_epoch = Draft { epoch: (self.epoch, self.epoch != tail.epoch), ..*draft };
+        let draft = if opens && (self.epoch, self.tail.epoch) != (0, 0) {
+            in_epoch = Draft { epoch: (self.epoch, self.epoch != self.tail.epoch), ..*draft };
             &in_epoch
         } else {
             draft
         };
-        let offset = tail.offset as usize;
-        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut bytes = std::mem::take(&mut self.staged.bytes);
         let written = match self.active() {
-            Some(segment) if offset + draft.size() <= segment.map.len() => {
-                draft.encode(record::salt(segment.nonce, offset), &mut bytes);
-                match &segment.file {
-                    Some(file) if bytes.len() >= WRITE_MIN => {
-                        file.write_at(&bytes, tail.offset).map_err(|e| self.failed("append to", segment.id, e))
-                    }
-                    _ => {
-                        segment.map.write(offset, &bytes);
-                        Ok(())
-                    }
-                }
-            }
-            _ => {
-                let id = self.state(row_word(tail.slot, row::ID));
-                Err(Error::corrupt(&self.store.paths.of(Name::Segment(id)), tail.offset, Corruption::Bounds))
+            Some(segment) => self.write_at_tail(segment, draft, &mut bytes),
+            None => {
+                self.staged.bytes = bytes;
+                return self.append_unmapped(draft);
             }
         };
-        self.written.get_or_insert(tail);
+        self.staged.bytes = bytes;
+        let tail = self.tail;
+        if self.written.is_none() {
+            self.written = Some(tail);
+        }
         self.members += 1;
         if !draft.alone {
-            self.check = record::check_with(self.check, bytes.first_chunk().copied().unwrap_or_default());
+            let crc = self.staged.bytes.first_chunk().copied().unwrap_or_default();
+            self.check = record::check_with(self.check, crc);
         }
-        self.tail.offset += bytes.len() as u64;
-        self.bytes = bytes;
-        written.map(|()| Location::new(tail.slot, tail.offset))
+        self.tail.offset += written? as u64;
+        Ok(Location::new(tail.slot, tail.offset))
+    }
+
+    #[cold]
+    fn append_unmapped(&mut self, draft: &Draft<'_>) -> Result<Location> {
+        self.map_active_now()?;
+        if self.active().is_some() { self.append(draft) } else { Err(self.no_room_at_tail()) }
+    }
+
+    /// Writes a record into the mapped segment; its length.
+    #[inline(always)]
+    fn write_at_tail(&self, segment: &Segment<O>, draft: &Draft<'_>, bytes: &mut Vec<u8>) -> Result<usize> {
+        let offset = self.tail.offset as usize;
+        let size = draft.size();
+        if offset + size > segment.map.len() {
+            return Err(self.no_room_at_tail());
+        }
+        draft.encode(record::salt(segment.nonce, offset), bytes);
+        match &segment.file {
+            Some(file) if size >= WRITE_MIN => {
+                file.write_at(bytes, self.tail.offset).map_err(|e| self.failed("append to", segment.id, e))?;
+            }
+            _ => segment.map.write(offset, bytes),
+        }
+        Ok(size)
+    }
+
+    #[cold]
+    fn no_room_at_tail(&self) -> Error {
+        let id = self.state(row_word(self.tail.slot, row::ID));
+        Error::corrupt(&self.store.paths.of(Name::Segment(id)), self.tail.offset, Corruption::Bounds)
     }
 
     /// The segment that the tail is in, once [`Commit::map_active`] has mapped it for writing.
-    #[inline]
+    #[inline(always)]
     fn active(&self) -> Option<&Arc<Segment<O>>> {
         let slot = self.tail.slot;
         self.segment(slot, self.state(row_word(slot, row::ID))).filter(|segment| segment.map.is_writable())
@@ -135,12 +155,15 @@ impl<O: Os> Commit<'_, O> {
 
     #[inline]
     fn map_active(&mut self) -> Result<()> {
-        if self.active().is_none() {
-            let slot = self.tail.slot;
-            let id = self.state(row_word(slot, row::ID));
-            self.store.map_segment(slot, id, Access::Write)?;
-            self.refresh_view();
-        }
+        if self.active().is_some() { Ok(()) } else { self.map_active_now() }
+    }
+
+    #[cold]
+    fn map_active_now(&mut self) -> Result<()> {
+        let slot = self.tail.slot;
+        let id = self.state(row_word(slot, row::ID));
+        self.store.map_segment(slot, id, Access::Write)?;
+        self.refresh_view();
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::storage::tag_table;
 
 use super::read::{Life, Missing, Record, Try};
 use super::store::Store;
-use super::view::View;
+use super::view::{Index, View};
 
 const RETRIES: usize = 8;
 /// Keys whose buckets are fetched ahead of their turn.
@@ -161,26 +161,37 @@ impl<O: Os> Store<O> {
     #[inline(always)]
     pub(super) fn prefetch_home(&self, view: &View<O>, word: u64, hash: u64) {
         if let Ok(Try::Done(index)) = self.index_of(view, word, hash) {
-            index.map.prefetch(index::bucket_offset(index.table.home(hash)));
+            index.prefetch_home(hash);
         }
     }
 
     /// Fetches the record that the first matching cell of a home bucket leads to.
     #[inline(always)]
     pub(super) fn prefetch_record(&self, view: &View<O>, word: u64, hash: u64) {
-        let Ok(Try::Done(index)) = self.index_of(view, word, hash) else { return };
+        if let Ok(Try::Done(index)) = self.index_of(view, word, hash) {
+            self.prefetch_record_of(view, index, hash, [0, 64, 128]);
+        }
+    }
+
+    /// The same, for lines at these places of the record, where the table is known.
+    #[inline(always)]
+    pub(super) fn prefetch_record_of<const LINES: usize>(
+        &self,
+        view: &View<O>,
+        index: &Index<O>,
+        hash: u64,
+        lines: [usize; LINES],
+    ) {
         let tag = index.table.tag(hash);
         let line = index.map.load_line(index::bucket_offset(index.table.home(hash)));
-        for &bits in line.iter().take(CELLS) {
-            let entry = Entry::from_bits(bits);
-            if entry.tag() == tag && !entry.is_empty() {
-                let location = entry.location();
-                if let Some(segment) = view.segment(location.slot(), self.segment_in(location.slot())) {
-                    for line in [0, 64, 128] {
-                        segment.map.prefetch(location.offset() + line);
-                    }
-                }
-                return;
+        let found = index::matching(&line, tag);
+        if found == 0 {
+            return;
+        }
+        let location = Entry::from_bits(line[found.trailing_zeros() as usize % CELLS]).location();
+        if let Some(segment) = view.segment(location.slot(), self.segment_in(location.slot())) {
+            for line in &lines {
+                segment.map.prefetch(location.offset() + line);
             }
         }
     }

@@ -41,6 +41,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// The row of a tag, made if need be.
+    #[inline(never)]
     pub fn tag(&mut self, name: &str) -> Result<TagRow> {
         if let Some(place) = self.find_tag(name)? {
             return Ok(TagRow { id: tag_table::id_of(place), place, is_new: false });
@@ -82,6 +83,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Counts items and bytes in or out of a tag.
+    #[inline(never)]
     pub fn count_tag(&mut self, place: RowPlace, items: i64, bytes: i64) {
         let since = self.state(state::CLEARED);
         let tags = place_in(place);

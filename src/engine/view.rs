@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::os::{HoldsMap, Os};
-use crate::storage::index::{Geometry, Table};
+use crate::os::{HoldsMap, Os, OsMap};
+use crate::storage::index::{Geometry, Table, bucket_offset};
 use crate::storage::redo::Place;
 
 /// A mapped segment.
@@ -37,6 +37,12 @@ pub struct Index<O: Os> {
 impl<O: Os> Index<O> {
     pub fn new(table: Table, map: O::Map) -> Index<O> {
         Index { table, word: Geometry { current: table, next: None }.bits(), map }
+    }
+
+    /// Fetches the home bucket of a hash.
+    #[inline(always)]
+    pub fn prefetch_home(&self, hash: u64) {
+        self.map.prefetch(bucket_offset(self.table.home(hash)));
     }
 }
 

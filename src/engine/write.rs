@@ -5,10 +5,14 @@
 //! visible. A key that is removed alone loses its cell: one store, so it needs no more. In a batch its cell first leads
 //! to the record of the removal, which names the old record, and is emptied after the commit.
 
+use std::sync::Arc;
+
+use arc_swap::Guard;
+
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::Table;
-use crate::storage::location::{Entry, Location};
+use crate::storage::location::{Entry, Location, Tail};
 use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, batch_value, order_of_place};
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
@@ -22,6 +26,7 @@ use super::read::Life;
 use super::room::Purpose;
 use super::store::Store;
 use super::tags::TagRow;
+use super::view::View;
 
 impl<O: Os> Store<O> {
     /// Stores a value under a key whose hash is known.
@@ -40,11 +45,18 @@ impl<O: Os> Store<O> {
 
     /// Makes all changes by one commit. Each key may be in it once. The number of keys that were live before.
     pub fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
-        self.check_size(ops)?;
+        if ops.len() > 1 {
+            self.check_size(ops)?;
+        }
         self.before_change()?;
         let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
+        let view = self.enter()?;
+        self.fetch_first(&view, ops);
         let locked = self.lock()?;
-        let outcome = locked.begin(puts).and_then(|commit| commit.carry_out(ops));
+        let outcome = match locked.begin_with(view, puts) {
+            Ok((view, tail)) => Commit::with(&locked, view, tail).carry_out(ops),
+            Err(error) => Err(error),
+        };
         let retry = matches!(outcome, Err(Error::Full)) && self.reclaim(&locked)?;
         let newest = locked.newest();
         drop(locked);
@@ -68,14 +80,17 @@ impl<O: Os> Store<O> {
     ) -> Result<R> {
         self.before_change()?;
         let hash = self.hash(key);
+        let view = self.enter()?;
+        self.fetch_first(&view, &[Op { key, hash, change: Change::Keep }]);
         let locked = self.lock()?;
-        let mut commit = locked.begin(1)?;
+        let (view, tail) = locked.begin_with(view, 1)?;
+        let mut commit = Commit::with(&locked, view, tail);
         let place = commit.locate(key, hash)?;
-        let live = place.old.filter(|old| old.life == Life::Live).and_then(|old| commit.open_old(&old));
+        let live = place.old.as_ref().filter(|old| old.life == Life::Live).and_then(|old| commit.open_old(old));
         let mut buffer = Vec::new();
         let (decision, answer) = decide(live.as_ref(), &mut buffer)?;
         let change = decision.change(&buffer);
-        if !matches!(change, Change::Keep) && commit.change_alone(&Op { key, hash, change }, place)? {
+        if !matches!(change, Change::Keep) && commit.change_alone(&Op { key, hash, change }, &place)? {
             commit.publish()?;
         }
         drop(commit);
@@ -83,6 +98,20 @@ impl<O: Os> Store<O> {
         drop(locked);
         self.epilogue();
         self.after_change(newest, Ok(answer))
+    }
+
+    /// Fetches the home buckets of the first keys, then what they lead to: outside the lock, so that nobody waits for memory.
+    /// While the index grows a key alone is not worth the search for its table.
+    #[inline]
+    fn fetch_first(&self, view: &View<O>, ops: &[Op<'_>]) {
+        let Some(index) = view.only_index(self.state.load(state::GEOMETRY)) else { return };
+        for op in ops.iter().take(AHEAD) {
+            index.prefetch_home(op.hash);
+        }
+        for op in ops.iter().take(AHEAD / 2) {
+            // What is looked at of a record that is replaced: header and key.
+            self.prefetch_record_of(view, index, op.hash, [0, 64]);
+        }
     }
 
     /// Refuses a batch that is too large for this store, before the lock.
@@ -93,7 +122,7 @@ impl<O: Os> Store<O> {
             _ => op.key.len() + LARGE_REFERENCE + 64,
         };
         let total: u64 = ops.iter().map(|op| bytes(op) as u64).sum();
-        if ops.len() > 1 && total > limit / 8 {
+        if total > limit / 8 {
             return Err(Error::TransactionTooLarge { bytes: total, limit: limit / 8 });
         }
         Ok(())
@@ -102,15 +131,24 @@ impl<O: Os> Store<O> {
 
 impl<O: Os> Locked<'_, O> {
     /// A commit for some new keys, after this write's share of growing.
-    #[inline]
     pub(super) fn begin(&self, new_keys: u64) -> Result<Commit<'_, O>> {
-        let commit = Commit::new(self)?;
-        if !commit.must_grow(new_keys)? {
-            return Ok(commit);
+        let (view, tail) = self.begin_with(self.store.enter()?, new_keys)?;
+        Ok(Commit::with(self, view, tail))
+    }
+
+    /// View and tail of a commit of some new keys, likewise.
+    #[inline(always)]
+    fn begin_with(&self, view: Guard<Arc<View<O>>>, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
+        if self.store.must_grow(&view, new_keys) {
+            return self.begin_growing(new_keys);
         }
-        drop(commit);
+        Ok((view, self.tail()?))
+    }
+
+    #[cold]
+    fn begin_growing(&self, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
         self.store.grow_for(self, new_keys)?;
-        Commit::new(self)
+        Ok((self.store.enter()?, self.tail()?))
     }
 }
 
@@ -126,11 +164,11 @@ pub(super) struct Batch {
 
 impl<O: Os> Commit<'_, O> {
     /// Steps 3 to 8 for changes of keys. The number of keys that were live before.
-    pub(super) fn carry_out(mut self, ops: &[Op<'_>]) -> Result<u64> {
+    pub(super) fn carry_out(&mut self, ops: &[Op<'_>]) -> Result<u64> {
         if let [op] = ops {
             let place = self.locate(op.key, op.hash)?;
-            let was_live = place.old.is_some_and(|old| old.life == Life::Live);
-            if self.change_alone(op, place)? {
+            let was_live = place.is_live();
+            if self.change_alone(op, &place)? {
                 self.publish()?;
             }
             return Ok(was_live.into());
@@ -139,12 +177,6 @@ impl<O: Os> Commit<'_, O> {
         let mut removed = Vec::new();
         let batch = self.begin_batch(ops, 0, Purpose::Free)?;
         let word = self.store.state.load(state::GEOMETRY);
-        for op in ops.iter().take(AHEAD) {
-            self.store.prefetch_home(&self.view, word, op.hash);
-        }
-        for op in ops.iter().take(AHEAD / 2) {
-            self.store.prefetch_record(&self.view, word, op.hash);
-        }
         for (i, op) in ops.iter().enumerate() {
             if let Some(ahead) = ops.get(i + AHEAD) {
                 self.store.prefetch_home(&self.view, word, ahead.hash);
@@ -153,10 +185,10 @@ impl<O: Os> Commit<'_, O> {
                 self.store.prefetch_record(&self.view, word, ahead.hash);
             }
             let place = self.locate(op.key, op.hash)?;
-            let was_live = place.old.is_some_and(|old| old.life == Life::Live);
-            match op.change {
-                Change::Put(put) => self.put(op, put, place, false)?,
-                Change::Remove if was_live => self.remove(op, place, false, &mut removed)?,
+            let was_live = place.is_live();
+            match &op.change {
+                Change::Put(put) => self.put(op, put, &place, false)?,
+                Change::Remove if was_live => self.remove(op, &place, false, &mut removed)?,
                 Change::Remove | Change::Keep => continue,
             }
             replaced += u64::from(was_live);
@@ -172,10 +204,10 @@ impl<O: Os> Commit<'_, O> {
 
     /// Steps 3 and 4 of a commit that changes one key. False if there is nothing to publish.
     #[inline]
-    fn change_alone(&mut self, op: &Op<'_>, place: KeyPlace) -> Result<bool> {
-        match op.change {
+    fn change_alone(&mut self, op: &Op<'_>, place: &KeyPlace) -> Result<bool> {
+        match &op.change {
             Change::Put(put) => self.put(op, put, place, true)?,
-            Change::Remove if place.old.is_some_and(|old| old.life == Life::Live) => {
+            Change::Remove if place.is_live() => {
                 self.remove(op, place, true, &mut Vec::new())?;
             }
             Change::Remove | Change::Keep => return Ok(false),
@@ -184,7 +216,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Step 3 and 4 of one put.
-    pub(super) fn put(&mut self, op: &Op<'_>, put: Put<'_>, place: KeyPlace, alone: bool) -> Result<()> {
+    pub(super) fn put(&mut self, op: &Op<'_>, put: &Put<'_>, place: &KeyPlace, alone: bool) -> Result<()> {
         let tag = self.tag_of(put.tag)?;
         let names_tag = tag.filter(|tag| tag.is_new);
         let mut reference = [0; LARGE_REFERENCE];
@@ -225,11 +257,13 @@ impl<O: Os> Commit<'_, O> {
         if let Some(batch) = batch {
             self.end_batch(batch)?;
         }
-        self.enter_cell(&place, op.hash, location)?;
+        self.enter_cell(place, op.hash, location)?;
         self.count_put(&draft, tag, location, old);
         if let Some(old) = old {
-            let keeps_file = matches!(put.value, Value::Same(_));
-            self.count_replaced(old, keeps_file);
+            if old.location.slot() != location.slot() {
+                self.add_state(row_word(old.location.slot(), row::LIVE), -1);
+            }
+            self.release(old, matches!(put.value, Value::Same(_)));
         }
         Ok(())
     }
@@ -261,6 +295,7 @@ impl<O: Os> Commit<'_, O> {
         Ok(Some(batch))
     }
 
+    #[inline(never)]
     fn append_tag_name(&mut self, tag: TagRow, name: &str) -> Result<()> {
         let location = self.append(&tag_draft(tag, name, self.sequence))?;
         self.stage_tag_name(tag.place, location);
@@ -283,7 +318,10 @@ impl<O: Os> Commit<'_, O> {
             self.add_state(state::LIVE, 1);
         }
         let slot = location.slot();
-        self.add_state(row_word(slot, row::LIVE), 1);
+        // One that replaces a record of the same segment leaves that segment's count as it is.
+        if old.is_none_or(|old| old.location.slot() != slot) {
+            self.add_state(row_word(slot, row::LIVE), 1);
+        }
         if let Some(tag) = tag {
             self.count_tag(tag.place, 1, draft.size() as i64);
         }
@@ -302,6 +340,12 @@ impl<O: Os> Commit<'_, O> {
     /// Counts out the record that a cell led to until now, and retires its file.
     pub(super) fn count_replaced(&mut self, old: &Old, keeps_file: bool) {
         self.add_state(row_word(old.location.slot(), row::LIVE), -1);
+        self.release(old, keeps_file);
+    }
+
+    /// Gives back what a replaced record held besides its segment: its part in its tag's counts, and its file.
+    #[inline]
+    fn release(&mut self, old: &Old, keeps_file: bool) {
         if old.header.kind_of_record == Type::Put
             && matches!(old.life, Life::Live | Life::Expired)
             && let Some(place) = tag_table::place_of(old.header.tag)
@@ -322,11 +366,11 @@ impl<O: Os> Commit<'_, O> {
     pub(super) fn remove(
         &mut self,
         op: &Op<'_>,
-        place: KeyPlace,
+        place: &KeyPlace,
         alone: bool,
         emptied: &mut Vec<(Table, usize, u64)>,
     ) -> Result<()> {
-        let (Some(old), Cell::Taken { offset, bits }) = (place.old, place.cell) else { return Ok(()) };
+        let (Some(old), Cell::Taken { offset, bits }) = (&place.old, place.cell) else { return Ok(()) };
         let draft = Draft {
             key: op.key,
             alone,
@@ -344,7 +388,7 @@ impl<O: Os> Commit<'_, O> {
             self.add_state(row_word(location.slot(), row::LIVE), 1);
         }
         self.add_state(state::LIVE, -1);
-        self.count_replaced(&old, false);
+        self.count_replaced(old, false);
         Ok(())
     }
 

@@ -23,8 +23,16 @@ pub(crate) struct EncodedKey {
 
 impl EncodedKey {
     #[inline]
-    pub(super) fn new() -> EncodedKey {
+    pub(crate) fn new() -> EncodedKey {
         EncodedKey { len: 0, too_deep: false, inline: [0; INLINE_BYTES], spill: Vec::new() }
+    }
+
+    /// Makes room for another key.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+        self.too_deep = false;
+        self.spill.clear();
     }
 
     /// The encoding.

@@ -155,6 +155,13 @@ pub trait OsMap: Send + Sync + 'static {
     }
     /// Stores the 64-bit word at `offset` with Release.
     fn store(&self, offset: usize, value: u64);
+    /// Stores 64-bit words from `offset` on, in order, each with Release.
+    #[inline]
+    fn store_words<const N: usize>(&self, offset: usize, words: [u64; N]) {
+        for (i, word) in words.into_iter().enumerate() {
+            self.store(offset + 8 * i, word);
+        }
+    }
     /// Replaces `old` by `new`, or says what is there.
     fn compare_exchange(&self, offset: usize, old: u64, new: u64) -> Result<u64, u64>;
     /// Adds, wrapping, with Relaxed; the value before.

@@ -24,7 +24,7 @@
 //! A key's cell never moves within a generation. A generation's cells below `moved` are never changed again, so that a
 //! reader that was led there before still finds what was there; it looks at the geometry again before it believes it.
 
-use super::location::TAG_BITS;
+use super::location::{Entry, Location, TAG_BITS};
 use super::{u32_at, u64_at};
 use crate::os::OsMap;
 
@@ -220,12 +220,20 @@ pub fn chain<'a>(table: Table, home: u64, load: impl Fn(usize) -> u64 + 'a) -> i
     })
 }
 
+/// Which cells of a bucket have a tag: bit `i` for cell `i`. Empty cells are among them if the tag is 0. There is no
+/// branch in it, for nobody could foretell which cell it is.
+#[inline(always)]
+pub fn matching(line: &[u64; 8], tag: u32) -> u32 {
+    let tag = Entry::new(tag, Location::from_bits(0));
+    line[..CELLS].iter().rev().fold(0, |mask, &bits| mask << 1 | u32::from(Entry::from_bits(bits).agrees(tag)))
+}
+
 /// Reads every non-empty entry of a chain, with the offset of its cell.
-pub fn entries_of<M: OsMap>(map: &M, table: Table, home: u64) -> Vec<(usize, super::location::Entry)> {
+pub fn entries_of<M: OsMap>(map: &M, table: Table, home: u64) -> Vec<(usize, Entry)> {
     let mut found = Vec::with_capacity(CELLS);
     for bucket in chain(table, home, |offset| map.load(offset)) {
         for cell in (bucket..link_of(bucket)).step_by(8) {
-            let entry = super::location::Entry::from_bits(map.load(cell));
+            let entry = Entry::from_bits(map.load(cell));
             if !entry.is_empty() {
                 found.push((cell, entry));
             }

@@ -80,6 +80,12 @@ impl Entry {
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    /// True if the tag is that of an entry which leads nowhere: of an empty cell too, where that tag is 0.
+    #[inline(always)]
+    pub fn agrees(self, tag_alone: Entry) -> bool {
+        self.0 ^ tag_alone.0 < 1 << LOCATION_BITS
+    }
 }
 
 /// Where the next batch of the commit stream goes.

@@ -35,6 +35,8 @@ use super::{u32_at, u64_at};
 
 /// Bytes of the fixed part.
 pub const HEADER: usize = 24;
+/// Bytes of the fixed part and all optional words.
+const HEAD_MAX: usize = HEADER + 24;
 /// Bytes of a `large` record's value.
 pub const LARGE_REFERENCE: usize = 24;
 /// Bytes of a whole batch record.
@@ -132,37 +134,47 @@ impl Draft<'_> {
             | flag(self.epoch.1, FIRST)
     }
 
-    /// Appends everything but the checksum and the value to `out`: the part of at most a key and some words.
-    fn head_into(&self, out: &mut Vec<u8>) {
+    /// The fixed part without the checksum, the optional words, and how many bytes they are together.
+    #[inline]
+    fn head(&self) -> ([u8; HEAD_MAX], usize) {
         debug_assert!(self.key.len() <= usize::from(u16::MAX) && self.value.len() <= VALUE_BYTES_MAX);
-        let mut fixed = [0; HEADER];
-        fixed[4] = self.kind_of_record as u8;
-        fixed[5] = self.flags();
-        fixed[6..8].copy_from_slice(&(self.key.len() as u16).to_le_bytes());
-        fixed[8..12].copy_from_slice(&(self.value.len() as u32).to_le_bytes());
-        fixed[12] = self.kind;
-        fixed[13..16].copy_from_slice(&self.tag.to_le_bytes()[..3]);
-        fixed[16..24].copy_from_slice(&self.sequence.to_le_bytes());
-        out.extend_from_slice(&fixed);
+        let mut words = [0; HEAD_MAX / 8];
+        let flags = self.flags();
+        words[0] = (self.kind_of_record as u64) << 32 | u64::from(flags) << 40 | (self.key.len() as u64) << 48;
+        words[1] = self.value.len() as u64 | u64::from(self.kind) << 32 | u64::from(self.tag) << 40;
+        words[2] = self.sequence;
+        let mut at = HEADER / 8;
         if let Some(expires) = self.expires {
-            out.extend_from_slice(&expires.to_le_bytes());
+            words[at] = expires;
+            at += 1;
         }
         if let Some((location, order)) = self.replaces {
-            out.extend_from_slice(&location.to_le_bytes());
-            out.extend_from_slice(&order.to_le_bytes());
+            words[at] = location;
+            words[at + 1] = order;
         }
-        out.extend_from_slice(self.key);
+        let mut bytes = [0; HEAD_MAX];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        (bytes, HEADER + optional_bytes(flags))
     }
 
     /// Encodes the record for its place. `out` is cleared first and ends padded.
+    #[inline]
     pub fn encode(&self, salt: u32, out: &mut Vec<u8>) {
+        let (head, head_len) = self.head();
+        let content = head_len + self.key.len() + self.value.len();
         out.clear();
-        out.reserve(self.size());
-        self.head_into(out);
+        out.reserve(content + HEAD_MAX);
+        // Copies of fixed length that are cut afterwards cost less than ones of the right length.
+        out.extend_from_slice(&head);
+        out.truncate(head_len);
+        out.extend_from_slice(self.key);
         out.extend_from_slice(self.value);
         let crc = checksum(salt, &out[4..]);
         out[..4].copy_from_slice(&crc.to_le_bytes());
-        out.resize(padded(out.len()), 0);
+        out.extend_from_slice(&[0; 8]);
+        out.truncate(padded(content));
     }
 }
 

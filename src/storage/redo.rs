@@ -50,11 +50,32 @@ impl Address {
         Address((what << 56) | (u64::from(which & 0xFF_FFFF) << 32) | (offset as u64 >> 3))
     }
 
+    /// The file of words of the state file, as [`Address::file`] gives it.
+    pub const STATE: u64 = 1 << 24;
+
+    /// The file that the word is in: a number that two words share only if they share the file.
+    #[inline(always)]
+    pub fn file(self) -> u64 {
+        self.0 >> 32
+    }
+
+    /// The offset in the file.
+    #[inline(always)]
+    pub fn offset(self) -> usize {
+        ((self.0 & 0xFFFF_FFFF) << 3) as usize
+    }
+
+    /// The bits, as the list holds them.
+    #[inline(always)]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
     /// File and offset; `None` for bits that name nothing.
     #[inline(always)]
     pub fn parse(self) -> Option<(Place, usize)> {
         let which = (self.0 >> 32) as u32 & 0xFF_FFFF;
-        let offset = ((self.0 & 0xFFFF_FFFF) << 3) as usize;
+        let offset = self.offset();
         match self.0 >> 56 {
             1 => Some((Place::State, offset)),
             2 => Some((Place::Index(which), offset)),
@@ -72,17 +93,18 @@ pub struct Change {
     pub new: u64,
 }
 
-/// Writes a list that fits into the state file.
+/// Writes a list that fits into the state file. It comes in two parts, one behind the other.
 #[inline]
-pub fn write_inline<M: OsMap>(state: &M, changes: &[Change]) {
-    debug_assert!(changes.len() <= CHANGES_INLINE);
-    state.store(REDO, changes.len() as u64);
-    state.store(REDO + 8, 0);
-    for (i, change) in changes.iter().enumerate() {
-        let at = REDO + 16 + i * CHANGE;
-        state.store(at, change.address.0);
-        state.store(at + 8, change.old);
-        state.store(at + 16, change.new);
+pub fn write_inline<M: OsMap>(state: &M, parts: [&[Change]; 2]) {
+    let len = parts[0].len() + parts[1].len();
+    debug_assert!(len <= CHANGES_INLINE);
+    state.store_words(REDO, [len as u64, 0]);
+    let mut at = REDO + 16;
+    for part in &parts {
+        for change in *part {
+            state.store_words(at, [change.address.0, change.old, change.new]);
+            at += CHANGE;
+        }
     }
 }
 
@@ -105,9 +127,9 @@ pub fn read_inline<M: OsMap>(state: &M, i: usize) -> Change {
 }
 
 /// The bytes of a spill file.
-pub fn encode_spill(changes: &[Change]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(changes.len() * CHANGE + 8);
-    for change in changes {
+pub fn encode_spill(parts: [&[Change]; 2]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity((parts[0].len() + parts[1].len()) * CHANGE + 8);
+    for change in parts.into_iter().flatten() {
         bytes.extend_from_slice(&change.address.0.to_le_bytes());
         bytes.extend_from_slice(&change.old.to_le_bytes());
         bytes.extend_from_slice(&change.new.to_le_bytes());
@@ -151,7 +173,7 @@ mod tests {
     #[test]
     fn a_spill_reads_back_and_damage_is_found() {
         let change = Change { address: Address::new(Place::State, 448), old: 1, new: 2 };
-        let bytes = encode_spill(&[change, change]);
+        let bytes = encode_spill([&[change], &[change]]);
         assert_eq!(decode_spill(&bytes, 2), Some(vec![change, change]));
         assert_eq!(decode_spill(&bytes, 1), None);
         assert_eq!(decode_spill(&bytes, usize::MAX), None);

@@ -124,10 +124,10 @@ impl<O: Os> Commit<'_, O> {
                     old.life = if old.life == Life::Live { Life::Ending } else { Life::Gone };
                 }
             }
-            match op.change {
-                Change::Put(put) => self.put(op, put, place, false)?,
-                Change::Remove if place.old.is_some_and(|old| old.life == Life::Live) => {
-                    self.remove(op, place, false, &mut removed)?;
+            match &op.change {
+                Change::Put(put) => self.put(op, put, &place, false)?,
+                Change::Remove if place.is_live() => {
+                    self.remove(op, &place, false, &mut removed)?;
                 }
                 Change::Remove | Change::Keep => {}
             }

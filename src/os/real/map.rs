@@ -171,6 +171,18 @@ impl OsMap for RealMap {
         }
     }
 
+    #[inline(always)]
+    fn store_words<const N: usize>(&self, offset: usize, words: [u64; N]) {
+        let address = self.at(offset, 8 * N).filter(|_| self.writable && offset.is_multiple_of(8));
+        debug_assert!(address.is_some(), "{N} words at {offset} of {}", self.len);
+        let Some(address) = address else { return };
+        for (i, &value) in words.iter().enumerate() {
+            let address = address.wrapping_add(8 * i);
+            // SAFETY: as in `word`: `at` found `N` words inside the mapping, and `address` is the i-th of them.
+            unsafe { AtomicU64::from_ptr(address.cast()) }.store(value, Ordering::Release);
+        }
+    }
+
     fn compare_exchange(&self, offset: usize, old: u64, new: u64) -> Result<u64, u64> {
         match self.writable_word(offset) {
             Some(word) => word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire),

@@ -1,0 +1,256 @@
+//! The words that a commit is going to change, and finding one among them. It does not know what the words mean, nor what
+//! they are now.
+//!
+//! Nearly every word that a commit looks at is one that it does not change. A filter says so at the cost of one bit test:
+//! of the words and buckets whose bit is not set, none is staged.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::storage::index::BUCKET_BYTES;
+use crate::storage::redo::{Address, Change};
+
+/// Up to this many staged words are searched one by one.
+const LINEAR_MAX: usize = 24;
+/// Bits of the filter of buckets.
+const BUCKET_BITS: usize = 512;
+/// With more cells than this the filter would let too many through, and a second one helps out …
+const CELLS_MAX: usize = 64;
+/// … of so many bits.
+const WIDE_BITS: usize = 1 << 15;
+
+/// Where staged words are in their list.
+type Places = HashMap<Address, usize, BuildHasherDefault<AddressHasher>>;
+
+/// Spreads addresses over a table that lives for one commit: they are a file and an offset, and nobody chooses them.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+/// A list of changes, each word once.
+#[derive(Default)]
+struct List {
+    changes: Vec<Change>,
+    /// Where each word is, once there are too many to search.
+    places: Option<Box<Places>>,
+}
+
+impl List {
+    /// Not inlined: it is rare, and those who ask have better uses for their registers.
+    #[inline(never)]
+    fn position(&self, address: Address) -> Option<usize> {
+        match &self.places {
+            None => self.changes.iter().position(|c| c.address == address),
+            Some(places) => places.get(&address).copied(),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, change: Change) {
+        self.changes.push(change);
+        if self.changes.len() > LINEAR_MAX {
+            self.note_last();
+        }
+    }
+
+    #[cold]
+    fn note_last(&mut self) {
+        let all = || self.changes.iter().enumerate().map(|(i, change)| (change.address, i));
+        match &mut self.places {
+            Some(places) => places.extend(all().next_back()),
+            None => self.places = Some(Box::new(all().collect())),
+        }
+    }
+}
+
+/// Buffers that outlive a commit, so that a small one allocates nothing.
+#[derive(Default)]
+struct Spare {
+    changes: Vec<Change>,
+    cells: Vec<Change>,
+    bytes: Vec<u8>,
+}
+
+thread_local! {
+    static SPARE: Cell<Spare> =
+        const { Cell::new(Spare { changes: Vec::new(), cells: Vec::new(), bytes: Vec::new() }) };
+}
+
+/// The staged words of a commit.
+pub(super) struct Staged {
+    /// Structure words: applied first, so that a reader that meets a new cell finds what it needs to follow it.
+    changes: List,
+    /// Index cells: applied last.
+    cells: List,
+    /// The filter of structure words.
+    words: u64,
+    /// The filter of buckets in which a cell or the link is staged.
+    buckets: [u64; BUCKET_BITS / 64],
+    /// The same with more bits, for a large batch.
+    wide: Option<Box<[u64; WIDE_BITS / 64]>>,
+    /// Bytes of the record being written.
+    pub bytes: Vec<u8>,
+}
+
+/// The bit of a structure word. Words that are staged together are neighbours, so the low bits tell them apart.
+#[inline(always)]
+fn bit_of(address: Address) -> u64 {
+    1 << (address.bits() % 64)
+}
+
+/// The bit of the bucket that a word of an index file is in, in a filter of so many bits.
+#[inline(always)]
+fn bucket_bit(offset: usize, bits: usize) -> (usize, u64) {
+    let bit = offset / BUCKET_BYTES % bits;
+    (bit / 64, 1 << (bit % 64))
+}
+
+impl Staged {
+    /// Nothing, with the buffers that this thread used last.
+    #[inline]
+    pub fn new() -> Staged {
+        let spare = SPARE.take();
+        Staged {
+            changes: List { changes: spare.changes, places: None },
+            cells: List { changes: spare.cells, places: None },
+            words: 0,
+            buckets: [0; BUCKET_BITS / 64],
+            wide: None,
+            bytes: spare.bytes,
+        }
+    }
+
+    /// A structure word, if it is staged.
+    #[inline(always)]
+    pub fn word(&self, address: Address) -> Option<u64> {
+        if self.words & bit_of(address) == 0 {
+            return None;
+        }
+        self.changes.position(address).and_then(|at| self.changes.changes.get(at)).map(|change| change.new)
+    }
+
+    /// The staged value of a structure word, to be changed.
+    #[inline(always)]
+    pub fn word_mut(&mut self, address: Address) -> Option<&mut u64> {
+        if self.words & bit_of(address) == 0 {
+            return None;
+        }
+        let at = self.changes.position(address)?;
+        self.changes.changes.get_mut(at).map(|change| &mut change.new)
+    }
+
+    /// Stages a structure word that is not staged yet.
+    #[inline]
+    pub fn add_word(&mut self, change: Change) {
+        self.words |= bit_of(change.address);
+        self.changes.push(change);
+    }
+
+    /// Stages a cell. Each cell once.
+    #[inline]
+    pub fn add_cell(&mut self, offset: usize, change: Change) {
+        self.touch_bucket(offset);
+        self.cells.push(change);
+    }
+
+    /// Remembers that a cell or the link of a bucket is staged.
+    #[inline]
+    pub fn touch_bucket(&mut self, offset: usize) {
+        let (word, bit) = bucket_bit(offset, BUCKET_BITS);
+        self.buckets[word] |= bit;
+        if self.cells.changes.len() >= CELLS_MAX {
+            self.touch_wide(offset);
+        }
+    }
+
+    #[cold]
+    fn touch_wide(&mut self, offset: usize) {
+        let mut wide = self.wide.take().unwrap_or_else(|| {
+            let mut wide = Box::new([0; WIDE_BITS / 64]);
+            for change in self.all().into_iter().flatten() {
+                let (word, bit) = bucket_bit(change.address.offset(), WIDE_BITS);
+                wide[word] |= bit;
+            }
+            wide
+        });
+        let (word, bit) = bucket_bit(offset, WIDE_BITS);
+        wide[word] |= bit;
+        self.wide = Some(wide);
+    }
+
+    /// False if neither a cell nor the link of the bucket at `offset` is staged, in whichever file.
+    #[inline(always)]
+    pub fn may_touch(&self, offset: usize) -> bool {
+        let (word, bit) = bucket_bit(offset, BUCKET_BITS);
+        self.buckets[word] & bit != 0 && self.may_touch_wide(offset)
+    }
+
+    #[inline(never)]
+    fn may_touch_wide(&self, offset: usize) -> bool {
+        let (word, bit) = bucket_bit(offset, WIDE_BITS);
+        self.wide.as_ref().is_none_or(|wide| wide[word] & bit != 0)
+    }
+
+    /// A cell, if it is staged.
+    #[inline]
+    pub fn cell(&self, address: Address) -> Option<u64> {
+        self.cells.position(address).and_then(|at| self.cells.changes.get(at)).map(|change| change.new)
+    }
+
+    /// All changes in the order in which they are stored: structure words, then cells.
+    #[inline]
+    pub fn all(&self) -> [&[Change]; 2] {
+        [&self.changes.changes, &self.cells.changes]
+    }
+
+    /// Number of changes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.changes.changes.len() + self.cells.changes.len()
+    }
+
+    /// Forgets all of it.
+    #[inline]
+    pub fn clear(&mut self) {
+        if self.len() == 0 {
+            return;
+        }
+        for list in [&mut self.changes, &mut self.cells] {
+            list.changes.clear();
+            list.places = None;
+        }
+        self.words = 0;
+        self.buckets = [0; BUCKET_BITS / 64];
+        self.wide = None;
+    }
+
+    /// Leaves the buffers to the next commit of this thread, if they are not too large to keep.
+    #[inline]
+    pub fn give_back(&mut self) {
+        if self.changes.changes.capacity() <= 4096 && self.bytes.capacity() <= 1 << 16 {
+            self.clear();
+            SPARE.set(Spare {
+                changes: std::mem::take(&mut self.changes.changes),
+                cells: std::mem::take(&mut self.cells.changes),
+                bytes: std::mem::take(&mut self.bytes),
+            });
+        }
+    }
+}
