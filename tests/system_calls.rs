@@ -36,6 +36,9 @@ const SIZE_LIMIT: u64 = 4 << 20;
 /// Those that take names, space or locks, or look at them.
 const CALLS: &str =
     "openat,pwrite64,pread64,ftruncate,fallocate,mmap,unlink,rename,mkdir,fsync,fdatasync,flock,statx,getdents64";
+/// One point that is to be looked at alone, and the file for what `strace` sees of it.
+const POINT: &str = "LARDER_TEST_POINT";
+const LOG: &str = "LARDER_TEST_POINT_LOG";
 const ERRORS: [&str; 3] = ["ENOSPC", "EIO", "EINTR"];
 
 /// What becomes of which call.
@@ -45,6 +48,16 @@ struct Point {
     number: u64,
     /// `None` for a death.
     error: Option<&'static str>,
+}
+
+impl Point {
+    /// From words as in `statx 84 EIO` or `unlink 3 death`.
+    fn parse(text: &str) -> Point {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [call, number, effect] = words[..] else { panic!("a call, a number and an effect: {text:?}") };
+        let error = ERRORS.into_iter().find(|error| *error == effect);
+        Point { call: call.to_string(), number: number.parse().expect("a number"), error }
+    }
 }
 
 /// Does nothing in a run of the tests; in a process that the test has started, it plays the script.
@@ -145,7 +158,11 @@ fn strike(crew: &mut Crew, seed: u64, point: &Point) -> bool {
     let witness = (point.number % 2 == 0).then(|| open(&directory));
     let effect = point.error.map_or("signal=SIGKILL".to_string(), |error| format!("error={error}"));
     let inject = format!("inject={}:{effect}:when={}", point.call, point.number);
-    let command = traced(&["-e", &format!("trace={}", point.call), "-e", &inject, "-o", "/dev/null"]);
+    let (shown, log) = match std::env::var(LOG) {
+        Ok(log) => (CALLS, log),
+        Err(_) => (&*point.call, "/dev/null".to_string()),
+    };
+    let command = traced(&["-e", &format!("trace={shown}"), "-e", &inject, "-o", &log]);
     let member = crew.start_by(command, "script", &directory, &[seed], Stdio::piped());
     let (status, words) = crew.wait(member);
     let done: u64 = words.last().map_or(0, |word| word.parse().unwrap());
@@ -181,6 +198,10 @@ fn a_death_or_an_error_at_any_system_call_loses_nothing() {
     let has_strace = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !has_strace.is_ok_and(|status| status.success()) {
         eprintln!("skipped: there is no strace here, or it may not be run");
+        return;
+    }
+    if let Ok(point) = std::env::var(POINT) {
+        assert!(strike(&mut Crew::new(), crew::seed(), &Point::parse(&point)), "it is never reached");
         return;
     }
     let begin = Instant::now();

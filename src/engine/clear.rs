@@ -93,12 +93,17 @@ impl<O: Os> Store<O> {
             return Ok(());
         }
         let names = self.os.list(self.paths.root()).map_err(|e| Error::io("list", self.paths.root(), e))?;
+        let mut all_gone = true;
         for name in names.iter().filter_map(|name| Name::parse(name)) {
             if let Name::Value(id) = name
                 && id < floor
             {
-                self.unlink(Retiree::Value(id));
+                all_gone &= self.unlink(Retiree::Value(id));
             }
+        }
+        if !all_gone {
+            // The space is still taken. The next clear, or the next to open, tries again.
+            return Ok(());
         }
         let locked = self.lock()?;
         let mut commit = Commit::new(&locked)?;

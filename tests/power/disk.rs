@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use crate::values::Dice;
 
 pub const BYTES: usize = 40 << 20;
-const SECTOR: usize = 512;
+/// What a disk writes whole or not at all. File systems count on it for blocks of their journals.
+const SECTOR: usize = 4096;
 /// The most bytes of one request.
 const WRITE_MAX: u32 = 128 << 10;
 

@@ -43,6 +43,7 @@ impl Machine {
             return None;
         }
         assert!(machine.mount(), "a new file system can be mounted");
+        machine.settle();
         Some(machine)
     }
 

@@ -125,6 +125,37 @@ impl Own {
         Own { seed, worker, items: (0..KEYS).map(item).collect(), counter: cache.get(("counter", worker)).unwrap() }
     }
 
+    /// The keys under which these have something that `found` has not, if that is all they differ in.
+    pub fn missing_in(&self, found: &Own) -> Option<Vec<u64>> {
+        let mut missing = Vec::new();
+        for (key, (mine, theirs)) in (0..).zip(self.items.iter().zip(&found.items)) {
+            match (mine, theirs) {
+                (Some(_), None) => missing.push(key),
+                (mine, theirs) if mine == theirs => {}
+                _ => return None,
+            }
+        }
+        (self.counter == found.counter).then_some(missing)
+    }
+
+    /// The step that stored what is under a key, and what it stored.
+    pub fn stored(&self, key: u64) -> Option<(u64, String)> {
+        self.items[key as usize].map(|item| (item.n, text(&name(self.worker, key), self.worker, item.n)))
+    }
+
+    /// Stores under a key what must be there.
+    pub fn restore(&self, cache: &Cache, key: u64) {
+        let (item, (_, value)) = (self.items[key as usize].unwrap(), self.stored(key).unwrap());
+        let mut options = SetOptions::new();
+        if item.tagged {
+            options = options.tag(tag(self.worker));
+        }
+        if item.expires {
+            options = options.expire(HOUR);
+        }
+        cache.set_with(place(self.worker, key), &value, options).unwrap();
+    }
+
     pub fn len(&self) -> usize {
         self.items.iter().flatten().count() + usize::from(self.counter.is_some())
     }

@@ -1,6 +1,7 @@
 //! Single stories: each a death or failure at one place that once had a consequence far from it. What is tried at every
 //! step stands in `deaths` and `failures`.
 
+use super::super::living::Living;
 use super::acts::{Act, Item, item, put, tagged, value_bytes};
 use super::audit::{audit, drift, live};
 use super::world::{Handle, World, living, open, open_in, path};
@@ -90,6 +91,44 @@ fn a_segment_that_cannot_be_unlinked_keeps_the_younger_ones() {
         drop(handle);
         checked_rebuild(&world, "after removals that failed");
     }
+}
+
+#[test]
+fn what_a_clear_cannot_unlink_counts_until_it_is_gone() {
+    let large = [put(1, 1, 9_000), put(2, 1, 9_000), put(3, 1, 30)];
+    let (mut world, handle) = World::with(7, &large);
+    world.machine.fail_at(CallKind::Remove, "value-", 1, ErrorKind::PermissionDenied);
+    world.apply(&handle, &Act::Clear);
+    audit(&handle.store);
+    let report = handle.store.check(&mut |_| ()).unwrap();
+    assert!(report.is_clean(), "{:?}", report.problems);
+    let with_one_left = handle.store.volume();
+    world.apply(&handle, &put(1, 2, 30));
+    world.apply(&handle, &Act::Clear);
+    assert!(handle.store.volume() < with_one_left, "the second clear tries again");
+    world.check(&handle);
+}
+
+#[test]
+fn an_inherited_handle_works_in_a_child_of_fork() {
+    let (world, parent) = World::with(6, &[put(1, 1, 10), put(2, 1, 10)]);
+    let Handle { store, os } = parent;
+    let handle = Living::new(store);
+    let child = os.fork();
+    let carried_out = child.run(|| {
+        assert_eq!(put(1, 2, 10).apply(&handle).unwrap(), put(1, 2, 10).apply(&handle).unwrap());
+        assert!(Act::Remove(2).apply(&handle).is_ok());
+        assert!(handle.clone().len() == 1);
+    });
+    assert!(carried_out.is_some() && !os.is_forked());
+    assert_eq!(handle.len(), 1);
+    child.kill();
+    // The parent is alone again, and takes over whatever the child left.
+    assert!(put(3, 1, 10).apply(&handle).is_ok());
+    let report = handle.check(&mut |_| ()).unwrap();
+    assert!(report.is_clean(), "{:?}", report.problems);
+    drop(handle);
+    drop(world);
 }
 
 #[test]
