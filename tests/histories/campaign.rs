@@ -109,7 +109,7 @@ impl Troop {
                 self.close(&plan, &directory);
             }
             self.order_all(&format!("{} {}", scratch.path().display(), plan.name), "ready");
-            let cache = cache.get_or_insert_with(|| open(&directory, &plan));
+            let cache = cache.get_or_insert_with(|| open(&directory, &plan, PROCESSES));
             prepare(cache, &plan, &mut state);
             self.play(&plan);
             let mut events: Vec<Event> =

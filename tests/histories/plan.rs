@@ -65,6 +65,8 @@ pub struct Plan {
     pub name: Name,
     /// Of the store: so small that segments are short, values soon have files of their own, and it gets full.
     pub size_limit: u64,
+    /// A bit for each process whose changes return when they are on the disk.
+    pub syncs: u64,
     /// A history over the directory of the one before begins with every handle closed.
     pub reopens: bool,
     /// It begins with an index that has to be made anew from the log.
@@ -101,6 +103,7 @@ impl Plan {
         let mut group = Dice::new(mixed(name.seed));
         let size_limit = [2 << 20, 2 << 20, 3 << 20, 8 << 20][group.below(4) as usize];
         let fills = group.below(2) == 0;
+        let syncs = if group.below(3) == 0 { group.below(1 << PROCESSES) } else { 0 };
         let mut dice = Dice::new(mixed(group.throw() ^ mixed(name.number)));
         let operations = match name.kind {
             Kind::Cells => [30, 40, 60, 60, 200][dice.below(5) as usize],
@@ -116,6 +119,7 @@ impl Plan {
         Plan {
             name,
             size_limit,
+            syncs,
             reopens: dice.below(4) == 0,
             rebuilds: dice.below(2) == 0,
             keys: match name.kind {

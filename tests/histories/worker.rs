@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 
-use larder::Cache;
+use larder::{Cache, Durability};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::crew::{self, Role};
@@ -24,8 +24,11 @@ struct Open {
     handles: Vec<Cache>,
 }
 
-pub fn open(directory: &Path, plan: &Plan) -> Cache {
-    Cache::builder(directory).size_limit(plan.size_limit).open().expect("the store opens")
+/// The store as a process of the plan opens it; the parent counts as the one behind the last.
+pub fn open(directory: &Path, plan: &Plan, process: usize) -> Cache {
+    let durability = if plan.syncs >> process & 1 == 1 { Durability::Sync } else { Durability::Buffered };
+    let builder = Cache::builder(directory).size_limit(plan.size_limit).durability(durability);
+    builder.open().expect("the store opens")
 }
 
 /// Orders: `close`, and a history with `go` after the answer `ready`.
@@ -45,7 +48,7 @@ pub fn play(role: &Role) {
         let count = if plan.has_two_handles { THREADS } else { 1 };
         if kept.as_ref().is_none_or(|kept| kept.directory != directory || kept.handles.len() != count) {
             drop(kept.take());
-            let handles = (0..count).map(|_| open(&directory, &plan)).collect();
+            let handles = (0..count).map(|_| open(&directory, &plan, process)).collect();
             kept = Some(Open { directory, handles });
         }
         let handles = kept.as_ref().map(|kept| &kept.handles[..]).unwrap_or_default();
