@@ -230,9 +230,14 @@ impl Crew {
 
     /// Returns when the system has let go of a killed child, with what it said and nobody has heard yet.
     pub fn bury(&mut self, member: usize) -> Vec<String> {
+        self.reap(member);
+        self.last_words(member)
+    }
+
+    /// As [`bury`](Crew::bury), for a killed child the end of whose output has been heard.
+    pub fn reap(&mut self, member: usize) {
         let status = self.members[member].child.wait().expect("a child can be waited for");
         assert_eq!(status.signal(), Some(SIGKILL), "child {member} ended before it was killed: {status}");
-        self.last_words(member)
     }
 
     pub fn kill(&mut self, member: usize) -> Vec<String> {
