@@ -14,6 +14,7 @@ mod durable;
 mod killed;
 #[path = "processes/mixed.rs"]
 mod mixed;
+#[expect(dead_code, reason = "other harnesses use the rest of it")]
 #[path = "processes/own_keys.rs"]
 mod own_keys;
 #[path = "processes/sharing.rs"]
