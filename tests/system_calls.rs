@@ -155,7 +155,7 @@ fn expected(seed: u64, steps: u64) -> Own {
 fn strike(crew: &mut Crew, seed: u64, point: &Point) -> bool {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("store");
-    let witness = (point.number % 2 == 0).then(|| open(&directory));
+    let witness = point.number.is_multiple_of(2).then(|| open(&directory));
     let effect = point.error.map_or("signal=SIGKILL".to_string(), |error| format!("error={error}"));
     let inject = format!("inject={}:{effect}:when={}", point.call, point.number);
     let (shown, log) = match std::env::var(LOG) {
