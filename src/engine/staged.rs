@@ -254,3 +254,52 @@ impl Staged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::redo::Place;
+
+    /// Of each of many buckets the cell in the middle.
+    fn offset(bucket: usize) -> usize {
+        4096 + bucket * BUCKET_BYTES + 24
+    }
+
+    fn change(place: Place, offset: usize, new: u64) -> Change {
+        Change { address: Address::new(place, offset), old: 0, new }
+    }
+
+    #[test]
+    fn no_staged_cell_is_missed_however_many_there_are() {
+        for count in [1, LINEAR_MAX, LINEAR_MAX + 1, CELLS_MAX, CELLS_MAX + 1, 1000] {
+            let mut staged = Staged::new();
+            for i in 0..count {
+                // Far apart, so that both filters have bits that several buckets share.
+                let at = offset(i * 577);
+                staged.add_cell(at, change(Place::Index(3), at, i as u64 + 1));
+            }
+            for i in 0..count {
+                let at = offset(i * 577);
+                assert!(staged.may_touch(at / BUCKET_BYTES * BUCKET_BYTES), "{i} of {count}");
+                assert_eq!(staged.cell(Address::new(Place::Index(3), at)), Some(i as u64 + 1));
+                assert_eq!(staged.cell(Address::new(Place::Index(4), at)), None);
+            }
+            let others = (0..1000).filter(|i| staged.may_touch(offset(i * 577 + 1))).count();
+            assert!(others < 200, "{others} of 1000 buckets are taken for touched ones after {count}");
+        }
+    }
+
+    #[test]
+    fn words_of_different_files_are_not_taken_for_each_other() {
+        let mut staged = Staged::new();
+        for i in 0..100 {
+            staged.add_word(change(Place::Tags(0), i * 8, i as u64));
+        }
+        assert_eq!(staged.word(Address::new(Place::Tags(0), 99 * 8)), Some(99));
+        assert_eq!(staged.word(Address::new(Place::Tags(1), 99 * 8)), None);
+        assert_eq!(staged.word(Address::new(Place::State, 99 * 8)), None);
+        staged.clear();
+        assert_eq!(staged.word(Address::new(Place::Tags(0), 99 * 8)), None);
+        assert!(!staged.may_touch(offset(0)));
+    }
+}

@@ -182,9 +182,12 @@ impl<O: Os> Transaction<O> {
                         OwnedTag::Named(name) => Tag::Named(name),
                         OwnedTag::Id(id) => Tag::Id(*id),
                     };
-                    let value = match value {
-                        DecidedValue::Same(reference) => Value::Same(reference),
-                        _ => Value::Inline(&buffer),
+                    let value = match &value {
+                        &DecidedValue::Same(reference) => Value::Same(reference),
+                        DecidedValue::Short { bytes, len } => {
+                            Value::Inline(bytes.get(..usize::from(*len)).unwrap_or_default())
+                        }
+                        DecidedValue::Buffer | DecidedValue::Draft { .. } => Value::Inline(&buffer),
                     };
                     self.put(overlay, key, hash, Put { kind, value, expires, tag })?;
                 }
