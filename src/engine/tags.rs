@@ -10,6 +10,7 @@ use crate::storage::state;
 use crate::storage::tag_table::{self, CHUNKS_MAX, Probe, RowPlace, TagHash, row};
 
 use super::commit::{Commit, Made};
+use super::lock::Locked;
 use super::room::Purpose;
 use super::store::Store;
 
@@ -153,7 +154,14 @@ impl<O: Os> Store<O> {
     pub fn evict(&self, name: &str) -> Result<u64> {
         self.before_change()?;
         let locked = self.lock()?;
-        let mut commit = Commit::new(&locked)?;
+        let items = self.evict_by(&locked, name)?;
+        let newest = locked.newest();
+        drop(locked);
+        self.after_change(newest, Ok(items))
+    }
+
+    fn evict_by(&self, locked: &Locked<'_, O>, name: &str) -> Result<u64> {
+        let mut commit = Commit::new(locked)?;
         let Some(place) = commit.find_tag(name)? else { return Ok(0) };
         let items = commit.items_of_tag(place);
         if items == 0 {
@@ -166,10 +174,7 @@ impl<O: Os> Store<O> {
         commit.append(&draft)?;
         commit.stage_eviction(place);
         commit.publish()?;
-        drop(commit);
-        let newest = locked.newest();
-        drop(locked);
-        self.after_change(newest, Ok(items))
+        Ok(items)
     }
 
     /// The name of a tag. `None` for no tag.

@@ -300,9 +300,9 @@ fn d1_d2_processes_that_wait_together_lose_nothing() {
         let cut = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..3u32)
                 .map(|who| {
-                    let machine = &machine;
+                    // Opened one by one: a simulated file lock is had at once or not at all.
+                    let handle = open_durably(&machine);
                     scope.spawn(move || {
-                        let handle = open_durably(machine);
                         for i in 0..20 {
                             put(who * 100 + i, i, 20 + (i as usize * 577) % 9_000).apply_alone(&handle.store);
                         }
