@@ -31,6 +31,8 @@ use own_keys::{ALONE, Own};
 use values::Dice;
 
 const CUTS: &str = "LARDER_TEST_POWER_CUTS";
+/// Where a copy of what the cut left is kept, if anywhere.
+const KEEP: &str = "LARDER_TEST_POWER_KEEP";
 /// Small, so that segments have 64 KiB, fill up and go.
 const SIZE_LIMIT: u64 = 4 << 20;
 /// Values from here on are files of their own: an eighth of a segment.
@@ -104,6 +106,11 @@ fn write_back_something(directory: &Path, dice: &mut Dice) {
 /// Says how many steps are there.
 fn verify(role: &Role) {
     let &[seed, synced, done] = &role.numbers[..] else { panic!("three numbers: {:?}", role.numbers) };
+    if let Ok(kept) = std::env::var(KEEP) {
+        let copied =
+            std::process::Command::new("cp").args(["-a", "--sparse=always"]).arg(&role.directory).arg(kept).status();
+        assert!(copied.unwrap().success());
+    }
     let cache = open(&role.directory).unwrap();
     let report = cache.check().unwrap();
     assert!(report.is_clean(), "{:?}", report.problems);
@@ -115,10 +122,9 @@ fn verify(role: &Role) {
     // The step under way may have been committed, and not answered any more.
     let fits = |steps| is_explained(&expected(seed, steps)).map(|missing| (missing.len(), steps, missing));
     let Some((_, steps, missing)) = (synced..=done + 1).filter_map(fits).min() else {
-        panic!(
-            "of {done} steps, {synced} of them synced, this is no prefix:\n{found:?}\nafter {synced}:\n{:?}",
-            expected(seed, synced)
-        )
+        let nearest = (synced..=done + 1).map(|steps| (steps, expected(seed, steps).differences(&found)));
+        let nearest = nearest.min_by_key(|(_, differences)| differences.len());
+        panic!("of {done} steps, {synced} of them synced, this is no prefix; nearest to it: {nearest:?}");
     };
     missing.iter().for_each(|&key| expected(seed, steps).restore(&cache, key));
     crew::say(steps);

@@ -93,6 +93,10 @@ impl<O: Os> Store<O> {
             return Ok(());
         }
         let names = self.os.list(self.paths.root()).map_err(|e| Error::io("list", self.paths.root(), e))?;
+        if self.state.load(state::SYNCED_VALUES) != 0 && !self.is_all_durable() {
+            // As for what `retire` unlinks.
+            self.make_all_durable()?;
+        }
         let mut all_gone = true;
         for name in names.iter().filter_map(|name| Name::parse(name)) {
             if let Name::Value(id) = name

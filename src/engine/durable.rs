@@ -137,6 +137,17 @@ impl<O: Os> Store<O> {
         Err(Error::not_written(self.paths.root(), std::io::Error::other(earlier)))
     }
 
+    /// True if whatever is visible now is durable.
+    pub(super) fn is_all_durable(&self) -> bool {
+        self.state.load(SYNCED) >= self.state.load(VISIBLE)
+    }
+
+    /// Makes everything durable that is visible now, before files go that a sync has vouched for. Not under the lock.
+    #[cold]
+    pub(super) fn make_all_durable(&self) -> Result<()> {
+        self.make_durable(self.state.load(VISIBLE), Purpose::Change)
+    }
+
     /// Steps 1 and 2.
     fn make_durable(&self, newest: u64, purpose: Purpose) -> Result<()> {
         let start = self.os.uptime();

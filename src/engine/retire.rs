@@ -85,6 +85,17 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// True if a file holds what a sync has made durable. The journal of a file system may make its end durable before the
+    /// commit that took it out of use, and then a power cut would take what was synced and leave nothing in its place: so
+    /// whatever is committed is made durable before such a file goes. Where nobody syncs this never happens.
+    fn is_vouched_for(&self, bits: u64) -> bool {
+        match Retiree::from_bits(bits) {
+            Some(Retiree::Segment(id)) => id <= self.state.load(state::SYNCED_SEGMENT),
+            Some(Retiree::Value(id)) => id < self.state.load(state::SYNCED_VALUES),
+            Some(Retiree::Index(_)) | None => false,
+        }
+    }
+
     /// Unlinks what the ring names, outside the lock, and empties it.
     #[cold]
     pub(super) fn unlink_retired(&self) -> Result<()> {
@@ -99,6 +110,13 @@ impl<O: Os> Store<O> {
         let named = || (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
         let mut found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
         found.sort_unstable_by_key(|&(_, bits)| bits);
+        if found.iter().any(|&(_, bits)| self.is_vouched_for(bits)) && !self.is_all_durable() {
+            if self.is_inside_transaction() {
+                found.retain(|&(_, bits)| !self.is_vouched_for(bits));
+            } else {
+                self.make_all_durable()?;
+            }
+        }
         // No segment goes before an older one is gone: a rebuild follows the chain from the oldest that is there.
         let is_gone = |&(_, bits): &(usize, u64)| Retiree::from_bits(bits).is_none_or(|file| self.unlink(file));
         let gone = found.iter().take_while(|retiree| is_gone(retiree)).count();

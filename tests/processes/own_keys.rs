@@ -138,6 +138,19 @@ impl Own {
         (self.counter == found.counter).then_some(missing)
     }
 
+    /// Where these and those that were found are not the same.
+    pub fn differences(&self, found: &Own) -> Vec<String> {
+        let keys = (0..).zip(self.items.iter().zip(&found.items)).filter(|(_, (mine, theirs))| mine != theirs);
+        let len = |key: u64| self.stored(key).map_or(0, |(_, value)| value.len());
+        let mut all: Vec<String> = keys
+            .map(|(key, (mine, theirs))| format!("{key}: {mine:?} of {} bytes, found {theirs:?}", len(key)))
+            .collect();
+        if self.counter != found.counter {
+            all.push(format!("counter: {:?}, found {:?}", self.counter, found.counter));
+        }
+        all
+    }
+
     /// The step that stored what is under a key, and what it stored.
     pub fn stored(&self, key: u64) -> Option<(u64, String)> {
         self.items[key as usize].map(|item| (item.n, text(&name(self.worker, key), self.worker, item.n)))
