@@ -99,8 +99,13 @@ impl<O: Os> Store<O> {
         let named = || (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
         let mut found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
         found.sort_unstable_by_key(|&(_, bits)| bits);
+        if seeded!("retirees_unlinked_youngest_first") {
+            found.reverse();
+        }
         // No segment goes before an older one is gone: a rebuild follows the chain from the oldest that is there.
-        let is_gone = |&(_, bits): &(usize, u64)| Retiree::from_bits(bits).is_none_or(|file| self.unlink(file));
+        let is_gone = |&(_, bits): &(usize, u64)| {
+            Retiree::from_bits(bits).is_none_or(|file| seeded!("space_given_back_and_file_kept") || self.unlink(file))
+        };
         let gone = found.iter().take_while(|retiree| is_gone(retiree)).count();
         found.truncate(gone);
         if found.is_empty() {
