@@ -1,5 +1,8 @@
 //! larder: a persistent cache shared by many threads and processes of one machine.
 
+#[macro_use]
+mod seeded;
+
 mod cache;
 mod codec;
 mod engine;

@@ -243,7 +243,9 @@ impl<O: Os> Commit<'_, O> {
         let before = self.state(state::CLEARED);
         self.stage_state(state::CLEARED_BEFORE, before);
         self.stage_state(state::CLEARED, sequence);
-        self.stage_state(state::LIVE, 0);
+        if !seeded!("clear_keeps_the_count") {
+            self.stage_state(state::LIVE, 0);
+        }
         let large_bytes = self.state(state::LARGE_BYTES);
         let floor = self.state(state::NEXT_VALUE);
         self.stage_state(state::VALUE_FLOOR, floor);

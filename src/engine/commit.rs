@@ -237,6 +237,9 @@ impl<'l, O: Os> Commit<'l, O> {
             // A word that could not be stored would make the commit half of one.
             return Err(Error::corrupt(&self.store.paths.of(Name::State), state::GEOMETRY as u64, Corruption::Missing));
         }
+        if seeded!("pending_before_its_list") {
+            self.store.state.store(PENDING, self.sequence);
+        }
         let state = &self.store.state;
         let changes = self.staged.len();
         if changes > redo::CHANGES_INLINE {
@@ -248,6 +251,12 @@ impl<'l, O: Os> Commit<'l, O> {
         state.store(PENDING, self.sequence);
         self.written = None;
         self.made.clear();
+        if seeded!("visible_before_cells") {
+            state.store(VISIBLE, self.sequence);
+        }
+        if seeded!("pending_cleared_first") {
+            state.store(PENDING, 0);
+        }
         self.store_all();
         state.store(VISIBLE, self.sequence);
         state.store(PENDING, 0);
@@ -338,7 +347,7 @@ impl<O: Os> Commit<'_, O> {
     /// next batch goes to the same place; until then a record with an empty header stands there.
     #[cold]
     fn wipe(&mut self) {
-        if self.store.os.is_forked() {
+        if self.store.os.is_forked() || seeded!("failed_batch_not_wiped") {
             return;
         }
         let mut rolled = false;

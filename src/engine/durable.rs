@@ -191,6 +191,9 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn announce_failure(&self, stages: u64, told: bool) {
         let told = if told { TOLD } else { 0 };
+        if seeded!("failed_sync_is_not_announced") {
+            return;
+        }
         let mut word = self.state.load(SYNC_FAILED);
         loop {
             let next = word.wrapping_add(ONE_FAILURE) | stages | told;
@@ -229,7 +232,8 @@ impl<O: Os> Store<O> {
 
     /// Makes segments durable, and their names, under `LOCK`, for `names`.
     pub(super) fn sync_segments(&self, ids: &[u64]) -> Result<()> {
-        for &id in ids {
+        let first = if seeded!("names_synced_before_what_precedes_them") { ids.len().saturating_sub(1) } else { 0 };
+        for &id in ids.iter().skip(first) {
             self.state.store(state::TAIL_STAGE, id.max(1));
             let outcome = self.sync_named(Name::Segment(id), LOG);
             self.state.store(state::TAIL_STAGE, 0);
@@ -311,10 +315,12 @@ impl<O: Os> Lead<'_, O> {
         let value = |name| if let Name::Value(id) = name { Some(id) } else { None };
         for id in self.numbers(state.load(SYNCED_VALUES), next_value, value)? {
             state.store(SYNCED_VALUES, id);
-            store.sync_named(Name::Value(id), VALUES)?;
+            if !seeded!("sync_forgets_large_values") {
+                store.sync_named(Name::Value(id), VALUES)?;
+            }
         }
         state.store(SYNC_STAGE, NAMES);
-        if has_new_names {
+        if has_new_names && !seeded!("sync_forgets_names") {
             self.make_mark_file();
             let root = store.paths.root();
             store.os.sync_dir(root).map_err(|e| {
@@ -325,7 +331,8 @@ impl<O: Os> Lead<'_, O> {
         state.store(SYNCED_VALUES, next_value);
         state.store(SYNC_STAGE, LOG);
         let log = |name| if let Name::Segment(id) = name { Some(id) } else { None };
-        for id in self.numbers(state.load(SYNCED_SEGMENT), segment.saturating_add(1), log)? {
+        let from = if seeded!("sync_of_the_newest_segment_alone") { segment } else { state.load(SYNCED_SEGMENT) };
+        for id in self.numbers(from, segment.saturating_add(1), log)? {
             state.store(SYNCED_SEGMENT, id);
             store.sync_named(Name::Segment(id), LOG)?;
         }

@@ -144,7 +144,7 @@ impl<O: Os> Store<O> {
             self.sweep_unpublished()?;
             self.state.store(UNSWEPT, 0);
         }
-        if self.state.load(PENDING) != 0 {
+        if self.state.load(PENDING) != 0 && (taken_over || !seeded!("redo_only_on_takeover")) {
             locked.recover()?;
         }
         Ok(locked)

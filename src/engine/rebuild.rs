@@ -136,7 +136,10 @@ fn read_chain<O: Os>(
     // segment between sound ones stays, though nothing leads into it, until those before it have gone.
     let last = chain.last().map_or(0, |segment| segment.id);
     let behind = all.into_iter().rev().take_while(|&id| id > last);
-    let dropped = retired.into_iter().chain(behind).collect();
+    let mut dropped: Vec<u64> = retired.into_iter().chain(behind).collect();
+    if seeded!("dropped_segments_go_oldest_first") {
+        dropped.sort_unstable();
+    }
     Ok((chain, dropped))
 }
 
@@ -280,7 +283,7 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         for (word, value) in [
             (row::ID, segment.id),
             (row::END, segment.end),
-            (row::CAPACITY, segment.end),
+            (row::CAPACITY, if seeded!("rebuild_does_not_seal") { segment.allocated } else { segment.end }),
             (row::ALLOCATED, segment.allocated),
             (row::LIVE, counts.live),
             (row::EXPIRES_MIN, counts.expires_min),

@@ -212,11 +212,11 @@ impl<'c, O: Os> Replay<'c, O> {
         let Ahead { location, header, hash } = record;
         match header.kind_of_record {
             Type::Put => self.put(*location, header, *hash)?,
-            Type::Removal => self.remove(*location, header, *hash),
+            Type::Removal if !seeded!("rebuild_forgets_removals") => self.remove(*location, header, *hash),
             Type::TagDefined => self.define_tag(*location, header),
             Type::TagEvicted => self.evict_tag(header),
             Type::Cleared => self.clear(header.sequence),
-            Type::Batch => {}
+            Type::Batch | Type::Removal => {}
         }
         Ok(())
     }
@@ -349,6 +349,7 @@ impl<'c, O: Os> Replay<'c, O> {
             // What cannot be looked at now may be whole: it must not be swept as missing.
             Err(e) => return Err(Error::io("open", &path, e)),
         };
+        let whole = whole || seeded!("rebuild_trusts_large_values");
         if whole && self.values.insert(large.file) {
             self.value_bytes = self.value_bytes.saturating_add(file_space(large.len));
         }

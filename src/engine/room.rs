@@ -191,7 +191,11 @@ impl<O: Os> Commit<'_, O> {
             id,
             nonce: self.store.os.random(),
             previous,
-            previous_end: if previous == 0 { 0 } else { sealed.offset as u32 },
+            previous_end: if previous == 0 || seeded!("segment_does_not_say_where_the_last_ended") {
+                0
+            } else {
+                sealed.offset as u32
+            },
             born: self.sequence - 1,
         };
         let created = self.create_segment(&head, if written_whole { BLOCK } else { first })?;
@@ -280,7 +284,8 @@ impl<O: Os> Commit<'_, O> {
                 .filter(|&(id, _)| id != 0)
                 .min();
             let (id, slot) = oldest?;
-            if self.state(row_word(slot, row::LIVE)) != 0 {
+            let names = if seeded!("segments_with_names_go") { u64::from(u32::MAX) } else { u64::MAX };
+            if self.state(row_word(slot, row::LIVE)) & names != 0 {
                 return Some(slot);
             }
             if !self.can_retire() {

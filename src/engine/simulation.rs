@@ -10,6 +10,7 @@ mod durability;
 mod failures;
 mod history;
 mod images;
+mod model;
 mod named;
 mod power;
 mod random;

@@ -88,7 +88,8 @@ impl<O: Os> Commit<'_, O> {
     pub fn count_tag(&mut self, place: RowPlace, items: i64, bytes: i64) {
         let since = self.state(state::CLEARED);
         let tags = place_in(place);
-        let current = self.word(tags, place.offset + row::COUNTED_SINCE) == since;
+        let current =
+            self.word(tags, place.offset + row::COUNTED_SINCE) == since || seeded!("tags_count_what_was_cleared");
         for (word, delta) in [(row::LIVE, items), (row::BYTES, bytes)] {
             let now = if current { self.word(tags, place.offset + word) } else { 0 };
             self.stage(tags, place.offset + word, now.saturating_add_signed(delta));
@@ -110,7 +111,8 @@ impl<O: Os> Commit<'_, O> {
         let items = self.items_of_tag(place);
         let before = self.word(tags, place.offset + row::EVICTED);
         self.stage(tags, place.offset + row::EVICTED_BEFORE, before);
-        self.stage(tags, place.offset + row::EVICTED, self.sequence);
+        let mark = self.sequence - u64::from(seeded!("eviction_marks_the_commit_before"));
+        self.stage(tags, place.offset + row::EVICTED, mark);
         self.stage(tags, place.offset + row::LIVE, 0);
         self.stage(tags, place.offset + row::BYTES, 0);
         let live = self.state(state::LIVE);

@@ -279,7 +279,7 @@ impl<O: Os> Commit<'_, O> {
             let id = self.state(row_word(self.tail.slot, row::ID));
             order_of_place(id, self.tail.offset as usize)
         } else {
-            old.order()
+            if seeded!("replacing_loses_the_order") { 0 } else { old.order() }
         };
         Some((old.location.bits(), order))
     }
@@ -339,7 +339,9 @@ impl<O: Os> Commit<'_, O> {
 
     /// Counts out the record that a cell led to until now, and retires its file.
     pub(super) fn count_replaced(&mut self, old: &Old, keeps_file: bool) {
-        self.add_state(row_word(old.location.slot(), row::LIVE), -1);
+        if !seeded!("replaced_record_still_counts") {
+            self.add_state(row_word(old.location.slot(), row::LIVE), -1);
+        }
         self.release(old, keeps_file);
     }
 

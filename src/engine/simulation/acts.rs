@@ -29,6 +29,8 @@ pub enum Act {
     /// Looks at the key under the lock, and puts an item of that version in its place: as long as the one that was there
     /// and with its tag and its end, or of eight bytes.
     Update(u32, u32),
+    /// Puts an item in the place of one of the version given, or removes it; nothing happens if it is another one.
+    Compare(u32, u32, Option<Item>),
     Batch(Vec<Act>),
     Evict(u8),
     Clear,
@@ -79,6 +81,7 @@ impl Act {
             Act::Put(..) | Act::Remove(_) => change(store, std::slice::from_ref(self)),
             Act::Batch(acts) => change(store, acts),
             Act::Update(key, version) => update(store, *key, *version),
+            Act::Compare(key, guess, new) => compare(store, *key, *guess, *new),
             Act::Evict(tag) => store.evict(&tag_name(*tag)),
             Act::Clear => store.clear(),
             Act::Expire => store.expire(),
@@ -109,6 +112,16 @@ impl Act {
                 contents.insert(*key, updated(old, *version));
                 u64::from(old.map_or(0, |old| old.version))
             }
+            Act::Compare(key, guess, new) => {
+                let live = contents.get(key).filter(|item| is_live(item)).map(|item| item.version);
+                let matches = live.unwrap_or(0) == *guess;
+                match new.filter(|_| matches) {
+                    Some(item) => drop(contents.insert(*key, item)),
+                    None if matches && live.is_some() => drop(contents.remove(key)),
+                    None => {}
+                }
+                u64::from(matches)
+            }
             Act::Evict(tag) => drain(contents, |item| item.tag == Some(*tag)),
             Act::Clear => drain(contents, |_| true),
             Act::Expire => drain(contents, |item| !is_live(item)),
@@ -122,29 +135,53 @@ fn updated(old: Option<Item>, version: u32) -> Item {
     old.map_or(item(version, 8), |old| Item { version, len: old.len.min(4_000), ..old })
 }
 
+/// Length and version of the value that is there.
+fn look(store: &Store<SimOs>, present: &Present<SimOs>) -> (usize, u32) {
+    let value = match present.large() {
+        Some(large) => store.read_large(large).unwrap(),
+        None => {
+            let mut value = Vec::new();
+            assert!(present.append_value(&mut value));
+            value
+        }
+    };
+    (value.len(), u32::from_le_bytes(value[..4].try_into().unwrap()))
+}
+
+fn decided(key: u32, item: Item, tag: OwnedTag, buffer: &mut Vec<u8>) -> Decision {
+    buffer.extend_from_slice(&value_bytes(key, item));
+    let kind = (item.version % 251) as u8;
+    Decision::Put { kind, expires: item.expires, tag, value: DecidedValue::Buffer }
+}
+
 /// The version that was there, or 0.
 fn update(store: &Store<SimOs>, key: u32, version: u32) -> Result<u64> {
     let decide = |present: Option<&Present<SimOs>>, buffer: &mut Vec<u8>| {
         let old = present.map(|present| {
-            let mut value = Vec::new();
-            assert!(present.append_value(&mut value));
-            let (len, value) = match present.large() {
-                Some(large) => (large.len as usize, store.read_large(large).unwrap()),
-                None => (value.len(), value),
-            };
-            let version = u32::from_le_bytes(value[..4].try_into().unwrap());
-            (Item { version, len, tag: None, expires: None }, present.header)
+            let (len, version) = look(store, present);
+            let expires = Some(present.header.expires).filter(|&at| at != u64::MAX);
+            Item { version, len, tag: None, expires }
         });
-        let new = updated(old.map(|(item, _)| item), version);
-        buffer.extend_from_slice(&value_bytes(key, new));
-        let header = old.map(|(_, header)| header);
-        let decision = Decision::Put {
-            kind: (version % 251) as u8,
-            expires: header.map(|header| header.expires).filter(|&at| at != u64::MAX),
-            tag: header.filter(|header| header.tag != 0).map_or(OwnedTag::None, |header| OwnedTag::Id(header.tag)),
-            value: DecidedValue::Buffer,
+        let tag = present.map_or(0, |present| present.header.tag);
+        let tag = if tag == 0 { OwnedTag::None } else { OwnedTag::Id(tag) };
+        Ok((decided(key, updated(old, version), tag, buffer), u64::from(old.map_or(0, |old| old.version))))
+    };
+    store.update(&key_bytes(key), decide)
+}
+
+/// 1 if the version was the one that was guessed.
+fn compare(store: &Store<SimOs>, key: u32, guess: u32, new: Option<Item>) -> Result<u64> {
+    let decide = |present: Option<&Present<SimOs>>, buffer: &mut Vec<u8>| {
+        let version = present.map_or(0, |present| look(store, present).1);
+        let decision = match new {
+            _ if version != guess => Decision::Keep,
+            None => Decision::Remove,
+            Some(item) => {
+                let tag = item.tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag_name(tag)));
+                decided(key, item, tag, buffer)
+            }
         };
-        Ok((decision, u64::from(old.map_or(0, |(item, _)| item.version))))
+        Ok((decision, u64::from(version == guess)))
     };
     store.update(&key_bytes(key), decide)
 }

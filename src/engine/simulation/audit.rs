@@ -37,6 +37,22 @@ pub fn live(store: &Store<SimOs>) -> Contents {
     contents
 }
 
+/// The keys that live, in the order of their insertion.
+pub fn inserted_order(store: &Store<SimOs>) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut position = Some(0);
+    while let Some(at) = position {
+        let start = found.len();
+        let visit = |into: &mut Vec<(u64, u32)>, record: &Record<'_, SimOs>| {
+            into.push((record.order(), seen(store, record).0));
+            Ok(())
+        };
+        position = store.scan(at, &mut found, |into| into.truncate(start), visit).unwrap();
+    }
+    found.sort_unstable();
+    found.into_iter().map(|(_, key)| key).collect()
+}
+
 /// What a key holds.
 pub fn lookup(store: &Store<SimOs>, key: u32) -> Option<Item> {
     let key = key_bytes(key);

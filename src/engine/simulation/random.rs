@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::acts::{Act, Contents, Item};
-use super::audit::{audit, live, lookup};
+use super::audit::{audit, inserted_order, live, lookup};
 use super::world::{Handle, World, living, open};
 use super::{Dice, scale};
 use crate::os::Os;
@@ -14,21 +14,29 @@ const KEYS: u64 = 60;
 const SECOND: u64 = 1_000_000_000;
 
 /// A run: a machine, its processes, and what one of them left behind.
-struct Run {
-    world: World,
-    handles: Vec<Handle>,
-    dice: Dice,
+pub struct Run {
+    pub world: World,
+    pub handles: Vec<Handle>,
+    pub dice: Dice,
     version: u32,
+    /// The keys that are there, expired or not, in the order of their insertion.
+    order: Vec<u32>,
     /// What a process was at when it died, if the log may hold it whole: until somebody writes over it, a rebuild may
     /// bring it.
     in_flight: Option<Act>,
 }
 
 impl Run {
-    fn new(seed: u64) -> Run {
+    pub fn new(seed: u64) -> Run {
         let world = World::new(seed);
         let handles = (0..2).map(|_| open(&world.machine)).collect();
-        Run { world, handles, dice: Dice(seed), version: 0, in_flight: None }
+        Run { world, handles, dice: Dice(seed), version: 0, order: Vec::new(), in_flight: None }
+    }
+
+    /// A version that no item had.
+    pub fn next_version(&mut self) -> u32 {
+        self.version += 1;
+        self.version
     }
 
     fn item(&mut self) -> Item {
@@ -75,7 +83,7 @@ impl Run {
     }
 
     /// Carries an operation out, in full or not.
-    fn apply(&mut self, act: &Act) {
+    pub fn apply(&mut self, act: &Act) {
         let who = self.dice.below(self.handles.len() as u64) as usize;
         let handle = &self.handles[who];
         let time = handle.store.now();
@@ -84,7 +92,8 @@ impl Run {
         match act.apply(&handle.store) {
             Ok(answer) => {
                 assert_eq!(answer, expected, "{act:?}");
-                let writes = matches!(act, Act::Put(..) | Act::Clear) || (answer > 0 && !matches!(act, Act::Expire));
+                let is_same = after == self.world.contents;
+                let writes = matches!(act, Act::Put(..) | Act::Clear) || !(is_same || matches!(act, Act::Expire));
                 self.in_flight = self.in_flight.take().filter(|_| !writes);
             }
             Err(error) => {
@@ -92,14 +101,34 @@ impl Run {
                 return;
             }
         }
-        self.world.contents = after;
+        self.now_holds(after, time);
+    }
+
+    /// The contents are others now, since an operation at `time`.
+    fn now_holds(&mut self, contents: Contents, time: u64) {
+        let before = std::mem::replace(&mut self.world.contents, contents);
+        let now = &self.world.contents;
+        // A key keeps its place for as long as an item is there that lives.
+        let stays = |key: &u32| {
+            let (old, new) = (before.get(key), now.get(key));
+            old == new || (new.is_some() && old.is_some_and(|old| old.expires.is_none_or(|at| time < at)))
+        };
+        self.order.retain(|key| now.contains_key(key) && stays(key));
+        let placed: std::collections::BTreeSet<u32> = self.order.iter().copied().collect();
+        // Of one batch, in the order of keys, which is that of its members.
+        self.order.extend(now.keys().filter(|key| !placed.contains(key)));
     }
 
     /// The process that carries it out dies at some step of it.
     fn die(&mut self, act: &Act) {
+        let step = self.dice.below(150);
+        self.die_after(act, step);
+    }
+
+    /// It dies after so many steps.
+    pub fn die_after(&mut self, act: &Act, step: u64) {
         let who = self.dice.below(self.handles.len() as u64) as usize;
         let victim = self.handles.swap_remove(who);
-        let step = self.dice.below(150);
         let time = victim.store.now();
         victim.os.kill_after(step);
         let _ = victim.os.run(|| act.apply(&victim.store));
@@ -110,23 +139,27 @@ impl Run {
         }
         let store = &self.handles[0].store;
         audit(store);
-        let seen = live(store);
+        let (seen, now, len) = (live(store), store.now(), store.len());
         let mut after = self.world.contents.clone();
         act.model(&mut after, time);
-        let is_as = |contents: &Contents| seen == living(contents, store.now()) && store.len() == contents.len() as u64;
+        let is_as = |contents: &Contents| seen == living(contents, now) && len == contents.len() as u64;
         match (is_as(&self.world.contents), is_as(&after)) {
             (true, false) => self.in_flight = Some(act.clone()),
-            (false, true) => (self.world.contents, self.in_flight) = (after, None),
+            (false, true) => {
+                self.now_holds(after, time);
+                self.in_flight = None;
+            }
             // They differ in what has expired alone.
             (true, true) => {
                 store.expire().unwrap();
-                (self.world.contents, self.in_flight) = (seen, Some(act.clone()));
+                self.now_holds(seen, time);
+                self.in_flight = Some(act.clone());
             }
             (false, false) => {
                 assert_eq!(seen, living(&self.world.contents, store.now()), "{act:?} and a death at step {step}");
                 assert!(matches!(act, Act::Expire), "{act:?} and a death at step {step}");
                 store.expire().unwrap();
-                self.world.contents = seen;
+                self.now_holds(seen, time);
             }
         }
     }
@@ -157,31 +190,51 @@ impl Run {
     }
 
     /// A rebuild knows no clock but the machine's, and brings back what expired and was collected, as expired.
-    fn rebuild(&mut self) {
+    pub fn rebuild(&mut self) {
         let time = self.handles[0].store.now();
         self.handles.clear();
         self.world.machine.set_clock(time);
         self.handles.push(self.world.rebuild());
-        let store = &self.handles[0].store;
-        if let Some(act) = self.in_flight.take() {
-            let mut with = self.world.contents.clone();
-            act.model(&mut with, store.now());
-            if live(store) == living(&with, store.now()) {
-                self.world.contents = with;
-            }
-        }
-        assert_eq!(live(store), living(&self.world.contents, store.now()), "rebuilt");
-        audit(store);
-        store.expire().unwrap();
-        self.world.contents = living(&self.world.contents, store.now());
+        self.settle();
     }
 
-    fn check(&self) {
+    /// After a rebuild.
+    fn settle(&mut self) {
+        let now = self.handles[0].store.now();
+        if let Some(act) = self.in_flight.take() {
+            let mut with = self.world.contents.clone();
+            act.model(&mut with, now);
+            if live(&self.handles[0].store) == living(&with, now) {
+                self.now_holds(with, now);
+            }
+        }
+        let store = &self.handles[0].store;
+        let left = living(&self.world.contents, now);
+        assert_eq!(live(store), left, "rebuilt");
+        audit(store);
+        store.expire().unwrap();
+        self.now_holds(left, now);
+    }
+
+    /// Everything is made durable; then the power goes, and nothing may be missing.
+    pub fn cut(&mut self, seed: u64) {
+        let time = self.handles[0].store.now();
+        self.handles[0].store.sync().unwrap();
+        self.handles.clear();
+        self.world.machine.set_clock(time);
+        self.world.machine.power_cut(seed);
+        self.handles.push(open(&self.world.machine));
+        self.settle();
+    }
+
+    pub fn check(&self) {
         for handle in &self.handles {
             self.world.check(handle);
             let version = |key: u32| lookup(&handle.store, key).map(|item| item.version);
             let there = living(&self.world.contents, handle.store.now());
             (0..KEYS as u32).for_each(|key| assert_eq!(version(key), there.get(&key).map(|item| item.version)));
+            let inserted: Vec<u32> = self.order.iter().filter(|key| there.contains_key(key)).copied().collect();
+            assert_eq!(inserted_order(&handle.store), inserted, "order of insertion");
         }
     }
 }

@@ -45,7 +45,7 @@ fn stage(inside: &Handle<SimOs>, acts: &[Act], contents: &mut Contents) -> Resul
             Act::Evict(tag) => inside.evict(&tag_name(*tag))?,
             Act::Clear => inside.clear()?,
             Act::Expire => inside.expire()?,
-            Act::Update(..) | Act::SizeLimit(_) => unreachable!("{act:?} in these transactions"),
+            Act::Update(..) | Act::Compare(..) | Act::SizeLimit(_) => unreachable!("{act:?} in these transactions"),
         };
         assert_eq!(answer, expected, "{act:?}");
         assert_eq!(inside.len(), contents.len() as u64, "{act:?}");

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Lets bugs into the engine, one at a time, and sees whether the harness that is named for each finds it: a table of bug,
+# harness and time. One build for all, in a target directory of its own. With names as arguments, those bugs alone.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Bug, and the tests that have to fail.
+BUGS="
+pending_before_its_list               simulation::deaths::death_at_every_step_of_an_overwrite
+visible_before_cells                  simulation::deaths::death_at_every_step_of_an_overwrite
+pending_cleared_first                 simulation::deaths::death_at_every_step_of_an_overwrite
+redo_only_on_takeover                 simulation::images
+redo_forgets_the_last_word            simulation::deaths::death_at_every_step_of_an_overwrite
+recovery_leaves_visible               simulation::deaths::death_at_every_step_of_an_overwrite
+sweeps_what_is_pending                simulation::deaths::death_at_every_step_of_a_put_with_a_new_tag
+nothing_made_ahead_is_swept           simulation::named::a_segment_made_ahead
+readers_ignore_visible                simulation::deaths::death_at_every_step_of_a_batch_of_puts
+failed_batch_not_wiped                simulation::failures
+batch_with_a_missing_member           simulation::images
+dropped_segments_go_oldest_first      simulation::images
+rebuild_forgets_removals              simulation::images
+rebuild_trusts_large_values           simulation::images
+rebuild_does_not_seal                 simulation::images
+state_trusted_after_power_loss        simulation::images
+segment_does_not_say_where_the_last_ended simulation::images
+segments_with_names_go                simulation::images
+names_synced_before_what_precedes_them simulation::images
+sync_forgets_names                    simulation::images
+sync_forgets_large_values             simulation::images
+sync_of_the_newest_segment_alone      simulation::images
+no_salt                               simulation::named
+failed_sync_is_not_announced          simulation::durability
+retirees_unlinked_youngest_first      simulation::images
+space_given_back_and_file_kept        simulation::deaths::death_at_every_step_of_retiring_a_segment
+replaced_record_still_counts          simulation::random::processes_in_turn
+replacing_loses_the_order             simulation::random::processes_in_turn
+clear_keeps_the_count                 simulation::random::processes_in_turn
+tags_count_what_was_cleared           simulation::random::processes_in_turn
+eviction_marks_the_commit_before      simulation::random::processes_in_turn
+mark_kills_its_own_commit             storage::state
+clock_set_back_revives                simulation::random::processes_in_turn
+moved_before_the_bucket               simulation::random::processes_in_turn
+"
+
+export CARGO_TARGET_DIR=${LARDER_BUGS_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/seeded-bugs}
+export RUSTFLAGS="--cfg larder_bugs" RUST_BACKTRACE=0
+export LARDER_TEST_IMAGES=${LARDER_TEST_IMAGES:-5000} PROPTEST_MAX_SHRINK_ITERS=0
+tests=$(cargo test --lib --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))$/\1/p')
+if [ -z "$tests" ]; then
+    echo "the build failed" >&2
+    exit 1
+fi
+
+missed=0
+printf '| bug | harness | seconds | |\n|---|---|---|---|\n'
+while read -r bug harness; do
+    [ -n "$bug" ] || continue
+    if [ $# -gt 0 ] && [[ " $* " != *" $bug "* ]]; then
+        continue
+    fi
+    start=$(date +%s%N)
+    LARDER_BUG=$bug timeout "${LARDER_BUG_SECONDS:-180}" "$tests" "$harness" --test-threads=2 >/dev/null 2>&1
+    # 101 is a failed test. A harness that only ran out of time has found nothing.
+    if [ $? -eq 101 ]; then verdict=caught; else verdict=MISSED missed=1; fi
+    printf '| `%s` | `%s` | %d | %s |\n' "$bug" "$harness" $((($(date +%s%N) - start) / 1000000000)) "$verdict"
+done <<<"$BUGS"
+exit $missed
