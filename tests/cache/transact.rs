@@ -378,3 +378,13 @@ fn a_read_only_handle_has_no_transactions() {
     let reader = Cache::builder(cache.directory()).read_only(true).open().unwrap();
     assert!(matches!(reader.transact(|tx| tx.set("k", &1)), Err(Error::ReadOnly)));
 }
+
+#[test]
+fn what_was_counted_inside_is_a_number_outside() {
+    let cache = Scratch::new();
+    cache.set("old", &7).unwrap();
+    let sums = cache.transact(|tx| Ok((tx.incr("old", 1)?, tx.incr("new", 3)?, tx.get::<i64>("new")?))).unwrap();
+    assert_eq!(sums, (8, 3, Some(3)));
+    assert_eq!(cache.get_many::<i64>(["old", "new"]).unwrap(), [Some(8), Some(3)]);
+    assert_eq!(cache.incr("new", 1).unwrap(), 4);
+}
