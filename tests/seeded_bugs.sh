@@ -14,6 +14,7 @@ redo_forgets_the_last_word            simulation::deaths::death_at_every_step_of
 recovery_leaves_visible               simulation::deaths::death_at_every_step_of_an_overwrite
 sweeps_what_is_pending                simulation::deaths::death_at_every_step_of_a_put_with_a_new_tag
 nothing_made_ahead_is_swept           simulation::named::a_segment_made_ahead
+leftover_at_the_tail_stays            simulation::named::a_batch_that_never_was
 readers_ignore_visible                simulation::deaths::death_at_every_step_of_a_batch_of_puts
 failed_batch_not_wiped                simulation::failures
 batch_with_a_missing_member           simulation::images

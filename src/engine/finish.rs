@@ -1,10 +1,14 @@
 //! Finishing what a dead owner published half, and sweeping what it made and never published. For whoever takes the lock
 //! next; it does not know what the words mean.
 
+use std::io::ErrorKind;
+
 use crate::error::{Corruption, Error, Result};
-use crate::os::{OpenMode, Os, OsFile, OsMap};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::index::generation_after;
+use crate::storage::location::Tail;
 use crate::storage::paths::Name;
+use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Change, Place};
 use crate::storage::state::{self, PENDING, VISIBLE};
 
@@ -12,10 +16,12 @@ use super::lock::Locked;
 use super::store::Store;
 
 impl<O: Os> Store<O> {
-    /// Removes what the owner that died may have left of a commit that never happened: files made ahead, under the names
-    /// that the next commit would give. A rebuild would take a segment for the next of the chain, and would not see what
-    /// is still going to be written before it; the others would take space that nobody counts. The batch that was
-    /// perhaps written at the tail needs nothing: the next one goes to the same place.
+    /// Removes what the owner that died may have left of a commit that never happened.
+    ///
+    /// The batch that was perhaps written at the tail gets an empty header: the next one goes to the same place, but a
+    /// rebuild before that would take it for a commit, and one whose large values are gone. Then files made ahead, under
+    /// the names that the next commit would give: a rebuild would take a segment for the next of the chain, and would not
+    /// see what is still going to be written before it; the others would take space that nobody counts.
     ///
     /// Under the lock, or when nobody else lives. If it fails, `UNSWEPT` stays set: every writer tries again, and writes
     /// nothing before it is done.
@@ -27,6 +33,7 @@ impl<O: Os> Store<O> {
         {
             return Ok(());
         }
+        self.empty_tail()?;
         let geometry = self.geometry()?;
         let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
         for name in [
@@ -43,9 +50,35 @@ impl<O: Os> Store<O> {
         }
         Ok(())
     }
-}
 
-impl<O: Os> Store<O> {
+    /// Makes sure that no record begins at the tail.
+    fn empty_tail(&self) -> Result<()> {
+        let tail = Tail::from_bits(self.state.load(state::TAIL));
+        let id = self.segment_in(tail.slot);
+        if id == 0 || seeded!("leftover_at_the_tail_stays") {
+            return Ok(());
+        }
+        let path = self.paths.of(Name::Segment(id));
+        let segment = match self.map_segment(tail.slot, id, Access::Write) {
+            Ok(segment) => segment,
+            // The next commit begins another one, and its head says where this one ended.
+            Err(Error::Corrupt(_)) => return Ok(()),
+            Err(Error::Io(failure)) if failure.source.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(file) = &segment.file else { return Ok(()) };
+        let mut header = [0; HEADER];
+        match file.read_at(&mut header, tail.offset) {
+            // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
+            Ok(()) if header != [0; HEADER] => {
+                file.write_at(&[0; HEADER], tail.offset).map_err(|e| Error::io("append to", &path, e))
+            }
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(()),
+            Err(e) => Err(Error::io("read", &path, e)),
+        }
+    }
+
     /// What is written next is of another epoch (see `record`): a batch that is no commit may stand where it goes. Under
     /// the lock, or when nobody else lives.
     #[cold]

@@ -112,7 +112,8 @@ impl<O: Os> Store<O> {
         found.sort_unstable_by_key(|&(_, bits)| bits);
         if found.iter().any(|&(_, bits)| self.is_vouched_for(bits)) && !self.is_all_durable() {
             if self.is_inside_transaction() {
-                found.retain(|&(_, bits)| !self.is_vouched_for(bits));
+                let first = found.iter().position(|&(_, bits)| self.is_vouched_for(bits));
+                found.truncate(first.unwrap_or(found.len()));
             } else {
                 self.make_all_durable()?;
             }

@@ -388,3 +388,19 @@ fn what_was_counted_inside_is_a_number_outside() {
     assert_eq!(cache.get_many::<i64>(["old", "new"]).unwrap(), [Some(8), Some(3)]);
     assert_eq!(cache.incr("new", 1).unwrap(), 4);
 }
+
+#[test]
+fn what_had_expired_is_gone_when_it_was_stored_and_removed_inside() {
+    let cache = Scratch::new();
+    cache.set_with("k", &1, SetOptions::new().tag("t").expire(Duration::ZERO)).unwrap();
+    cache
+        .transact(|tx| {
+            tx.set("k", &2)?;
+            tx.delete("k")?;
+            assert_eq!(tx.len(), 0);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!((cache.len(), cache.evict("t").unwrap()), (0, 0));
+    cache.assert_clean();
+}

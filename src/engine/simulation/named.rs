@@ -434,3 +434,27 @@ fn a_segment_that_was_made_ahead_and_cannot_be_removed_loses_no_later_put() {
     }
     assert!(refused > 0, "no removal failed");
 }
+
+/// A batch that a dead writer left at the tail is no commit, also if its large values are gone by the time of a rebuild.
+#[test]
+fn a_batch_that_never_was_takes_nothing_away_when_its_large_value_is_gone() {
+    let prepare = [put(5, 1, 8), put(11, 1, 8)];
+    let batch = Act::Batch(vec![put(5, 2, 14_000), put(11, 2, 300)]);
+    for step in 0.. {
+        let (world, victim) = World::with(7, &prepare);
+        let heir = open(&world.machine);
+        if !dies(&victim.os, step, || batch.apply(&victim.store).unwrap()) {
+            break;
+        }
+        // Taking the lock settles it; nothing is written afterwards.
+        Act::Remove(77).apply_alone(&heir.store);
+        heir.store.sync().unwrap();
+        let contents = live(&heir.store);
+        drop((victim, heir));
+        for seed in 0..4 {
+            let cut = open(&world.machine.power_cut_copy(seed));
+            assert_eq!(live(&cut.store), contents, "death at {step}, cut {seed}");
+        }
+        assert_eq!(live(&world.rebuild().store), contents, "death at {step}");
+    }
+}

@@ -86,7 +86,9 @@ fn op<'o, O: Os>(overlay: &'o Overlay, staged: &Staged<'o>, draft: &Option<large
 
 fn publish<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &Overlay, ops: &[Op<'_>]) -> Result<()> {
     let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
-    let plain = !overlay.cleared && overlay.evicted.is_empty() && !overlay.iter().any(|staged| staged.anew);
+    // A removal here counts out what has expired too: inside, it replaced what the transaction had put over it.
+    let moves = |staged: Staged<'_>| staged.anew || staged.header.is_none();
+    let plain = !overlay.cleared && overlay.evicted.is_empty() && !overlay.iter().any(moves);
     if plain {
         return locked.begin(puts)?.carry_out(ops).map(drop);
     }
@@ -126,7 +128,9 @@ impl<O: Os> Commit<'_, O> {
             }
             match &op.change {
                 Change::Put(put) => self.put(op, put, &place, false)?,
-                Change::Remove if place.is_live() => {
+                Change::Remove
+                    if place.old.as_ref().is_some_and(|old| matches!(old.life, Life::Live | Life::Expired)) =>
+                {
                     self.remove(op, &place, false, &mut removed)?;
                 }
                 Change::Remove | Change::Keep => {}
