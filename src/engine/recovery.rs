@@ -124,12 +124,22 @@ impl<O: Os> Store<O> {
         }
         store.fold(&others.sums);
         store.announce()?;
+        store.vouch_for_what_a_rebuild_found();
         if others.dead || !others.alive {
             store.recount_set_aside()?;
             store.sweep_leftovers();
         }
         store.apply(opening)?;
         Ok(store)
+    }
+
+    /// A rebuild knows that there was a sync, and not which files it vouched for. So before anything goes, all that was found
+    /// is made durable. If that fails, the next to open tries again.
+    fn vouch_for_what_a_rebuild_found(&self) {
+        let is_new = self.state.load(state::SYNCED) == 0 && self.state.load(VISIBLE) != 0;
+        if is_new && self.os.open(&self.paths.of(Name::Synced), OpenMode::Read).is_ok() {
+            let _ = self.make_all_durable();
+        }
     }
 
     /// What could not be made durable in this boot, before the state file that knows of it is given up. Its pages are
