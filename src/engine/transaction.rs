@@ -55,8 +55,12 @@ impl<O: Os> Transaction<O> {
         self.overlay.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Does something with what is staged; [`Error::InTransaction`] if the transaction has ended.
+    /// Does something with what is staged; [`Error::InTransaction`] if the transaction has ended, and [`Error::Forked`] in
+    /// a child of `fork`, which has a copy of it that leads nowhere.
     fn with<R>(&self, act: impl FnOnce(&mut Overlay) -> Result<R>) -> Result<R> {
+        if self.store.os.is_forked() {
+            return Err(Error::Forked);
+        }
         act(self.guard().as_mut().ok_or(Error::InTransaction)?)
     }
 

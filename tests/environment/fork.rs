@@ -42,6 +42,7 @@ pub fn play(role: &Role) {
         finds_another_store,
         finds_nothing,
         leaves_a_child_behind,
+        forks_inside_a_transaction,
     ];
     scenes[role.numbers[0] as usize](&role.directory);
 }
@@ -289,6 +290,39 @@ fn finds_nothing(directory: &Path) {
     });
 }
 
+/// The child has a copy of the transaction, which is dead there, and a handle that reads.
+fn forks_inside_a_transaction(directory: &Path) {
+    let cache = Cache::open(directory).unwrap();
+    cache.set("k", "before").unwrap();
+    let outcome = cache.transact(|tx| {
+        tx.set("k", "the parent's")?;
+        in_child(|| {
+            assert!(matches!(tx.set("k", "the child's"), Err(Error::Forked)));
+            assert_eq!(cache.get::<String>("k").unwrap().as_deref(), Some("before"));
+            // The thread is still inside, in the child too.
+            assert!(matches!(cache.set("k", "the child's"), Err(Error::InTransaction)));
+        });
+        larder::Result::Ok(())
+    });
+    outcome.unwrap();
+    assert_eq!(cache.get::<String>("k").unwrap().as_deref(), Some("the parent's"));
+    // A child that returns from the body commits nothing.
+    let parent = std::process::id();
+    let outcome = cache.transact(|tx| {
+        tx.set("k", "again")?;
+        if let Fork::Parent(child) = fork().unwrap() {
+            assert_eq!(waitpid(child).unwrap(), 0);
+        }
+        larder::Result::Ok(())
+    });
+    if std::process::id() != parent {
+        std::process::exit(i32::from(!matches!(outcome, Err(Error::Forked))));
+    }
+    outcome.unwrap();
+    assert_eq!(cache.get::<String>("k").unwrap().as_deref(), Some("again"));
+    assert_clean(&cache);
+}
+
 /// The parent is killed by the test; the child, which has used nothing yet, goes on when it is told to.
 fn leaves_a_child_behind(directory: &Path) {
     let cache = Cache::open(directory).unwrap();
@@ -371,6 +405,11 @@ fn a_child_leaves_another_store_in_the_same_place_alone() {
 #[test]
 fn a_child_makes_no_store_where_there_was_one() {
     run_scene(9);
+}
+
+#[test]
+fn a_transaction_is_dead_in_a_child_of_fork() {
+    run_scene(11);
 }
 
 #[test]
