@@ -32,9 +32,9 @@ pub enum Verdict {
     Exact(usize),
     /// The same, but some are missing: large values whose file was never synced.
     Unsynced,
-    /// Some are missing that were replaced or removed later, whose files went with what followed lost. `true` if one of
-    /// them had been synced.
-    Replaced(bool),
+    /// Some are missing that were replaced or removed later, whose files went with what followed lost. None of them had
+    /// been synced.
+    Replaced,
     /// A batch that was never in effect is there.
     Stray,
 }
@@ -137,13 +137,10 @@ impl History {
                 continue;
             }
             let is_replaced = self.states[at..].iter().any(|later| later.get(key) != Some(item));
-            if !is_replaced || !self.retired {
+            if was_synced || !is_replaced || !self.retired {
                 return None;
             }
-            verdict = match verdict {
-                Verdict::Replaced(true) => verdict,
-                _ => Verdict::Replaced(was_synced),
-            };
+            verdict = Verdict::Replaced;
         }
         Some(verdict)
     }

@@ -37,7 +37,6 @@ struct Tally {
     /// Images in which something was missing, by the reason.
     unsynced: usize,
     replaced: usize,
-    replaced_synced: usize,
     stray: usize,
 }
 
@@ -50,8 +49,7 @@ impl Tally {
                 self.behind += usize::from(at + 1 < history.len());
             }
             Verdict::Unsynced => self.unsynced += 1,
-            Verdict::Replaced(false) => self.replaced += 1,
-            Verdict::Replaced(true) => self.replaced_synced += 1,
+            Verdict::Replaced => self.replaced += 1,
             Verdict::Stray => self.stray += 1,
         }
     }
