@@ -15,7 +15,7 @@ recovery_leaves_visible               simulation::deaths::death_at_every_step_of
 sweeps_what_is_pending                simulation::deaths::death_at_every_step_of_a_put_with_a_new_tag
 nothing_made_ahead_is_swept           simulation::named::a_segment_made_ahead
 leftover_at_the_tail_stays            simulation::named::a_batch_that_never_was
-readers_ignore_visible                simulation::deaths::death_at_every_step_of_a_batch_of_puts
+readers_ignore_visible                simulation::transactions::t2_death
 failed_batch_not_wiped                simulation::failures
 batch_with_a_missing_member           simulation::images
 dropped_segments_go_oldest_first      simulation::images
@@ -29,17 +29,17 @@ names_synced_before_what_precedes_them simulation::images
 sync_forgets_names                    simulation::images
 sync_forgets_large_values             simulation::images
 sync_of_the_newest_segment_alone      simulation::images
-no_salt                               simulation::named
+no_salt                               storage::record
 failed_sync_is_not_announced          simulation::durability
-retirees_unlinked_youngest_first      simulation::images
-space_given_back_and_file_kept        simulation::deaths::death_at_every_step_of_retiring_a_segment
+retirees_unlinked_youngest_first      simulation::named::segments_are_unlinked
+space_given_back_and_file_kept        simulation::random
 replaced_record_still_counts          simulation::random::processes_in_turn
 replacing_loses_the_order             simulation::random::processes_in_turn
 clear_keeps_the_count                 simulation::random::processes_in_turn
 tags_count_what_was_cleared           simulation::random::processes_in_turn
 eviction_marks_the_commit_before      simulation::random::processes_in_turn
 mark_kills_its_own_commit             storage::state
-clock_set_back_revives                simulation::random::processes_in_turn
+clock_set_back_revives                simulation::model
 moved_before_the_bucket               simulation::random::processes_in_turn
 "
 
