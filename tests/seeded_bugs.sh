@@ -18,10 +18,10 @@ leftover_at_the_tail_stays            simulation::named::a_batch_that_never_was
 readers_ignore_visible                simulation::transactions::t2_death
 failed_batch_not_wiped                simulation::failures
 batch_with_a_missing_member           simulation::images
-dropped_segments_go_oldest_first      simulation::images
+dropped_segments_go_oldest_first      simulation::named::a_rebuild_that_dies
 rebuild_forgets_removals              simulation::images
 rebuild_trusts_large_values           simulation::images
-rebuild_does_not_seal                 simulation::images
+rebuild_does_not_seal                 simulation::named::what_was_behind_a_break
 state_trusted_after_power_loss        simulation::images
 segment_does_not_say_where_the_last_ended simulation::images
 segments_with_names_go                simulation::images
@@ -31,7 +31,6 @@ sync_forgets_large_values             simulation::images
 sync_of_the_newest_segment_alone      simulation::images
 no_salt                               storage::record
 failed_sync_is_not_announced          simulation::durability
-retirees_unlinked_youngest_first      simulation::named::segments_are_unlinked
 space_given_back_and_file_kept        simulation::random
 replaced_record_still_counts          simulation::random::processes_in_turn
 replacing_loses_the_order             simulation::random::processes_in_turn
@@ -40,7 +39,7 @@ tags_count_what_was_cleared           simulation::random::processes_in_turn
 eviction_marks_the_commit_before      simulation::random::processes_in_turn
 mark_kills_its_own_commit             storage::state
 clock_set_back_revives                simulation::model
-moved_before_the_bucket               simulation::random::processes_in_turn
+moved_before_the_bucket               simulation::deaths
 "
 
 export CARGO_TARGET_DIR=${LARDER_BUGS_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/seeded-bugs}

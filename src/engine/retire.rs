@@ -118,9 +118,6 @@ impl<O: Os> Store<O> {
                 self.make_all_durable()?;
             }
         }
-        if seeded!("retirees_unlinked_youngest_first") {
-            found.reverse();
-        }
         // No segment goes before an older one is gone: a rebuild follows the chain from the oldest that is there.
         let is_gone = |&(_, bits): &(usize, u64)| {
             Retiree::from_bits(bits).is_none_or(|file| seeded!("space_given_back_and_file_kept") || self.unlink(file))

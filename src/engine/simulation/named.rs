@@ -458,3 +458,42 @@ fn a_batch_that_never_was_takes_nothing_away_when_its_large_value_is_gone() {
         assert_eq!(live(&world.rebuild().store), contents, "death at {step}");
     }
 }
+
+/// Whatever stands behind a break of the log is dropped; a rebuild that dies in the middle of that leaves no gap for which
+/// the next would take the sound part for segments that wait to be unlinked.
+#[test]
+fn a_rebuild_that_dies_keeps_what_it_would_have_kept() {
+    let prepare: Vec<Act> = (0..60).map(|i| put(i, 1, 6_000)).collect();
+    let (world, handle) = World::with(7, &prepare);
+    drop(handle);
+    assert!(world.machine.paths().contains(&path("log-5")), "a break with several segments behind it");
+    assert!(world.machine.corrupt(&path("log-2"), 20_000, &[0x55; 64]));
+    world.machine.process().remove(&path("state")).unwrap();
+    let kept = live(&open(&world.machine.copy()).store);
+    assert!(!kept.is_empty() && kept.len() < 20);
+    for step in 0.. {
+        let machine = world.machine.copy();
+        let victim = machine.process();
+        if !dies(&victim, step, || open_in(&victim).map(drop).unwrap()) {
+            break;
+        }
+        let rebuilt = open(&machine);
+        assert_eq!(live(&rebuilt.store), kept, "death at {step}");
+        audit(&rebuilt.store);
+    }
+}
+
+/// What a break of the log cut off stays away, also if a later batch has the very length of the damaged one.
+#[test]
+fn what_was_behind_a_break_does_not_come_back_behind_a_younger_batch() {
+    let (world, handle) = World::with(7, &[put(1, 1, 64), put(2, 1, 64), put(3, 1, 64)]);
+    drop(handle);
+    let bytes = world.machine.file_bytes(&path("log-1")).unwrap();
+    let second = bytes.windows(5).position(|window| window == b"key 2").unwrap();
+    assert!(world.machine.corrupt(&path("log-1"), second as u64, &[0xFF]));
+    let rebuilt = world.rebuild();
+    assert_eq!(live(&rebuilt.store).into_keys().collect::<Vec<_>>(), [1]);
+    put(4, 1, 64).apply_alone(&rebuilt.store);
+    drop(rebuilt);
+    assert_eq!(live(&world.rebuild().store).into_keys().collect::<Vec<_>>(), [1, 4]);
+}

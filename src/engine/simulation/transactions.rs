@@ -95,6 +95,16 @@ fn versions(store: &Arc<Store<SimOs>>, keys: &[u32]) -> Vec<(u32, u8)> {
     seen
 }
 
+/// The same, key by key: where nobody writes any more, each key has to be of the same moment.
+fn versions_one_by_one(store: &Store<SimOs>, keys: &[u32]) -> Vec<(u32, u8)> {
+    let one = |&key: &u32| {
+        let bytes = key_bytes(key);
+        let kind = store.read(&bytes, store.hash(&bytes), |record| Ok(record.header.kind)).unwrap();
+        kind.map(|kind| (key, kind))
+    };
+    keys.iter().filter_map(one).collect()
+}
+
 fn versions_of(contents: &Contents, keys: &[u32], time: u64) -> Vec<(u32, u8)> {
     let living = living(contents, time);
     keys.iter().filter_map(|key| living.get(key).map(|item| (*key, (item.version % 251) as u8))).collect()
@@ -152,6 +162,7 @@ fn t2_death_at_every_step_of_a_transaction_leaves_all_or_nothing() {
             assert!(outcome.is_none(), "{moment} was not reached");
             let now = survivor.store.now();
             let seen = versions(&survivor.store, &keys);
+            assert_eq!(versions_one_by_one(&survivor.store, &keys), seen, "{moment}: key by key");
             let is_after = seen == versions_of(&after, &keys, now);
             assert!(is_after || seen == versions_of(&before, &keys, now), "{moment}: a part of it is seen: {seen:?}");
             // The next owner of the lock finishes it, if it was committed, and is seen to have done so.
