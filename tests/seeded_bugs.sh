@@ -25,7 +25,6 @@ rebuild_does_not_seal                 simulation::named::what_was_behind_a_break
 state_trusted_after_power_loss        simulation::images
 segment_does_not_say_where_the_last_ended simulation::images
 segments_with_names_go                simulation::images
-names_synced_before_what_precedes_them simulation::images
 sync_forgets_names                    simulation::images
 sync_forgets_large_values             simulation::images
 sync_of_the_newest_segment_alone      simulation::images

@@ -232,8 +232,7 @@ impl<O: Os> Store<O> {
 
     /// Makes segments durable, and their names, under `LOCK`, for `names`.
     pub(super) fn sync_segments(&self, ids: &[u64]) -> Result<()> {
-        let first = if seeded!("names_synced_before_what_precedes_them") { ids.len().saturating_sub(1) } else { 0 };
-        for &id in ids.iter().skip(first) {
+        for &id in ids {
             self.state.store(state::TAIL_STAGE, id.max(1));
             let outcome = self.sync_named(Name::Segment(id), LOG);
             self.state.store(state::TAIL_STAGE, 0);
