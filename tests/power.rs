@@ -127,6 +127,10 @@ fn verify(role: &Role) {
         panic!("of {done} steps, {synced} of them synced, this is no prefix; nearest to it: {nearest:?}");
     };
     missing.iter().for_each(|&key| expected(seed, steps).restore(&cache, key));
+    if !missing.is_empty() {
+        // The next writer counts on what was restored. What a rebuild found needs no sync to be counted on.
+        cache.sync().unwrap();
+    }
     crew::say(steps);
     crew::say(missing.len());
 }
@@ -164,7 +168,6 @@ fn cut_once(crew: &mut Crew, machine: &mut Machine, seed: u64, first: u64, dice:
     tally.kept += steps - synced;
     tally.lost += done.saturating_sub(steps);
     tally.before_anything += u64::from(done == first);
-    // What the verifier found and did not sync may go with the next cut; it is what the next writer builds on.
     machine.settle();
     steps
 }
