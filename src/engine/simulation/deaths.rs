@@ -10,7 +10,7 @@ use crate::os::Os;
 use crate::os::sim::SimOs;
 
 /// Deaths tried of one operation, and pairs of deaths.
-const DEATHS: usize = 45;
+const DEATHS: usize = 24;
 const PAIRS: usize = 8;
 /// Bytes of files that a death may leave behind unaccounted: a window, an index file, a draft.
 const LEFT_BEHIND: u64 = 400 << 10;
