@@ -48,7 +48,7 @@ impl<O: Os> Transaction<O> {
     }
 
     fn new(store: Arc<Store<O>>) -> Transaction<O> {
-        Transaction { store, overlay: Mutex::new(Some(Overlay::default())) }
+        Transaction { store, overlay: Mutex::new(Some(Overlay::new())) }
     }
 
     fn guard(&self) -> MutexGuard<'_, Option<Overlay>> {

@@ -103,7 +103,7 @@ impl<O: Os> Store<O> {
     /// Fetches the home buckets of the first keys, then what they lead to: outside the lock, so that nobody waits for memory.
     /// While the index grows a key alone is not worth the search for its table.
     #[inline]
-    fn fetch_first(&self, view: &View<O>, ops: &[Op<'_>]) {
+    pub(super) fn fetch_first(&self, view: &View<O>, ops: &[Op<'_>]) {
         let Some(index) = view.only_index(self.state.load(state::GEOMETRY)) else { return };
         for op in ops.iter().take(AHEAD) {
             index.prefetch_home(op.hash);

@@ -85,6 +85,9 @@ fn op<'o, O: Os>(overlay: &'o Overlay, staged: &Staged<'o>, draft: &Option<large
 }
 
 fn publish<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &Overlay, ops: &[Op<'_>]) -> Result<()> {
+    let view = store.enter()?;
+    store.fetch_first(&view, ops);
+    drop(view);
     let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
     // A removal here counts out what has expired too: inside, it replaced what the transaction had put over it.
     let moves = |staged: Staged<'_>| staged.anew || staged.header.is_none();

@@ -49,6 +49,8 @@ struct Version {
     anew: bool,
     /// The version with the same hash before it.
     before: Option<usize>,
+    /// The key has no version behind this one.
+    is_newest: bool,
 }
 
 /// A version with its bytes.
@@ -91,7 +93,19 @@ pub struct Overlay {
     pub savepoints: usize,
 }
 
+/// What an overlay begins with: room for a small transaction, so that it does not grow step by step.
+const FIRST_VERSIONS: usize = 16;
+const FIRST_BYTES: usize = 2048;
+
 impl Overlay {
+    pub fn new() -> Overlay {
+        Overlay {
+            versions: Vec::with_capacity(FIRST_VERSIONS),
+            bytes: Vec::with_capacity(FIRST_BYTES),
+            ..Overlay::default()
+        }
+    }
+
     /// True if nothing is staged.
     pub fn is_empty(&self) -> bool {
         self.first == self.versions.len() && !self.cleared && self.evicted.is_empty()
@@ -130,10 +144,7 @@ impl Overlay {
 
     /// The newest versions of all keys, in the order in which they were written.
     pub fn iter(&self) -> impl Iterator<Item = Staged<'_>> {
-        (self.first..self.versions.len())
-            .map(|at| (at, self.version(at)))
-            .filter(|(at, version)| self.position(version.key, version.hash) == Some(*at))
-            .map(|(_, version)| version)
+        (self.first..self.versions.len()).filter(|&at| self.versions[at].is_newest).map(|at| self.version(at))
     }
 
     /// Stages a version: of a put if there is a draft of its record, else of a removal. Sequence and order of the draft do
@@ -151,9 +162,12 @@ impl Overlay {
         let header = put.map(|draft| {
             Header::of(&Draft { kind_of_record: Type::Put, sequence: number, replaces: Some((0, number)), ..*draft })
         });
+        if let Some(replaced) = self.position(key, hash) {
+            self.versions[replaced].is_newest = false;
+        }
         let key = self.add(key);
         let value = self.add(value);
-        self.append(Version { hash, key, value, header, anew, before: None });
+        self.append(Version { hash, key, value, header, anew, before: None, is_newest: true });
         Ok(())
     }
 
@@ -198,7 +212,15 @@ impl Overlay {
             let key = kept.add(version.key);
             let value = kept.add(version.value);
             let header = version.header.copied();
-            kept.append(Version { hash: version.hash, key, value, header, anew: version.anew, before: None });
+            kept.append(Version {
+                hash: version.hash,
+                key,
+                value,
+                header,
+                anew: version.anew,
+                before: None,
+                is_newest: true,
+            });
         }
         (self.bytes, self.versions, self.newest, self.first) = (kept.bytes, kept.versions, kept.newest, 0);
     }
@@ -236,6 +258,11 @@ impl Overlay {
         self.newest = None;
         if self.versions.len() > LINEAR_MAX {
             self.make_table();
+        }
+        for at in self.first..self.versions.len() {
+            let Version { hash, key, .. } = &self.versions[at];
+            let newest = self.position(&self.bytes[key.clone()], *hash) == Some(at);
+            self.versions[at].is_newest = newest;
         }
     }
 }

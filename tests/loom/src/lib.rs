@@ -23,6 +23,10 @@
 #![allow(dead_code, reason = "the floors are compiled whole, the models need a part of them")]
 #![allow(unused_imports, reason = "likewise")]
 
+#[macro_use]
+#[path = "../../../src/seeded.rs"]
+mod seeded;
+
 pub mod engine;
 #[path = "../../../src/error.rs"]
 pub mod error;

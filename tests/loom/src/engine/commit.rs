@@ -25,7 +25,7 @@ pub fn publish(state: &impl OsMap, sequence: u64, changes: &[Change], order: Ord
     if order == Order::PendingFirst {
         state.store(PENDING, sequence);
     }
-    redo::write_inline(state, changes);
+    redo::write_inline(state, [changes, &[]]);
     if order != Order::PendingFirst {
         state.store(PENDING, sequence);
     }
@@ -47,7 +47,7 @@ pub fn publish_and_die(state: &impl OsMap, sequence: u64, changes: &[Change], ap
         state.store(PENDING, sequence);
         return;
     }
-    redo::write_inline(state, changes);
+    redo::write_inline(state, [changes, &[]]);
     state.store(PENDING, sequence);
     changes.iter().take(applied).for_each(|change| apply(state, *change));
 }
