@@ -12,6 +12,8 @@ pub struct History {
     strays: Vec<Stray>,
     /// True once a file that held something went since the last sync.
     pub retired: bool,
+    /// The oldest state is what a rebuild found, and no sync has vouched for it since.
+    pub is_found: bool,
 }
 
 struct Stray {
@@ -41,7 +43,7 @@ pub enum Verdict {
 
 impl History {
     pub fn new(contents: Contents) -> History {
-        History { states: vec![contents], strays: Vec::new(), retired: false }
+        History { states: vec![contents], strays: Vec::new(), retired: false, is_found: false }
     }
 
     pub fn newest(&self) -> &Contents {
@@ -137,7 +139,7 @@ impl History {
                 continue;
             }
             let is_replaced = self.states[at..].iter().any(|later| later.get(key) != Some(item));
-            if was_synced || !is_replaced || !self.retired {
+            if (was_synced && !self.is_found) || !is_replaced || !self.retired {
                 return None;
             }
             verdict = Verdict::Replaced;

@@ -72,6 +72,7 @@ impl Workload {
         self.retired = handle.store.state.load(state::RETIRED);
         self.handles = vec![handle];
         self.history = History::new(contents);
+        self.history.is_found = true;
         self.is_synced = false;
     }
 
