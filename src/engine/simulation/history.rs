@@ -85,6 +85,7 @@ impl History {
         self.strays.iter_mut().for_each(|stray| stray.at = 0);
         self.states = vec![newest];
         self.retired = false;
+        self.is_found = false;
     }
 
     /// What the contents found are, if a store may hold them.
