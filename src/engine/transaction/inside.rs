@@ -10,7 +10,7 @@ use crate::storage::state;
 use crate::storage::tag_table;
 
 use super::super::cells::Old;
-use super::super::change::{Change, DecidedValue, Decision, Op, OwnedTag, Put, Tag, Value};
+use super::super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::super::commit::Commit;
 use super::super::found::Found;
 use super::super::read::Life;
@@ -173,24 +173,10 @@ impl<O: Os> Transaction<O> {
                 ask(None, &mut buffer)?;
             }
             let (decision, answer) = answer.ok_or(Error::InTransaction)?;
-            match decision {
-                Decision::Keep => {}
-                Decision::Remove => self.push(overlay, key, hash, None)?,
-                Decision::Put { kind, expires, ref tag, value } => {
-                    let tag = match tag {
-                        OwnedTag::None => Tag::None,
-                        OwnedTag::Named(name) => Tag::Named(name),
-                        OwnedTag::Id(id) => Tag::Id(*id),
-                    };
-                    let value = match &value {
-                        &DecidedValue::Same(reference) => Value::Same(reference),
-                        DecidedValue::Short { bytes, len } => {
-                            Value::Inline(bytes.get(..usize::from(*len)).unwrap_or_default())
-                        }
-                        DecidedValue::Buffer | DecidedValue::Draft { .. } => Value::Inline(&buffer),
-                    };
-                    self.put(overlay, key, hash, Put { kind, value, expires, tag })?;
-                }
+            match decision.change(&buffer) {
+                Change::Keep => {}
+                Change::Remove => self.push(overlay, key, hash, None)?,
+                Change::Put(put) => self.put(overlay, key, hash, put)?,
             }
             Ok(answer)
         })
