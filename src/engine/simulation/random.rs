@@ -24,13 +24,16 @@ pub struct Run {
     /// What a process was at when it died, if the log may hold it whole: until somebody writes over it, a rebuild may
     /// bring it.
     in_flight: Option<Act>,
+    /// What was refused last for want of room, if it may have been written before that: it was wiped, and a power cut may
+    /// undo the wiping until somebody writes over it.
+    refused: Option<Act>,
 }
 
 impl Run {
     pub fn new(seed: u64) -> Run {
         let world = World::new(seed);
         let handles = (0..2).map(|_| open(&world.machine)).collect();
-        Run { world, handles, dice: Dice(seed), version: 0, order: Vec::new(), in_flight: None }
+        Run { world, handles, dice: Dice(seed), version: 0, order: Vec::new(), in_flight: None, refused: None }
     }
 
     /// A version that no item had.
@@ -95,9 +98,11 @@ impl Run {
                 let is_same = after == self.world.contents;
                 let writes = matches!(act, Act::Put(..) | Act::Clear) || !(is_same || matches!(act, Act::Expire));
                 self.in_flight = self.in_flight.take().filter(|_| !writes);
+                self.refused = self.refused.take().filter(|_| !writes);
             }
             Err(error) => {
                 assert!(error.is_full(), "{act:?}: {error:?}");
+                self.refused = Some(act.clone());
                 return;
             }
         }
@@ -195,13 +200,14 @@ impl Run {
         self.handles.clear();
         self.world.machine.set_clock(time);
         self.handles.push(self.world.rebuild());
+        self.refused = None;
         self.settle();
     }
 
     /// After a rebuild.
     fn settle(&mut self) {
         let now = self.handles[0].store.now();
-        if let Some(act) = self.in_flight.take() {
+        for act in [self.in_flight.take(), self.refused.take()].into_iter().flatten() {
             let mut with = self.world.contents.clone();
             act.model(&mut with, now);
             if live(&self.handles[0].store) == living(&with, now) {
