@@ -31,8 +31,12 @@ pub const MIN_SIZE_LIMIT: u64 = 2 << 20;
 
 /// Which items go first when the size limit is reached.
 ///
-/// The choice is stored in the directory and holds for every process. This version stores it and evicts nothing: a full
-/// store is [`Error::Full`](crate::Error::Full) under every policy, and nothing is lost.
+/// The choice is stored in the directory and holds for every process; it may change while the store is in use. Reading an
+/// item marks it as used under the first, third and fourth of these, at the cost of one store to memory at most: no lock, no
+/// system call, nothing written to the log. [`contains`](crate::Cache::contains) and iterators only look.
+///
+/// Space is given back a segment of the log at a time, the oldest first, and what is to stay is moved; so the choice among
+/// items that are nearly equal is not exact, and a few per cent of the limit are always free or being emptied.
 ///
 /// ```
 /// use larder::{Cache, Eviction};
@@ -44,19 +48,22 @@ pub const MIN_SIZE_LIMIT: u64 = 2 << 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Eviction {
-    /// Two queues: what is asked for again moves to the second.
+    /// Two queues: new items go to the first, which has a tenth of the space; what is read twice there moves to the second.
+    /// An item that comes back soon after it was evicted is known, and stays. One pass over many items that nobody
+    /// reads again, as a scan makes it, leaves the second queue as it is. The best of these on most loads.
     #[default]
     S3Fifo,
-    /// Oldest store first.
+    /// Oldest store first. Nothing is ever moved, so this writes least.
     #[doc(alias = "least-recently-stored")]
     LeastRecentlyStored,
-    /// Oldest use first.
+    /// Oldest use first, in steps of an eighth of the limit.
     #[doc(alias = "least-recently-used")]
     LeastRecentlyUsed,
-    /// Fewest uses first.
+    /// Fewest uses first, up to 15; the count of an item that stays is halved when its segment goes.
     #[doc(alias = "least-frequently-used")]
     LeastFrequentlyUsed,
-    /// Nothing is ever evicted.
+    /// Nothing is ever evicted: a full store is [`Error::Full`](crate::Error::Full), and everything stored is still there.
+    /// What was replaced, removed or has expired gives its space back once it is an eighth of the limit.
     None,
 }
 
@@ -237,9 +244,37 @@ pub struct Stats {
     pub evictions: u64,
     /// Items removed because they had expired.
     pub expirations: u64,
+    /// Items that the policy evicted because their space was needed. Counted whether statistics are on or not.
+    pub culled: u64,
+    /// Bytes of keys and values that were stored, with what the log needs for each; since the last reset.
+    pub stored_bytes: u64,
+    /// Bytes that were written again because their items stay while what is around them goes; since the last reset.
+    pub moved_bytes: u64,
+    /// Bytes on disk that hold nothing any more and have not been given back yet, as far as that is known.
+    pub dead_bytes: u64,
+    /// Bytes by which the volume is under the size limit.
+    pub free_bytes: u64,
+    /// Segments of the log.
+    pub segments: u64,
 }
 
 impl Stats {
+    /// What is written for each byte that is stored: 1 if nothing was moved.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::open(&dir)?;
+    /// cache.set("k", "v")?;
+    /// assert_eq!(cache.stats()?.write_amplification(), 1.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_amplification(&self) -> f64 {
+        if self.stored_bytes == 0 {
+            return 1.0;
+        }
+        1.0 + self.moved_bytes as f64 / self.stored_bytes as f64
+    }
+
     /// Hits as a share of all reads; 0 if there were none.
     ///
     /// ```

@@ -80,7 +80,7 @@ impl Drop for Case {
 }
 
 fn open(dir: &tempfile::TempDir) -> Cache {
-    Cache::builder(dir).size_limit(LIMIT).open().unwrap()
+    Cache::builder(dir).size_limit(LIMIT).eviction(larder::Eviction::None).open().unwrap()
 }
 
 impl Case {

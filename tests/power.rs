@@ -55,7 +55,7 @@ fn child() {
 }
 
 fn open(directory: &Path) -> larder::Result<Cache> {
-    Cache::builder(directory).size_limit(SIZE_LIMIT).open()
+    Cache::builder(directory).size_limit(SIZE_LIMIT).eviction(larder::Eviction::None).open()
 }
 
 /// The state after so many steps.

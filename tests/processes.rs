@@ -17,6 +17,8 @@ mod mixed;
 #[expect(dead_code, reason = "other harnesses use the rest of it")]
 #[path = "processes/own_keys.rs"]
 mod own_keys;
+#[path = "processes/quota.rs"]
+mod quota;
 #[path = "processes/sharing.rs"]
 mod sharing;
 #[path = "processes/takeover.rs"]
@@ -37,6 +39,8 @@ fn child() {
         "counter" => sharing::play_counter(&role),
         "settler" => sharing::play_settler(&role),
         "wrecker" => sharing::play_wrecker(&role),
+        "quota_writer" => quota::play_writer(&role),
+        "quota_reader" => quota::play_reader(&role),
         other => panic!("no role is called {other}"),
     }
 }

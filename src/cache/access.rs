@@ -237,7 +237,7 @@ impl<C: Codec> Cache<C> {
     #[doc(alias = "contains_key")]
     pub fn contains(&self, key: impl Key) -> Result<bool> {
         let hashed = self.hashed(&key)?;
-        Ok(self.store.read(hashed.bytes(), hashed.hash, |_| Ok(()))?.is_some())
+        Ok(self.store.look(hashed.bytes(), hashed.hash, |_| Ok(()))?.is_some())
     }
 
     /// Reads a value into the thread's buffer, counts, and decodes it there.

@@ -80,7 +80,7 @@ impl<K: OwnedKey, V: DeserializeOwned, C: Codec> OrderedItems<K, V, C> {
             let facts = super::access::copy_value(&self.cache, record, &mut bytes)?;
             Ok((facts.kind, bytes))
         };
-        let found = self.cache.store.read(key, self.cache.store.hash(key), read).transpose()?;
+        let found = self.cache.store.look(key, self.cache.store.hash(key), read).transpose()?;
         Some(found.and_then(|(kind, bytes)| Ok((K::decode(key)?, value::decode(&self.cache.codec, kind, &bytes)?))))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Cache, checked_tag};
 use crate::codec::Codec;
-use crate::engine::{Counter, Shared, Sums};
+use crate::engine::{Counter, Shared, Space, Sums};
 use crate::error::Result;
 use crate::options::{Eviction, SetOptions, Settings, Stats};
 
@@ -75,6 +75,23 @@ impl<C: Codec> Cache<C> {
         let removed = self.store.expire()?;
         self.store.count(Counter::Expirations, removed);
         Ok(removed)
+    }
+
+    /// Removes the items that have expired, and evicts items by the policy until the [`volume`](Cache::volume) is within the
+    /// size limit; says how many went. Writes do both by themselves, a little at a time, so this is for who wants it done
+    /// now. Holds the lock for some hundreds of microseconds at a time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// cache.set_with("gone", "v", larder::SetOptions::new().expire(Duration::ZERO))?;
+    /// cache.set("here", "v")?;
+    /// assert_eq!(cache.cull()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cull(&self) -> Result<u64> {
+        self.store.cull()
     }
 
     /// Removes all items with a tag, by one commit whose cost does not depend on how many there are, and says how many: those
@@ -182,7 +199,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stats(&self) -> Result<Stats> {
-        self.store.sums().map(stats)
+        self.store.sums().map(|sums| stats(sums, self.store.space()))
     }
 
     /// The counts, which begin at zero again for every process.
@@ -196,7 +213,9 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset_stats(&self) -> Result<Stats> {
-        self.store.reset_sums().map(stats)
+        let space = self.store.space();
+        let sums = self.store.reset_sums()?;
+        Ok(stats(sums, space))
     }
 
     /// Reads and verifies everything: every record of the log, every cell of the index, every large value, every count.
@@ -263,9 +282,15 @@ fn settings(shared: Shared) -> Settings {
     }
 }
 
-fn stats(sums: Sums) -> Stats {
+fn stats(sums: Sums, space: Space) -> Stats {
     let of = |counter: Counter| sums[counter as usize];
     Stats {
+        culled: of(Counter::Culled),
+        stored_bytes: space.stored,
+        moved_bytes: space.moved,
+        dead_bytes: space.dead,
+        free_bytes: space.free,
+        segments: space.segments,
         hits: of(Counter::Hits),
         misses: of(Counter::Misses),
         stores: of(Counter::Stores),

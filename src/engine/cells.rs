@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::index::{self, CELLS, CHAIN_MAX, Table};
+use crate::storage::index::{self, CELLS, CHAIN_MAX, LINK, Table};
 use crate::storage::location::{Entry, Location};
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{Header, LargeReference, salt};
 use crate::storage::redo::Place;
+use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
 
 use super::commit::Commit;
@@ -79,9 +80,25 @@ impl KeyPlace {
     pub(super) fn is_live(&self) -> bool {
         matches!(&self.old, Some(Old { life: Life::Live, .. }))
     }
+
+    /// The record at a location and the cell, if that is where it leads.
+    pub(super) fn led_to(self, location: Location) -> Option<(Old, CellPlace)> {
+        match (self.old, self.cell) {
+            (Some(old), Cell::Taken { offset, bits }) if old.location == location => {
+                Some((old, CellPlace { table: self.table, offset, bits }))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Old {
+    /// True if the record stands in the main stream.
+    #[inline]
+    pub(super) fn is_main(&self) -> bool {
+        is_main(self.segment)
+    }
+
     /// The place of the key in the order of insertion.
     pub(super) fn order(&self) -> u64 {
         self.header.order(self.segment, self.location.offset())
@@ -189,7 +206,7 @@ impl<O: Os> Commit<'_, O> {
             if free.is_none() {
                 free = line[..CELLS].iter().position(|&bits| bits == 0).map(|i| bucket + 8 * i);
             }
-            if line[CELLS] == 0 {
+            if line[CELLS] & LINK == 0 {
                 break;
             }
             match table.next_bucket(line[CELLS]) {
@@ -245,19 +262,18 @@ impl<O: Os> Commit<'_, O> {
     pub(super) fn cell_of(&mut self, location: Location) -> Result<Option<(Old, CellPlace)>> {
         let Some(old) = self.old_at(location)? else { return Ok(None) };
         let Some(key) = self.key_of(&old) else { return Ok(None) };
-        let place = self.locate(&key, self.store.hash(&key))?;
-        Ok(match (place.old, place.cell) {
-            (Some(found), Cell::Taken { offset, bits }) if found.location == location => {
-                Some((found, CellPlace { table: place.table, offset, bits }))
-            }
-            _ => None,
-        })
+        Ok(self.locate(&key, self.store.hash(&key))?.led_to(location))
     }
 
     /// Stages the cell of a put: the key's own, a free one, or one of a bucket added to the chain.
     #[inline]
     pub(super) fn enter_cell(&mut self, place: &KeyPlace, hash: u64, location: Location) -> Result<()> {
         let entry = Entry::new(place.table.tag(hash), location).bits();
+        if let Cell::Taken { offset, .. } | Cell::Free { offset } = place.cell
+            && let Some(index) = self.index(place.table)
+        {
+            self.store.mark_put(&index.map, place.table, hash, offset, !place.is_live());
+        }
         match place.cell {
             Cell::Taken { offset, bits } => self.stage_cell(place.table, offset, bits, entry),
             Cell::Free { offset } => self.stage_cell(place.table, offset, 0, entry),
@@ -271,7 +287,9 @@ impl<O: Os> Commit<'_, O> {
     fn extend_chain(&mut self, table: Table, last: usize, entry: u64) -> Result<()> {
         let bucket = self.overflow_bucket(table)?;
         self.stage_cell(table, index::bucket_offset(bucket), 0, entry);
-        self.stage(Place::Index(table.generation), index::link_of(last), bucket);
+        let place = Place::Index(table.generation);
+        let marks = self.word(place, index::link_of(last)) & !LINK;
+        self.stage(place, index::link_of(last), marks | bucket);
         Ok(())
     }
 }

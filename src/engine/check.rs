@@ -14,6 +14,7 @@ use crate::storage::index::{self, Table};
 use crate::storage::location::{Location, Tail};
 use crate::storage::paths::Name;
 use crate::storage::record::{LargeReference, salt};
+use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
 use crate::storage::tag_table;
 
@@ -116,7 +117,8 @@ impl<O: Os> Store<O> {
 
     /// Where the committed part of a segment ends.
     pub(super) fn committed_end(&self, slot: usize) -> u64 {
-        let tail = Tail::from_bits(self.state.load(state::TAIL));
+        let word = if is_main(self.segment_in(slot)) { state::MAIN_TAIL } else { state::TAIL };
+        let tail = Tail::from_bits(self.state.load(word));
         if tail.slot == slot { tail.offset } else { self.state.load(row_word(slot, row::END)) }
     }
 }
@@ -153,7 +155,7 @@ impl<O: Os> Check<'_, O> {
         let Some(end) = usize::try_from(end).ok().filter(|&end| end <= map.len()) else {
             return self.problem(Name::Segment(id), end, Corruption::Bounds);
         };
-        let mut batches = Batches::new(map, nonce, end);
+        let mut batches = Batches::of(map, id, nonce, end);
         loop {
             while let Some(members) = batches.next_batch() {
                 self.report.records += members.len() as u64;
@@ -306,9 +308,12 @@ impl<O: Os> Check<'_, O> {
         let store = self.store;
         let taken = store.files_space();
         // A process that died over a window it was taking leaves it uncounted until the next write takes it again.
-        let tail = Tail::from_bits(store.state.load(state::TAIL));
-        let word = |word| if tail.slot < store.rows { store.state.load(row_word(tail.slot, word)) } else { 0 };
-        let taken = taken.saturating_sub(word(row::CAPACITY).saturating_sub(word(row::ALLOCATED)));
+        let open = |word| {
+            let slot = Tail::from_bits(store.state.load(word)).slot;
+            let word = |word| if slot < store.rows { store.state.load(row_word(slot, word)) } else { 0 };
+            word(row::CAPACITY).saturating_sub(word(row::ALLOCATED))
+        };
+        let taken = taken.saturating_sub(open(state::TAIL)).saturating_sub(open(state::MAIN_TAIL));
         if taken > store.volume().saturating_add(store.reserved()) {
             self.problem(Name::State, state::VOLUME as u64, Corruption::Count);
         }

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::{Geometry, LEVEL_MIN, Table, generation_after};
-use crate::storage::location::{Location, Tail};
+use crate::storage::location::Location;
 use crate::storage::paths::Name;
 use crate::storage::record::{Draft, Header, Type};
 use crate::storage::segment;
@@ -47,7 +47,7 @@ impl<O: Os> Store<O> {
     pub(super) fn after_clear(&self) {
         self.epilogue();
         let _ = self.unlink_cleared_values();
-        while self.reclaim_more().unwrap_or(false) {
+        while self.retire_cleared().unwrap_or(false) {
             self.epilogue();
         }
     }
@@ -75,12 +75,6 @@ impl<O: Os> Store<O> {
         }
         commit.retire_dead_segments();
         commit.publish()
-    }
-
-    /// Retires what did not fit into the ring the last time.
-    fn reclaim_more(&self) -> Result<bool> {
-        let locked = self.lock()?;
-        self.reclaim(&locked)
     }
 
     /// Unlinks the files of large values that a `clear` made dead, and gives their space back. Anybody may do it: a
@@ -139,49 +133,6 @@ impl<O: Os> Store<O> {
         Ok(removed)
     }
 
-    /// Empties the cells that lead to what was evicted or has expired in a segment, up to the first item that lives: that
-    /// one keeps the segment whatever else is in it.
-    #[cold]
-    pub(super) fn empty_cells_into(&self, locked: &Locked<'_, O>, slot: usize) -> Result<()> {
-        let cells: u64 =
-            (0..self.rows).map(|slot| self.state.load(row_word(slot, row::LIVE)) & u64::from(u32::MAX)).sum();
-        let earliest = self.state.load(row_word(slot, row::EXPIRES_MIN));
-        if cells <= self.len() && (earliest == 0 || earliest > self.time()) {
-            return Ok(());
-        }
-        let (id, end) = (self.segment_in(slot), self.committed_end(slot));
-        let mut offset = segment::HEAD;
-        loop {
-            let mut commit = Commit::new(locked)?;
-            let (mut emptied, mut ends) = (0, false);
-            while emptied < QUANTUM && !ends {
-                let Some(header) = commit.header_at(slot, id, offset, end)? else {
-                    ends = true;
-                    break;
-                };
-                let location = Location::new(slot, offset as u64);
-                offset += header.size();
-                if !matches!(header.kind_of_record, Type::Put | Type::Removal) {
-                    continue;
-                }
-                match commit.cell_of(location)? {
-                    None => {}
-                    Some((old, _)) if old.life == Life::Live => ends = true,
-                    Some(_) => {
-                        commit.remove_expired(location)?;
-                        emptied += 1;
-                    }
-                }
-            }
-            if emptied > 0 {
-                commit.publish()?;
-            }
-            if ends {
-                return Ok(());
-            }
-        }
-    }
-
     /// Walks one segment in quanta, each under the lock, and afterwards knows the earliest expiry that is left.
     fn expire_segment<'s, L: Borrow<Locked<'s, O>>>(
         &'s self,
@@ -196,8 +147,7 @@ impl<O: Os> Store<O> {
         loop {
             let hold = lock()?;
             let locked: &Locked<'s, O> = hold.borrow();
-            let tail = Tail::from_bits(self.state.load(state::TAIL));
-            let end = if tail.slot == slot { tail.offset } else { self.state.load(row_word(slot, row::END)) };
+            let end = self.committed_end(slot);
             if self.segment_in(slot) != id {
                 return Ok(removed);
             }
@@ -223,9 +173,6 @@ impl<O: Os> Store<O> {
             let done = offset as u64 >= end || commit.header_at(slot, id, offset, end)?.is_none();
             if done {
                 commit.stage_state(row_word(slot, row::EXPIRES_MIN), left);
-                if left == 0 {
-                    commit.stage_state(row_word(slot, row::EXPIRES_MAX), 0);
-                }
             }
             self.state.fetch_max(state::CLOCK, now);
             commit.publish()?;
@@ -251,6 +198,7 @@ impl<O: Os> Commit<'_, O> {
         self.stage_state(state::VALUE_FLOOR, floor);
         self.add_state(state::DEAD_LARGE_BYTES, signed(large_bytes));
         self.stage_state(state::LARGE_BYTES, 0);
+        self.stage_state(state::MAIN_LARGE_BYTES, 0);
     }
 
     /// The header of the record at an offset of a segment's committed part.
@@ -274,11 +222,7 @@ impl<O: Os> Commit<'_, O> {
             return Ok(false);
         }
         let counted = old.life == Life::Expired;
-        self.stage_cell(cell.table, cell.offset, cell.bits, 0);
-        if counted {
-            self.add_state(state::LIVE, -1);
-        }
-        self.count_replaced(&old, false);
+        self.empty_cell(&old, &cell);
         Ok(counted)
     }
 }

@@ -16,6 +16,7 @@ use crate::storage::redo::{self, Address, Change, Place};
 use crate::storage::state::{self, PENDING, Retiree, VISIBLE, row, row_word};
 
 use super::lock::Locked;
+use super::marks;
 use super::staged::Staged;
 use super::store::Store;
 use super::view::{Index, Segment, View};
@@ -47,6 +48,8 @@ pub struct Commit<'l, O: Os> {
     pub view: Guard<Arc<View<O>>>,
     /// What this commit will be.
     pub sequence: u64,
+    /// It writes to the main stream, not to that of commits.
+    pub main: bool,
     /// Where the next record goes.
     pub tail: Tail,
     /// The epoch of what it writes.
@@ -69,16 +72,24 @@ pub struct Commit<'l, O: Os> {
     pub adopted: u64,
     /// Files that the ring of retirees had no room for.
     pub unlink_after: Vec<Retiree>,
+    /// Bytes of puts.
+    pub appended: u64,
 }
 
 impl<O: Os> Locked<'_, O> {
     /// Where the next batch goes.
     #[inline]
     pub fn tail(&self) -> Result<Tail> {
+        self.checked_tail(state::TAIL)
+    }
+
+    /// The tail of a stream.
+    #[inline]
+    fn checked_tail(&self, word: usize) -> Result<Tail> {
         let store = self.store;
-        let tail = Tail::from_bits(store.state.load(state::TAIL));
+        let tail = Tail::from_bits(store.state.load(word));
         if tail.slot >= store.rows || !tail.offset.is_multiple_of(8) || tail.offset > SEGMENT_BYTES_MAX {
-            return Err(Error::corrupt(&store.paths.of(Name::State), state::TAIL as u64, Corruption::Bounds));
+            return Err(Error::corrupt(&store.paths.of(Name::State), word as u64, Corruption::Bounds));
         }
         Ok(tail)
     }
@@ -99,6 +110,7 @@ impl<'l, O: Os> Commit<'l, O> {
             store,
             view,
             sequence: store.state.load(VISIBLE).saturating_add(1),
+            main: false,
             tail,
             epoch: store.state.load(state::EPOCH) as u8 & EPOCH_MASK,
             staged: Staged::new(),
@@ -113,7 +125,18 @@ impl<'l, O: Os> Commit<'l, O> {
             used_in: None,
             adopted: 0,
             unlink_after: Vec::new(),
+            appended: 0,
         }
+    }
+
+    /// A commit that writes to the main stream.
+    pub fn to_main(locked: &'l Locked<'_, O>) -> Result<Self> {
+        let store = locked.store;
+        let tail = locked.checked_tail(state::MAIN_TAIL)?;
+        let mut commit = Commit::with(locked, store.enter()?, tail);
+        commit.main = true;
+        commit.epoch = 0;
+        Ok(commit)
     }
 
     /// Takes a fresh view after a file was mapped.
@@ -230,8 +253,12 @@ impl<'l, O: Os> Commit<'l, O> {
         if self.written.is_some() {
             self.tail.epoch = self.epoch;
         }
-        if self.state(state::TAIL) != self.tail.bits() {
-            self.stage_state(state::TAIL, self.tail.bits());
+        let tail_word = if self.main { state::MAIN_TAIL } else { state::TAIL };
+        if self.state(tail_word) != self.tail.bits() {
+            self.stage_state(tail_word, self.tail.bits());
+        }
+        if self.appended != 0 {
+            self.count_appended();
         }
         if !self.is_mapped() {
             // A word that could not be stored would make the commit half of one.
@@ -331,6 +358,19 @@ impl<'l, O: Os> Commit<'l, O> {
         }
     }
 
+    /// Counts bytes of puts, and makes everything a step older with each eighth of the size limit.
+    #[inline]
+    fn count_appended(&mut self) {
+        let state = &self.store.state;
+        let before = state.load(state::APPENDED);
+        let now = before.wrapping_add(std::mem::take(&mut self.appended));
+        state.store(state::APPENDED, now);
+        let step = (state.load(state::SIZE_LIMIT) / 8).max(1);
+        if before / step != now / step {
+            self.change_state(state::EVICTION, marks::older);
+        }
+    }
+
     #[cold]
     fn write_spill(&mut self) -> Result<()> {
         let path = self.store.paths.of(Name::Spill(self.sequence));
@@ -355,7 +395,7 @@ impl<O: Os> Commit<'_, O> {
             rolled |= matches!(made, Made::Segment { .. });
             self.store.forget(made);
         }
-        if self.written.is_some() {
+        if self.written.is_some() && !self.main {
             self.store.begin_epoch();
         }
         if let Some(first) = self.written.take()
@@ -371,6 +411,10 @@ impl<O: Os> Commit<'_, O> {
                 } else if let Some(file) = &segment.file {
                     // Where nothing is allocated, a store through the map may be fatal; a failed write is not.
                     let _ = file.write_at(&[0; HEADER], first.offset);
+                }
+                // The main stream has no epochs: what was wiped there must not come back with a power cut.
+                if self.main && segment.file.as_ref().is_none_or(|file| file.sync().is_err()) {
+                    self.store.state.store(state::UNSWEPT, 1);
                 }
             }
         }

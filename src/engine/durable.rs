@@ -20,8 +20,9 @@
 //! 5. Load `VISIBLE`, then where the tail is, then the next id of a value: in this order, so that all that the commits up to
 //!    that `VISIBLE` wrote is in the files asked for.
 //! 6. `SYNC_STAGE = VALUES`; each value file that is not durable yet, `SYNCED_VALUES` following; `SYNC_STAGE = NAMES`; the
-//!    directory, if a file may be new in it; `SYNC_STAGE = LOG`; the segments from `SYNCED_SEGMENT` on, in order, that
-//!    word following: a sealed one is asked for once.
+//!    directory, if a file may be new in it; `SYNC_STAGE = LOG`; the segments of the main stream from `SYNCED_MAIN` on, then
+//!    those of the commit stream from `SYNCED_SEGMENT` on, in order, those words following: a sealed one is asked for once.
+//!    Before a victim of compaction goes, the main stream alone is asked for.
 //! 7. `SYNCED = ` the `VISIBLE` of step 5; `SYNC_STAGE = 0`. Now and then, and for `sync` always: write to the file
 //!    `synced` how far the log is durable, and make that durable (see `rebuild` for its use).
 //! 8. `SYNCING = 0`; wake all sleepers. Most are done by step 1; one of the others leads everybody who came meanwhile.
@@ -50,12 +51,15 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::options::Durability;
+use crate::options::{Durability, Eviction};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::Tail;
 use crate::storage::paths::Name;
-use crate::storage::state::{self, SYNC_FAILED, SYNC_STAGE, SYNCED, SYNCED_SEGMENT, SYNCED_VALUES, SYNCING, VISIBLE};
-use crate::storage::{segment, synced};
+use crate::storage::segment::{self, MAIN, is_main};
+use crate::storage::state::{
+    self, SYNC_FAILED, SYNC_STAGE, SYNCED, SYNCED_MAIN, SYNCED_SEGMENT, SYNCED_VALUES, SYNCING, VISIBLE,
+};
+use crate::storage::synced;
 
 use super::store::Store;
 
@@ -89,6 +93,8 @@ enum Purpose {
     Change,
     /// A call of `sync`.
     Sync,
+    /// What compaction carried over, before what it came from goes.
+    Carried,
 }
 
 /// The held word `SYNCING`. Dropping it lets the next one lead.
@@ -148,17 +154,38 @@ impl<O: Os> Store<O> {
         self.make_durable(self.state.load(VISIBLE), Purpose::Change)
     }
 
+    /// True if what compaction carried over is durable.
+    pub(super) fn is_carried_durable(&self) -> bool {
+        let carried = self.state.load(state::CARRIED);
+        carried <= self.state.load(state::CARRIED_SYNCED) || carried <= self.state.load(SYNCED)
+    }
+
+    /// Makes what compaction carried over durable, before what it came from goes: the main stream alone, but where nothing
+    /// may be lost. Not under the lock.
+    pub(super) fn make_carried_durable(&self) -> Result<()> {
+        if self.is_carried_durable() {
+            return Ok(());
+        }
+        if self.policy() == Eviction::None {
+            return self.make_all_durable();
+        }
+        self.make_durable(self.state.load(state::CARRIED), Purpose::Carried)
+    }
+
     /// Steps 1 and 2.
     fn make_durable(&self, newest: u64, purpose: Purpose) -> Result<()> {
         let start = self.os.uptime();
         let known_failure = self.state.load(SYNC_FAILED);
         loop {
             let failure = self.state.load(SYNC_FAILED);
-            if purpose == Purpose::Change || failure != known_failure {
+            if purpose != Purpose::Sync || failure != known_failure {
                 self.refuse_after_failure()?;
             }
+            if purpose == Purpose::Carried && failure == 0 && self.state.load(state::CARRIED_SYNCED) >= newest {
+                return Ok(());
+            }
             let (done, marked) = (self.state.load(SYNCED) >= newest, self.state.load(state::MARKED) >= newest);
-            if failure == 0 && done && (marked || purpose == Purpose::Change) {
+            if failure == 0 && done && (marked || purpose != Purpose::Sync) {
                 return Ok(());
             }
             let word = self.state.load32(SYNCING);
@@ -207,9 +234,9 @@ impl<O: Os> Store<O> {
     /// The words that say what could not be made durable, if there is anything of the kind: failures that were announced,
     /// and stages that dead owners were at.
     pub(super) fn doubts(state: &O::Map) -> Vec<(usize, u64)> {
-        let words = [SYNC_FAILED, SYNC_STAGE, state::TAIL_STAGE, SYNCED_SEGMENT, SYNCED_VALUES];
+        let words = [SYNC_FAILED, SYNC_STAGE, SYNCED_SEGMENT, SYNCED_MAIN, SYNCED_VALUES];
         let found = words.map(|word| (word, state.load(word)));
-        if found[..3].iter().any(|&(_, value)| value != 0) { found.to_vec() } else { Vec::new() }
+        if found[..2].iter().any(|&(_, value)| value != 0) { found.to_vec() } else { Vec::new() }
     }
 
     /// Frees a dead leader's word. What it was at stays in `SYNC_STAGE` for the next one. For a sole opener.
@@ -218,28 +245,6 @@ impl<O: Os> Store<O> {
         if word != 0 {
             let _ = self.state.compare_exchange32(SYNCING, word, 0);
         }
-        self.doubt_the_tail();
-    }
-
-    /// What whoever takes `LOCK` over does: the dead owner may have been told of a failure (see `names`).
-    #[cold]
-    pub(super) fn doubt_the_tail(&self) {
-        if self.state.load(state::TAIL_STAGE) != 0 {
-            self.announce_failure(LOG, false);
-            self.state.store(state::TAIL_STAGE, 0);
-        }
-    }
-
-    /// Makes segments durable, and their names, under `LOCK`, for `names`.
-    pub(super) fn sync_segments(&self, ids: &[u64]) -> Result<()> {
-        for &id in ids {
-            self.state.store(state::TAIL_STAGE, id.max(1));
-            let outcome = self.sync_named(Name::Segment(id), LOG);
-            self.state.store(state::TAIL_STAGE, 0);
-            outcome?;
-        }
-        let root = self.paths.root();
-        self.os.sync_dir(root).map_err(|e| Error::not_written(root, e))
     }
 
     /// Makes a file durable. One that is gone was retired, and nothing that it held counts any more. One that cannot be
@@ -254,6 +259,12 @@ impl<O: Os> Store<O> {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(Error::not_written(&path, e)),
         }
+    }
+
+    /// The number of the segment that the main tail is in; 0 if there is none.
+    fn main_tail(&self) -> u64 {
+        let id = self.segment_in(Tail::from_bits(self.state.load(state::MAIN_TAIL)).slot);
+        if is_main(id) { id & !MAIN } else { 0 }
     }
 
     /// The segment that the tail is in, and the tail's offset there: everything before it was written before this
@@ -276,6 +287,9 @@ impl<O: Os> Lead<'_, O> {
     fn carry_out(&self, purpose: Purpose) -> Result<()> {
         let (store, state) = (self.store, &self.store.state);
         let names_in_doubt = self.dispel_doubt(purpose)?;
+        if purpose == Purpose::Carried {
+            return self.carry_out_main();
+        }
         if purpose == Purpose::Change {
             self.gather();
         }
@@ -283,8 +297,10 @@ impl<O: Os> Lead<'_, O> {
         let target = state.load(VISIBLE);
         let (segment, offset) = store.position();
         let next_value = state.load(state::NEXT_VALUE);
+        let carried = state.load(state::CARRIED);
         let has_new_names = names_in_doubt
             || segment > state.load(SYNCED_SEGMENT)
+            || store.main_tail() > state.load(SYNCED_MAIN)
             || next_value > state.load(SYNCED_VALUES)
             || state.load(state::MARKED) == 0;
         let asked = self.ask_disk(has_new_names, next_value, segment);
@@ -295,6 +311,7 @@ impl<O: Os> Lead<'_, O> {
         asked?;
         state.store(state::GROUP, state.load(VISIBLE).saturating_sub(before));
         state.store(SYNCED, target);
+        state.fetch_max(state::CARRIED_SYNCED, carried);
         state.store(SYNC_STAGE, 0);
         let now = u64::try_from(store.os.uptime().as_millis()).unwrap_or(u64::MAX);
         if purpose == Purpose::Sync || now.abs_diff(state.load(state::MARKED_AT)) >= MARK_EVERY {
@@ -329,7 +346,8 @@ impl<O: Os> Lead<'_, O> {
         }
         state.store(SYNCED_VALUES, next_value);
         state.store(SYNC_STAGE, LOG);
-        let log = |name| if let Name::Segment(id) = name { Some(id) } else { None };
+        self.ask_for_main()?;
+        let log = |name| if let Name::Segment(id) = name { Some(id).filter(|&id| !is_main(id)) } else { None };
         let from = if seeded!("sync_of_the_newest_segment_alone") { segment } else { state.load(SYNCED_SEGMENT) };
         for id in self.numbers(from, segment.saturating_add(1), log)? {
             state.store(SYNCED_SEGMENT, id);
@@ -337,6 +355,44 @@ impl<O: Os> Lead<'_, O> {
         }
         state.store(SYNCED_SEGMENT, segment);
         Ok(())
+    }
+
+    /// The main stream, before the other: what is durable there is not asked for again when a segment goes.
+    fn ask_for_main(&self) -> Result<()> {
+        let (store, state) = (self.store, &self.store.state);
+        let last = store.main_tail();
+        let main = |name| if let Name::Segment(id) = name { is_main(id).then_some(id & !MAIN) } else { None };
+        if last == 0 {
+            return Ok(());
+        }
+        for id in self.numbers(state.load(SYNCED_MAIN), last.saturating_add(1), main)? {
+            state.store(SYNCED_MAIN, id);
+            store.sync_named(Name::Segment(id | MAIN), LOG)?;
+        }
+        state.store(SYNCED_MAIN, last);
+        Ok(())
+    }
+
+    /// Steps 5 to 7 for the main stream alone.
+    fn carry_out_main(&self) -> Result<()> {
+        let (store, state) = (self.store, &self.store.state);
+        let carried = state.load(state::CARRIED);
+        let is_new = store.main_tail() > state.load(SYNCED_MAIN);
+        state.store(SYNC_STAGE, LOG);
+        let mut asked = self.ask_for_main();
+        if asked.is_ok() && is_new {
+            state.store(SYNC_STAGE, NAMES);
+            let root = store.paths.root();
+            asked = store.os.sync_dir(root).map_err(|e| {
+                store.announce_failure(NAMES, true);
+                Error::not_written(root, e)
+            });
+        }
+        if asked.is_ok() {
+            state.fetch_max(state::CARRIED_SYNCED, carried);
+        }
+        state.store(SYNC_STAGE, 0);
+        asked
     }
 
     /// Step 3. True if names may not be durable although no file is new.
@@ -348,7 +404,7 @@ impl<O: Os> Lead<'_, O> {
             state.store(SYNC_STAGE, 0);
         }
         let doubt = state.load(SYNC_FAILED);
-        if purpose == Purpose::Change {
+        if purpose != Purpose::Sync {
             store.refuse_after_failure()?;
         }
         if doubt == 0 {

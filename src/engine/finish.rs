@@ -10,6 +10,7 @@ use crate::storage::location::Tail;
 use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Change, Place};
+use crate::storage::segment::{self, MAIN};
 use crate::storage::state::{self, PENDING, VISIBLE};
 
 use super::lock::Locked;
@@ -33,11 +34,13 @@ impl<O: Os> Store<O> {
         {
             return Ok(());
         }
-        self.empty_tail()?;
+        self.empty_tail(state::TAIL)?;
+        self.empty_tail(state::MAIN_TAIL)?;
         let geometry = self.geometry()?;
         let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
         for name in [
             Name::Segment(word(state::NEXT_SEGMENT)),
+            Name::Segment(word(state::NEXT_MAIN) | MAIN),
             Name::Value(word(state::NEXT_VALUE)),
             Name::Tags(word(state::TAG_CHUNKS)),
             Name::Index(generation_after(newest.generation).into()),
@@ -51,11 +54,12 @@ impl<O: Os> Store<O> {
         Ok(())
     }
 
-    /// Makes sure that no record begins at the tail.
-    fn empty_tail(&self) -> Result<()> {
-        let tail = Tail::from_bits(self.state.load(state::TAIL));
+    /// Makes sure that no record begins at the tail of a stream. In the main stream durably so: it has no epochs.
+    fn empty_tail(&self, word: usize) -> Result<()> {
+        let tail = Tail::from_bits(self.state.load(word));
         let id = self.segment_in(tail.slot);
-        if id == 0 || seeded!("leftover_at_the_tail_stays") {
+        let is_main = word == state::MAIN_TAIL;
+        if id == 0 || segment::is_main(id) != is_main || seeded!("leftover_at_the_tail_stays") {
             return Ok(());
         }
         let path = self.paths.of(Name::Segment(id));
@@ -71,7 +75,10 @@ impl<O: Os> Store<O> {
         match file.read_at(&mut header, tail.offset) {
             // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
             Ok(()) if header != [0; HEADER] => {
-                file.write_at(&[0; HEADER], tail.offset).map_err(|e| Error::io("append to", &path, e))
+                let emptied = file.write_at(&[0; HEADER], tail.offset);
+                emptied
+                    .and_then(|()| if is_main { file.sync() } else { Ok(()) })
+                    .map_err(|e| Error::io("append to", &path, e))
             }
             Ok(()) => Ok(()),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(()),

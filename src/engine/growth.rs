@@ -24,6 +24,7 @@ use crate::storage::state::{self, Retiree};
 
 use super::commit::{Commit, Made, signed};
 use super::lock::Locked;
+use super::marks::Moved;
 use super::read::{Life, Try};
 use super::room::Purpose;
 use super::store::Store;
@@ -151,8 +152,10 @@ fn move_bucket<O: Os>(commit: &mut Commit<'_, O>, from: &Index<O>, to: &Arc<Inde
     let (old, new) = (from.table, to.table);
     let halves = new.level - old.level;
     let reads_keys = halves == 0 || new.base != old.base;
-    let mut targets: [Vec<u64>; 2] = [Vec::with_capacity(CELLS), Vec::new()];
-    for (_, entry) in index::entries_of(&from.map, old, home) {
+    let moved = Moved::from(commit.store.rule(), &from.map, index::bucket_offset(home));
+    let mut targets: [Vec<(u64, u64)>; 2] = [Vec::with_capacity(CELLS), Vec::new()];
+    for (cell, entry) in index::entries_of(&from.map, old, home) {
+        let mark = moved.mark(&from.map, cell);
         let (half, entry) = if reads_keys {
             match rehash(commit, new, entry)? {
                 Some((bucket, entry)) => (bucket.wrapping_sub(home << halves), entry),
@@ -163,11 +166,11 @@ fn move_bucket<O: Os>(commit: &mut Commit<'_, O>, from: &Index<O>, to: &Arc<Inde
         };
         // A hash outside its home bucket's range is damage; the entry is of no use.
         if half < 1 << halves {
-            targets[half as usize].push(entry.bits());
+            targets[half as usize].push((entry.bits(), mark));
         }
     }
     for (half, entries) in targets.iter().enumerate().take(1 << halves) {
-        fill_bucket(commit, to, (home << halves) + half as u64, entries)?;
+        fill_bucket(commit, to, (home << halves) + half as u64, entries, &moved)?;
     }
     Ok(())
 }
@@ -184,22 +187,28 @@ fn rehash<O: Os>(commit: &mut Commit<'_, O>, new: Table, entry: Entry) -> Result
     Ok(Some((new.home(hash), Entry::new(new.tag(hash), entry.location()))))
 }
 
-/// Overwrites a home bucket of the next table, and the overflow buckets it needs.
+/// Overwrites a home bucket of the next table, and the overflow buckets it needs, with entries and their marks.
 pub(super) fn fill_bucket<O: Os>(
     commit: &mut Commit<'_, O>,
     to: &Arc<Index<O>>,
     home: u64,
-    entries: &[u64],
+    entries: &[(u64, u64)],
+    moved: &Moved,
 ) -> Result<()> {
     let mut bucket = index::bucket_offset(home);
     let mut rest = entries;
+    let mut marks = moved.ghosts;
     loop {
         let (here, after) = rest.split_at(rest.len().min(CELLS));
-        for cell in 0..CELLS {
-            to.map.store(bucket + cell * 8, here.get(cell).copied().unwrap_or(0));
+        for i in 0..CELLS {
+            let cell = bucket + i * 8;
+            let (entry, mark) = here.get(i).copied().unwrap_or_default();
+            to.map.store(cell, entry);
+            marks = moved.with(marks, cell, mark);
         }
         let link = if after.is_empty() { 0 } else { commit.take_overflow_bucket(to)? };
-        to.map.store(index::link_of(bucket), link);
+        to.map.store(index::link_of(bucket), marks | link);
+        marks = 0;
         to.map.store(index::CELLS_USED, to.map.load(index::CELLS_USED).saturating_add(here.len() as u64));
         if link == 0 {
             return Ok(());

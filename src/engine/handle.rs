@@ -79,6 +79,19 @@ impl<O: Os> Handle<O> {
         }
     }
 
+    /// As [`Handle::read`], for who only looks: the item does not count as used.
+    pub fn look<R>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        match self {
+            Handle::Store(store) => store.look(key, hash, |record| take(&Found::Log(record))),
+            Handle::Inside(transaction) => transaction.read(key, hash, take),
+        }
+    }
+
     /// Calls `take` with the number of each key and its live record, all as of one moment. `restart` is called when what
     /// was taken does not count.
     pub fn read_many<R>(

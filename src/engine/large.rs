@@ -18,11 +18,30 @@ use super::store::Store;
 
 /// Values from this length on get a file, if the store's segments are long enough to make smaller ones worth keeping in.
 const LARGE: u64 = 256 << 10;
+/// … else from this share of a segment on.
+const LARGE_SHARE: u64 = 8;
 const BLOCK: u64 = 4096;
 
 /// Space that a value's file takes.
 pub fn file_space(len: u64) -> u64 {
     len.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
+}
+
+/// True if a file has the length and the checksum of a large value.
+pub(super) fn is_whole<F: OsFile>(file: &F, large: LargeReference) -> std::io::Result<bool> {
+    if file.len()? != large.len {
+        return Ok(false);
+    }
+    let mut buffer = vec![0; large.len.min(1 << 20) as usize];
+    let mut hasher = crc32fast::Hasher::new();
+    let mut at = 0;
+    while at < large.len {
+        let part = &mut buffer[..(large.len - at).min(1 << 20) as usize];
+        file.read_at(part, at)?;
+        hasher.update(part);
+        at += part.len() as u64;
+    }
+    Ok(hasher.finalize() == large.crc)
 }
 
 /// The word is advisory: what a recount missed by a hair can take it below zero.
@@ -53,7 +72,7 @@ impl<O: Os> Store<O> {
     /// True if a value of that length gets a file of its own.
     #[inline]
     pub fn is_large(&self, len: usize) -> bool {
-        len as u64 >= (segment_bytes(self.state.load(state::SIZE_LIMIT)) / 8).min(LARGE)
+        len as u64 >= (segment_bytes(self.state.load(state::SIZE_LIMIT)) / LARGE_SHARE).min(LARGE)
     }
 
     /// The longest value that can be stored.
@@ -69,11 +88,7 @@ impl<O: Os> Store<O> {
 
     /// Writes a value to a draft file.
     pub fn draft(&self, bytes: &[u8]) -> Result<Draft<'_, O>> {
-        self.draft_with(bytes, || {
-            let made = self.reclaim(&self.lock()?)?;
-            self.epilogue();
-            Ok(made)
-        })
+        self.draft_with(bytes, || self.make_room_once())
     }
 
     /// The same with another way to give space back; `make_room` says whether it found any.

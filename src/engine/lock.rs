@@ -122,7 +122,7 @@ impl<O: Os> Store<O> {
     }
 
     #[inline]
-    fn lock_within(&self, timeout: Duration) -> Result<Locked<'_, O>> {
+    pub(super) fn lock_within(&self, timeout: Duration) -> Result<Locked<'_, O>> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
@@ -136,7 +136,6 @@ impl<O: Os> Store<O> {
         let locked = Locked { store: self, _thread: PhantomData };
         if taken_over {
             self.state.store(UNSWEPT, 1);
-            self.doubt_the_tail();
             self.begin_epoch();
         }
         // A file of a commit that never happened would mislead a rebuild about every later one: nobody writes beside it.

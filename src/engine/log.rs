@@ -32,6 +32,10 @@ pub struct Batches<'m, M: OsMap> {
     pub offset: usize,
     /// The epoch of the last batch, if that is known.
     pub epoch: Option<u8>,
+    /// The newest number of a batch so far.
+    pub newest: u64,
+    /// The members have sequences of their own, as in the main stream.
+    mixed: bool,
     /// That of the batch that was read last, and whether it is the first of it.
     read: (u8, bool),
     buffer: Vec<u8>,
@@ -47,10 +51,17 @@ impl<'m, M: OsMap> Batches<'m, M> {
             end,
             offset: segment::HEAD,
             epoch: None,
+            newest: 0,
+            mixed: false,
             read: (0, false),
             buffer: Vec::new(),
             members: Vec::new(),
         }
+    }
+
+    /// Those of a segment with this id.
+    pub fn of(map: &'m M, id: u64, nonce: u64, end: usize) -> Self {
+        Batches { mixed: segment::is_main(id), ..Batches::new(map, nonce, end) }
     }
 
     /// The members of the next batch; `None` where no whole batch begins. Every member is verified.
@@ -82,7 +93,7 @@ impl<'m, M: OsMap> Batches<'m, M> {
                 other => other?,
             };
             found = record::check_with(found, *self.buffer.first_chunk()?);
-            if header.sequence != first.sequence || header.is_alone() || at + header.size() > stop {
+            if (header.sequence != first.sequence && !self.mixed) || header.is_alone() || at + header.size() > stop {
                 return None;
             }
             self.members.push(Member { offset: at, header });
@@ -91,6 +102,7 @@ impl<'m, M: OsMap> Batches<'m, M> {
         if at != stop || (check != 0 && check != found.max(1)) {
             return None;
         }
+        self.newest = self.newest.max(first.sequence);
         self.offset = stop;
         Some(&self.members)
     }

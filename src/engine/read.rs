@@ -125,11 +125,30 @@ pub(super) struct Hit<'v, O: Os> {
     pub record: Record<'v, O>,
 }
 
+impl<O: Os> Hit<'_, O> {
+    /// Marks the item as used.
+    #[inline(always)]
+    pub(super) fn mark_used(&self, store: &Store<O>) {
+        store.mark_used(self.index, self.cell);
+    }
+}
+
 impl<O: Os> Store<O> {
     /// Calls `take` with the live record of a key and gives what it returns; `None` if there is none. `take` may be
-    /// called more than once; the last call counts.
+    /// called more than once; the last call counts. The item is marked as used.
     #[inline]
-    pub fn read<R>(
+    pub fn read<R>(&self, key: &[u8], hash: u64, take: impl FnMut(&Record<'_, O>) -> Result<R>) -> Result<Option<R>> {
+        self.read_and::<true, R>(key, hash, take)
+    }
+
+    /// The same for who only looks: the item is not used.
+    #[inline]
+    pub fn look<R>(&self, key: &[u8], hash: u64, take: impl FnMut(&Record<'_, O>) -> Result<R>) -> Result<Option<R>> {
+        self.read_and::<false, R>(key, hash, take)
+    }
+
+    #[inline(always)]
+    fn read_and<const USES: bool, R>(
         &self,
         key: &[u8],
         hash: u64,
@@ -137,7 +156,7 @@ impl<O: Os> Store<O> {
     ) -> Result<Option<R>> {
         let mut view = self.enter()?;
         for _ in 0..RETRIES {
-            match self.try_read(&view, key, hash, &mut take)? {
+            match self.try_read::<USES, R>(&view, key, hash, &mut take)? {
                 Try::Done(found) => return Ok(found),
                 Try::Again => {}
                 Try::Map(missing) => {
@@ -174,7 +193,7 @@ impl<O: Os> Store<O> {
         let _locked = self.lock_to_read()?;
         loop {
             let view = self.view.load();
-            match self.try_read(&view, key, hash, &mut take)? {
+            match self.try_read::<false, R>(&view, key, hash, &mut take)? {
                 Try::Done(found) => return Ok(found),
                 Try::Again => return Err(self.unsettled()),
                 Try::Map(missing) => self.map_missing_under_lock(missing)?,
@@ -183,7 +202,7 @@ impl<O: Os> Store<O> {
     }
 
     #[inline(always)]
-    fn try_read<R>(
+    fn try_read<const USES: bool, R>(
         &self,
         view: &View<O>,
         key: &[u8],
@@ -217,6 +236,9 @@ impl<O: Os> Store<O> {
         let taken = take(record);
         if !self.is_current(&hit) || (taken.is_err() && !self.still_counts(&hit.record.header, &record.header)) {
             return Ok(Try::Again);
+        }
+        if USES {
+            hit.mark_used(self);
         }
         taken.map(|value| Try::Done(Some(value)))
     }

@@ -22,11 +22,12 @@ use crate::storage::index::{FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table};
 use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
-use crate::storage::record::Type;
-use crate::storage::segment::{self, Head};
+use crate::storage::record::{DEAD_VALUE, Type};
+use crate::storage::segment::{self, Head, MAIN};
 use crate::storage::state::{self, row, row_word};
 use crate::storage::synced::{self, Mark};
 
+use super::ends::Ends;
 use super::log::{Batches, Found, Member};
 use super::repair::OVERHEAD;
 use super::replay::{Chained, Replay};
@@ -38,7 +39,14 @@ const GENERATION: u32 = 1;
 /// `doubts` are words of the old one about what could not be made durable.
 pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usize, u64)]) -> Result<O::Map> {
     let mark = read_mark(os, paths, manifest)?;
-    let (chain, dropped) = read_chain(os, paths, manifest, mark)?;
+    let mut ends = Ends::default();
+    let (commits, dropped) = read_chain(os, paths, manifest, mark, &mut ends)?;
+    let newest = commits.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
+    // The youngest commit may be lost to damage; its number is not given twice.
+    let newest = mark.map_or(newest, |mark| newest.max(mark.sequence));
+    let (mut chain, survivors) = read_main(os, paths, manifest, &mut ends, newest)?;
+    chain.truncate((manifest.rows as usize).saturating_sub(commits.len()));
+    chain.extend(commits);
     // A state file with doubts stays until another one knows them: it was marked as suspect, and nobody trusts it.
     sweep_derived(os, paths, &dropped, doubts.is_empty())?;
     let records: u64 = chain.iter().map(|s| s.puts).sum();
@@ -49,12 +57,14 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usi
     }
     let table = Table { generation: GENERATION, level, base: level };
     let index = make_index(os, paths, manifest, table)?;
-    let mut replay = Replay::new(os, paths, manifest, table, &index, &chain);
+    let mut replay = Replay::new(os, paths, manifest, table, &index, (&chain, &ends, newest));
     replay.run()?;
     let values: HashSet<u64> = replay.values.clone();
     // What the log does not name is in nobody's way, and would be in nobody's count once the state file has its name.
     sweep_values(os, paths, &values)?;
-    let found = Rebuilt { replay: &replay, chain: &chain, mark, doubts };
+    // A batch of the main stream has a number too, and it may be younger than what is left of the other.
+    let newest = newest.max(survivors);
+    let found = Rebuilt { replay: &replay, chain: &chain, newest, doubts };
     write_state(os, paths, manifest, &found)
 }
 
@@ -62,7 +72,7 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usi
 struct Rebuilt<'r, 'c, O: Os> {
     replay: &'r Replay<'c, O>,
     chain: &'r [Chained<O>],
-    mark: Option<Mark>,
+    newest: u64,
     doubts: &'r [(usize, u64)],
 }
 
@@ -88,14 +98,9 @@ fn read_chain<O: Os>(
     paths: &Paths,
     manifest: &Manifest,
     mark: Option<Mark>,
+    ends: &mut Ends,
 ) -> Result<(Vec<Chained<O>>, Vec<u64>)> {
-    let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
-    let id_of = |name: &String| match Name::parse(name) {
-        Some(Name::Segment(id)) => Some(id),
-        _ => None,
-    };
-    let mut ids: Vec<u64> = names.iter().filter_map(id_of).collect();
-    ids.sort_unstable();
+    let mut ids = ids_of_stream(os, paths, 0)?;
     // Segments are unlinked oldest first, so what stands before a missing id waits to be unlinked.
     let gap = ids.windows(2).collect::<Vec<_>>().iter().rposition(|pair| pair[1] != pair[0] + 1).map_or(0, |at| at + 1);
     let retired: Vec<u64> = ids.drain(..gap).collect();
@@ -123,7 +128,10 @@ fn read_chain<O: Os>(
         };
         let sure = durable_part(mark, &head, limit);
         let before = chain.last().and_then(|last| last.epoch);
-        let Verified { end, puts, newest, epoch, tags } = verify(&map, head.nonce, limit, sure, before);
+        let mut batches = Batches::of(&map, head.id, head.nonce, usize::try_from(limit).unwrap_or(0));
+        batches.epoch = before;
+        let since = chain.last().map_or(0, |last| last.newest);
+        let Verified { end, puts, newest, epoch, tags } = verify(batches, sure, since, ends);
         let is_whole = end == limit;
         let (id, nonce, born) = (head.id, head.nonce, head.born);
         chain.push(Chained { id, nonce, born, map, allocated, end, sure, puts, newest, epoch, tags });
@@ -187,24 +195,96 @@ struct Verified {
     tags: Vec<u32>,
 }
 
-/// Reads the batches of a segment as far as they are whole, or were durable.
-fn verify<M: OsMap>(map: &M, nonce: u64, limit: u64, sure: u64, epoch: Option<u8>) -> Verified {
-    let mut batches = Batches::new(map, nonce, usize::try_from(limit).unwrap_or(0));
-    batches.epoch = epoch;
-    let mut found = Verified::default();
+/// Reads the batches of a segment of the commit stream as far as they are whole, or were durable. `newest` is the newest
+/// commit before it.
+fn verify<M: OsMap>(mut batches: Batches<'_, M>, sure: u64, newest: u64, ends: &mut Ends) -> Verified {
+    let mut found = Verified { newest, ..Verified::default() };
     while let Some(found_there) = batches.next(usize::try_from(sure).unwrap_or(0)) {
-        let Found::Batch(members) = found_there else { continue };
-        for Member { header, .. } in members {
-            found.puts += u64::from(header.kind_of_record == Type::Put);
-            found.newest = found.newest.max(header.sequence);
-            if header.kind_of_record == Type::TagDefined {
-                found.tags.push(header.tag);
+        match found_there {
+            Found::Batch(members) => {
+                for Member { header, .. } in members {
+                    found.puts += u64::from(header.kind_of_record == Type::Put);
+                    found.newest = found.newest.max(header.sequence);
+                    if header.kind_of_record == Type::TagDefined {
+                        found.tags.push(header.tag);
+                    }
+                    ends.learn(header, header.sequence);
+                }
+            }
+            // Their sequences may be damaged; they were one more than the last at least.
+            Found::Lost(members) => {
+                members.iter().for_each(|member| ends.learn(&member.header, found.newest.saturating_add(1)));
             }
         }
     }
     found.end = batches.offset as u64;
     found.epoch = batches.epoch;
     found
+}
+
+/// The segments of the main stream, each up to the first batch that is not whole, and the newest number of a batch in it.
+/// What is younger than `cut` does not count: the commit stream does not have it.
+///
+/// A segment that is missing or damaged costs what stood in it and no more: each record in it is the copy of one that
+/// was committed, and what ended it since is in the commit stream, or was carried over into this one.
+fn read_main<O: Os>(
+    os: &O,
+    paths: &Paths,
+    manifest: &Manifest,
+    ends: &mut Ends,
+    cut: u64,
+) -> Result<(Vec<Chained<O>>, u64)> {
+    let mut opened = Vec::new();
+    for id in ids_of_stream(os, paths, MAIN)? {
+        opened.extend(open_segment(os, paths, manifest, id)?);
+    }
+    let followed: Vec<Option<u64>> = (0..opened.len())
+        .map(|i| {
+            let (head, ..): &Opened<O> = opened.get(i + 1)?;
+            (head.previous == opened[i].0.id).then_some(head.previous_end.into())
+        })
+        .collect();
+    let mut newest = 0;
+    let mut chain = Vec::new();
+    for ((head, map, allocated), end) in opened.into_iter().zip(followed) {
+        let limit = end.unwrap_or(allocated).min(allocated);
+        let mut batches = Batches::of(&map, head.id, head.nonce, usize::try_from(limit).unwrap_or(0));
+        let mut found = Verified::default();
+        while let Some(members) = batches.next_batch() {
+            for Member { header, offset } in members.iter().filter(|member| member.header.sequence <= cut) {
+                found.puts += u64::from(header.kind_of_record == Type::Put);
+                match header.kind_of_record {
+                    Type::TagDefined => found.tags.push(header.tag),
+                    Type::Dead => {
+                        let mut hash = [0; DEAD_VALUE];
+                        if map.read(header.value_range(*offset).0, &mut hash) {
+                            ends.learn_dead(u64::from_le_bytes(hash), header.sequence);
+                        }
+                    }
+                    _ => ends.learn(header, header.sequence),
+                }
+            }
+        }
+        newest = newest.max(batches.newest);
+        let (id, nonce, born) = (head.id, head.nonce, head.born);
+        let end = batches.offset as u64;
+        let Verified { puts, tags, .. } = found;
+        let newest = batches.newest;
+        chain.push(Chained { id, nonce, born, map, allocated, end, sure: 0, puts, newest, epoch: None, tags });
+    }
+    Ok((chain, newest))
+}
+
+/// The ids of a stream's segments, ascending.
+fn ids_of_stream<O: Os>(os: &O, paths: &Paths, stream: u64) -> Result<Vec<u64>> {
+    let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
+    let id_of = |name: &String| match Name::parse(name) {
+        Some(Name::Segment(id)) if id & MAIN == stream => Some(id),
+        _ => None,
+    };
+    let mut ids: Vec<u64> = names.iter().filter_map(id_of).collect();
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// Removes everything that is derived, and the segments that are not part of the chain, in the order given.
@@ -274,7 +354,8 @@ fn write_state<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, found: &Rebuil
 
 fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, O>) {
     let (replay, chain) = (found.replay, found.chain);
-    let next_segment = chain.last().map_or(1, |last| last.id + 1);
+    let last_of = |stream| chain.iter().rposition(|segment| segment.id & MAIN == stream);
+    let next_of = |stream| last_of(stream).map_or(1, |at| (chain[at].id & !MAIN) + 1);
     let next_value = replay.last_value.saturating_add(1);
     let mut volume = OVERHEAD + map.len() as u64 + replay.table.file_bytes() + replay.tag_bytes() + replay.value_bytes;
     for (slot, segment) in chain.iter().enumerate() {
@@ -287,33 +368,31 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
             (row::ALLOCATED, segment.allocated),
             (row::LIVE, counts.live),
             (row::EXPIRES_MIN, counts.expires_min),
-            (row::EXPIRES_MAX, counts.expires_max),
+            (row::DEAD, segment.end.saturating_sub(segment::HEAD as u64 + counts.bytes)),
             (row::NEWEST, segment.newest),
         ] {
             map.store(row_word(slot, word), value);
         }
         volume += segment.allocated;
     }
-    let epoch = chain.last().and_then(|last| last.epoch).unwrap_or(0);
-    let tail = chain.last().map_or(Tail { slot: 0, offset: 0, epoch }, |last| Tail {
-        slot: chain.len() - 1,
-        offset: last.end,
-        epoch,
-    });
-    let newest = chain.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
-    // The youngest commit may be lost to damage; its number is not given twice.
-    let newest = found.mark.map_or(newest, |mark| newest.max(mark.sequence));
+    let epoch = last_of(0).and_then(|at| chain[at].epoch).unwrap_or(0);
+    let tail_of = |stream, epoch| {
+        last_of(stream).map_or(Tail { slot: 0, offset: 0, epoch }, |slot| Tail { slot, offset: chain[slot].end, epoch })
+    };
     for (word, value) in [
-        (state::VISIBLE, newest),
+        (state::VISIBLE, found.newest),
         (state::GEOMETRY, Geometry { current: replay.table, next: None }.bits()),
-        (state::CLEARED, replay.cleared),
+        (state::CLEARED, replay.ends.cleared),
         (state::SIZE_LIMIT, manifest.size_limit),
         (state::EVICTION, manifest.eviction.into()),
         (state::STATISTICS, manifest.statistics.into()),
         (state::LIVE, replay.live),
         (state::VOLUME, volume),
-        (state::TAIL, tail.bits()),
-        (state::NEXT_SEGMENT, next_segment),
+        (state::TAIL, tail_of(0, epoch).bits()),
+        (state::NEXT_SEGMENT, next_of(0)),
+        (state::MAIN_TAIL, tail_of(MAIN, 0).bits()),
+        (state::NEXT_MAIN, next_of(MAIN)),
+        (state::MAIN_LARGE_BYTES, replay.main_value_bytes),
         (state::NEXT_VALUE, next_value),
         (state::TAG_CHUNKS, replay.chunks() as u64),
         (state::LARGE_BYTES, replay.value_bytes),
@@ -323,7 +402,11 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         map.store(word, value);
     }
     for &(word, value) in found.doubts {
-        let last = chain.last().map_or(0, |last| last.id);
-        map.store(word, if word == state::SYNCED_SEGMENT { value.min(last) } else { value });
+        let last = match word {
+            state::SYNCED_SEGMENT => next_of(0) - 1,
+            state::SYNCED_MAIN => next_of(MAIN) - 1,
+            _ => u64::MAX,
+        };
+        map.store(word, value.min(last));
     }
 }

@@ -1,8 +1,8 @@
 //! Files whose bytes the disk may not have, although it was asked: their contents, which are still in memory, go into new
 //! files. For the leader of `durable`; it does not know how the doubt arose.
 //!
-//! 1. Under `LOCK`: seal the segment that the tail is in, so that nobody appends to what is being copied, and note which
-//!    segments there are from `SYNCED_SEGMENT` on.
+//! 1. Under `LOCK`: seal the segments that the tails are in, so that nobody appends to what is being copied, and note which
+//!    segments there are from `SYNCED_SEGMENT` and `SYNCED_MAIN` on.
 //! 2. Without it: copy each to a draft, make the draft durable, and verify what was copied, batch by batch to the end: the
 //!    kernel may have dropped pages that it could not write, and read older ones since. A large value is verified by the
 //!    checksum in its record.
@@ -17,10 +17,13 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::location::Tail;
 use crate::storage::paths::Name;
 use crate::storage::record::{LargeReference, Type, checksum};
-use crate::storage::segment::{self, Head};
-use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree, SYNCED_SEGMENT, SYNCED_VALUES, row, row_word};
+use crate::storage::segment::{self, Head, MAIN, is_main};
+use crate::storage::state::{
+    self, RETIREES, RETIREES_MAX, Retiree, SYNCED_MAIN, SYNCED_SEGMENT, SYNCED_VALUES, row, row_word,
+};
 
 use super::commit::Commit;
 use super::durable::{LOG, VALUES};
@@ -53,16 +56,20 @@ impl<O: Os> Drop for Copy<'_, O> {
 }
 
 impl<O: Os> Locked<'_, O> {
-    /// Ends the segment that the tail is in: what comes next goes into another one.
+    /// Ends the segments that the tails are in: what comes next goes into others.
     pub(super) fn seal(&self) -> Result<()> {
         let mut commit = Commit::new(self)?;
-        let tail = commit.tail;
-        let capacity = row_word(tail.slot, row::CAPACITY);
-        if self.store.segment_in(tail.slot) != 0 && commit.state(capacity) != tail.offset {
-            commit.stage_state(capacity, tail.offset);
-            commit.publish()?;
+        let main = Tail::from_bits(commit.state(state::MAIN_TAIL));
+        let mut changes = false;
+        for (tail, stream) in [(commit.tail, 0), (main, MAIN)] {
+            let capacity = row_word(tail.slot, row::CAPACITY);
+            let id = self.store.segment_in(tail.slot);
+            if id != 0 && id & MAIN == stream && commit.state(capacity) != tail.offset {
+                commit.stage_state(capacity, tail.offset);
+                changes = true;
+            }
         }
-        Ok(())
+        if changes { commit.publish() } else { Ok(()) }
     }
 }
 
@@ -107,9 +114,10 @@ impl<O: Os> Store<O> {
     fn seal_suspects(&self) -> Result<Vec<Sealed>> {
         let locked = self.lock()?;
         locked.seal()?;
-        let first = self.state.load(SYNCED_SEGMENT);
+        let first = [self.state.load(SYNCED_SEGMENT), self.state.load(SYNCED_MAIN) | MAIN];
         let all = (0..self.rows).map(|slot| Sealed { slot, id: self.segment_in(slot), end: self.committed_end(slot) });
-        let mut found: Vec<Sealed> = all.filter(|one| one.id != 0 && one.id >= first).collect();
+        let mut found: Vec<Sealed> =
+            all.filter(|one| one.id != 0 && one.id >= first[usize::from(is_main(one.id))]).collect();
         found.sort_unstable_by_key(|one| one.id);
         Ok(found)
     }
@@ -137,7 +145,7 @@ impl<O: Os> Store<O> {
         let head = Head::decode(&bytes, self.store_id, sealed.id).map_err(|what| Error::corrupt(&path, 0, what))?;
         let end = usize::try_from(sealed.end).unwrap_or(0);
         let map = new.map(end, Access::Read).map_err(|e| Error::not_written(&path, e))?;
-        let mut batches = Batches::new(&map, head.nonce, end);
+        let mut batches = Batches::of(&map, head.id, head.nonce, end);
         while batches.next_batch().is_some() {}
         if batches.offset != end {
             return Err(Error::corrupt(&path, batches.offset as u64, Corruption::Checksum));
@@ -190,7 +198,8 @@ impl<O: Os> Store<O> {
     fn reference_to(&self, id: u64, sealed: &[Sealed]) -> Result<Option<LargeReference>> {
         for one in sealed {
             let segment = self.map_segment(one.slot, one.id, Access::Read)?;
-            let mut batches = Batches::new(&segment.map, segment.nonce, usize::try_from(one.end).unwrap_or(0));
+            let mut batches =
+                Batches::of(&segment.map, segment.id, segment.nonce, usize::try_from(one.end).unwrap_or(0));
             while let Some(members) = batches.next_batch() {
                 for member in members.iter().filter(|m| m.header.kind_of_record == Type::Put && m.header.is_large()) {
                     let (at, len) = member.header.value_range(member.offset);

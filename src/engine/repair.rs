@@ -20,6 +20,7 @@ use crate::storage::location::{Entry, Location};
 use crate::storage::paths::Name;
 use crate::storage::record::{Header, Type};
 use crate::storage::redo::Place;
+use crate::storage::segment::{self, MAIN};
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table::{self, TagHash};
 
@@ -30,6 +31,7 @@ use super::growth::fill_bucket;
 use super::large::file_space;
 use super::lock::Locked;
 use super::log::Batches;
+use super::marks::Moved;
 use super::room::Purpose;
 use super::store::Store;
 
@@ -39,7 +41,10 @@ pub const OVERHEAD: u64 = 64 << 10;
 /// What the log says.
 #[derive(Default)]
 struct Truth {
-    keys: HashMap<Vec<u8>, Location>,
+    /// The newest record of each key, and its sequence.
+    keys: HashMap<Vec<u8>, (Location, u64)>,
+    /// By the hash of a key: what the main stream has of it with a smaller sequence is dead.
+    dead: HashMap<u64, u64>,
     tags: HashMap<u32, TagTruth>,
     cleared: u64,
 }
@@ -54,12 +59,14 @@ struct TagTruth {
 /// What the new table will hold, and what it counts up to.
 #[derive(Default)]
 struct Survivors {
-    by_home: HashMap<u64, Vec<u64>>,
+    by_home: HashMap<u64, Vec<(u64, u64)>>,
     live: u64,
+    /// By slot: live records, the earliest expiry, and the bytes of the live records.
     rows: HashMap<usize, (u64, u64, u64)>,
     tags: HashMap<u32, (u64, u64)>,
     values: HashSet<u64>,
     value_bytes: u64,
+    main_value_bytes: u64,
 }
 
 impl<O: Os> Store<O> {
@@ -83,11 +90,12 @@ impl<O: Os> Store<O> {
     fn replay_truth(&self) -> Truth {
         let mut truth = Truth::default();
         let mut slots: Vec<usize> = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0).collect();
-        slots.sort_unstable_by_key(|&slot| self.segment_in(slot));
+        // The main stream first: what is in that of commits is as new, or newer.
+        slots.sort_unstable_by_key(|&slot| self.segment_in(slot) ^ MAIN);
         for slot in slots {
             let Ok(segment) = self.map_segment(slot, self.segment_in(slot), Access::Read) else { continue };
             let end = usize::try_from(self.committed_end(slot)).unwrap_or(0);
-            let mut batches = Batches::new(&segment.map, segment.nonce, end);
+            let mut batches = Batches::of(&segment.map, segment.id, segment.nonce, end);
             loop {
                 while let Some(members) = batches.next_batch() {
                     for member in members {
@@ -121,11 +129,12 @@ impl<O: Os> Store<O> {
         let table = Table { generation: generation_after(newest.generation), level, base: level };
         let mut commit = Commit::new(locked)?;
         let mut survivors = Survivors::default();
-        for (key, location) in found {
+        for (key, (location, sequence)) in found {
             let Some(old) = commit.old_at(location)? else { continue };
             let evicted = truth.tags.get(&old.header.tag).map_or(0, |tag| tag.evicted);
-            if old.header.sequence >= evicted {
-                let hash = self.hash(&key);
+            let hash = self.hash(&key);
+            let dead = old.is_main() && truth.dead.get(&hash).is_some_and(|&end| sequence < end);
+            if sequence >= evicted && sequence >= truth.cleared && !dead {
                 let entry = Entry::new(table.tag(hash), location).bits();
                 self.keep(&commit, &mut survivors, &old, table.home(hash), entry);
             }
@@ -133,7 +142,7 @@ impl<O: Os> Store<O> {
         commit.make_index(table, Purpose::Renew)?;
         let made = self.map_index(table)?;
         for (home, entries) in &survivors.by_home {
-            fill_bucket(&mut commit, &made, *home, entries)?;
+            fill_bucket(&mut commit, &made, *home, entries, &Moved::none())?;
         }
         commit.stage_state(state::GEOMETRY, Geometry { current: table, next: None }.bits());
         for old in [Some(geometry.current), geometry.next.map(|(next, _)| next)].into_iter().flatten() {
@@ -155,15 +164,16 @@ impl<O: Os> Store<O> {
                 return;
             }
             survivors.value_bytes += file_space(large.len);
+            survivors.main_value_bytes += if old.is_main() { file_space(large.len) } else { 0 };
         }
-        survivors.by_home.entry(home).or_default().push(entry);
+        survivors.by_home.entry(home).or_default().push((entry, 0));
         survivors.live += 1;
-        let (live, earliest, latest) = survivors.rows.entry(old.location.slot()).or_default();
+        let (live, earliest, bytes) = survivors.rows.entry(old.location.slot()).or_default();
         *live += 1;
+        *bytes += old.header.size() as u64;
         let expires = old.header.expires;
         if expires != u64::MAX {
             *earliest = if *earliest == 0 { expires.max(1) } else { expires.clamp(1, *earliest) };
-            *latest = expires.max(*latest);
         }
         if old.header.tag != 0 {
             let (items, bytes) = survivors.tags.entry(old.header.tag).or_default();
@@ -178,11 +188,15 @@ impl<O: Os> Store<O> {
         commit.stage_state(state::LIVE, survivors.live);
         commit.stage_state(state::LARGE_BYTES, survivors.value_bytes);
         commit.stage_state(state::DEAD_LARGE_BYTES, 0);
+        commit.stage_state(state::MAIN_LARGE_BYTES, survivors.main_value_bytes);
+        // What was evicted may be back where the walks have been.
+        commit.stage_state(state::HAND_ID, 0);
+        commit.stage_state(state::MAIN_HAND_ID, 0);
         for slot in 0..self.rows {
             if self.segment_in(slot) == 0 {
                 continue;
             }
-            let (live, earliest, latest) = survivors.rows.get(&slot).copied().unwrap_or_default();
+            let (live, earliest, bytes) = survivors.rows.get(&slot).copied().unwrap_or_default();
             let id = self.segment_in(slot);
             if live == 0 && slot != commit.tail.slot && self.map_segment(slot, id, Access::Read).is_err() {
                 // The segment cannot be read, and nothing leads there any more.
@@ -195,7 +209,8 @@ impl<O: Os> Store<O> {
             let names = defined.filter(|(_, location)| location.slot() == slot).count() as u64 * LIVE_NAME as u64;
             commit.stage_state(row_word(slot, row::LIVE), names + live);
             commit.stage_state(row_word(slot, row::EXPIRES_MIN), earliest);
-            commit.stage_state(row_word(slot, row::EXPIRES_MAX), latest);
+            let dead = self.committed_end(slot).saturating_sub(segment::HEAD as u64 + bytes);
+            commit.stage_state(row_word(slot, row::DEAD), dead);
         }
     }
 
@@ -256,17 +271,34 @@ impl<O: Os> Store<O> {
 
 impl Truth {
     fn learn(&mut self, seed: u64, location: Location, header: &Header, key: Vec<u8>, value: impl FnOnce() -> Vec<u8>) {
+        let sequence = header.sequence;
         match header.kind_of_record {
-            Type::Put => drop(self.keys.insert(key, location)),
-            Type::Removal => drop(self.keys.remove(&key)),
-            Type::Cleared => {
-                self.keys.clear();
-                self.cleared = header.sequence;
+            // What stands in the main stream was read before, and may be younger than what is met again here.
+            Type::Put => {
+                let (there, newest) = self.keys.entry(key).or_insert((location, sequence));
+                if *newest < sequence {
+                    (*there, *newest) = (location, sequence);
+                }
             }
-            Type::TagEvicted => self.tags.entry(header.tag).or_default().evicted = header.sequence,
+            Type::Removal => {
+                if self.keys.get(&key).is_some_and(|&(_, newest)| newest < sequence) {
+                    self.keys.remove(&key);
+                }
+            }
+            Type::Cleared => self.cleared = self.cleared.max(sequence),
+            Type::TagEvicted => {
+                let evicted = &mut self.tags.entry(header.tag).or_default().evicted;
+                *evicted = sequence.max(*evicted);
+            }
             Type::TagDefined => {
                 if let Ok(name) = String::from_utf8(value()) {
                     self.tags.entry(header.tag).or_default().name = Some((TagHash::new(seed, &name), location));
+                }
+            }
+            Type::Dead => {
+                if let Some(hash) = value().first_chunk() {
+                    let end = self.dead.entry(u64::from_le_bytes(*hash)).or_default();
+                    *end = sequence.max(*end);
                 }
             }
             Type::Batch => {}

@@ -10,10 +10,12 @@ use crate::storage::location::{Entry, Location};
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{Header, LargeReference, Type};
+use crate::storage::segment::is_main;
 use crate::storage::state::LIVE_NAME;
 use crate::storage::tag_table::{self, RowPlace, TagHash};
 
-use super::large::file_space;
+use super::ends::Ends;
+use super::large::{file_space, is_whole};
 use super::log::{Batches, Found, Member};
 
 /// A segment of the chain, verified up to its end.
@@ -39,7 +41,8 @@ pub struct Chained<O: Os> {
 pub struct RowCounts {
     pub live: u64,
     pub expires_min: u64,
-    pub expires_max: u64,
+    /// Bytes of the records that cells lead to.
+    pub bytes: u64,
 }
 
 /// A replay under way, and its result.
@@ -53,7 +56,9 @@ pub struct Replay<'c, O: Os> {
     tags: Vec<O::Map>,
     pub rows: Vec<RowCounts>,
     pub live: u64,
-    pub cleared: u64,
+    pub ends: &'c Ends,
+    /// The newest commit that the commit stream has: nothing younger counts.
+    cut: u64,
     /// The newest commit replayed so far.
     newest: u64,
     /// Tags whose names the log has.
@@ -62,6 +67,8 @@ pub struct Replay<'c, O: Os> {
     /// The largest id of a value that the log or a file's name mentions: no id is used twice.
     pub last_value: u64,
     pub value_bytes: u64,
+    /// The part of it whose records stand in the main stream.
+    pub main_value_bytes: u64,
     key: Vec<u8>,
     /// Cells in use.
     cells: u64,
@@ -97,7 +104,7 @@ impl<'c, O: Os> Replay<'c, O> {
         manifest: &Manifest,
         table: Table,
         index: &'c O::Map,
-        chain: &'c [Chained<O>],
+        (chain, ends, cut): (&'c [Chained<O>], &'c Ends, u64),
     ) -> Self {
         Replay {
             os,
@@ -109,12 +116,14 @@ impl<'c, O: Os> Replay<'c, O> {
             tags: Vec::new(),
             rows: vec![RowCounts::default(); chain.len()],
             live: 0,
-            cleared: 0,
+            ends,
+            cut,
             newest: 0,
             named: HashSet::new(),
             values: HashSet::new(),
             last_value: 0,
             value_bytes: 0,
+            main_value_bytes: 0,
             key: Vec::new(),
             cells: 0,
             ahead: Vec::with_capacity(AHEAD),
@@ -130,7 +139,7 @@ impl<'c, O: Os> Replay<'c, O> {
         (0..self.tags.len()).map(|chunk| tag_table::chunk_bytes(chunk) as u64).sum()
     }
 
-    /// Replays the whole chain.
+    /// Replays both streams, that of commits last: what it has is at least as new.
     pub fn run(&mut self) -> Result<()> {
         let root = self.paths.root();
         let names = self.os.list(root).map_err(|e| Error::io("list", root, e))?;
@@ -142,12 +151,16 @@ impl<'c, O: Os> Replay<'c, O> {
         self.make_chunks()?;
         for (slot, segment) in self.chain.iter().enumerate() {
             let end = usize::try_from(segment.end).unwrap_or(0);
-            let mut batches = Batches::new(&segment.map, segment.nonce, end);
+            let is_main = is_main(segment.id);
+            let mut batches = Batches::of(&segment.map, segment.id, segment.nonce, end);
             while let Some(found) = batches.next(usize::try_from(segment.sure).unwrap_or(0)) {
                 match found {
                     Found::Batch(members) => {
                         for member in members {
-                            self.newest = self.newest.max(member.header.sequence);
+                            if is_main && member.header.sequence > self.cut {
+                                continue;
+                            }
+                            self.newest = self.newest.max(if is_main { 0 } else { member.header.sequence });
                             let record = self.look_ahead(slot, member);
                             self.ahead.push(record);
                             if self.ahead.len() == AHEAD {
@@ -214,16 +227,21 @@ impl<'c, O: Os> Replay<'c, O> {
             Type::Put => self.put(*location, header, *hash)?,
             Type::Removal if !seeded!("rebuild_forgets_removals") => self.remove(*location, header, *hash),
             Type::TagDefined => self.define_tag(*location, header),
-            Type::TagEvicted => self.evict_tag(header),
-            Type::Cleared => self.clear(header.sequence),
-            Type::Batch | Type::Removal => {}
+            Type::Batch | Type::Removal | Type::TagEvicted | Type::Cleared | Type::Dead => {}
         }
         Ok(())
     }
 
+    /// True if a record is older than what a cell leads to: that one was moved to the main stream since.
+    fn is_older(&self, header: &Header, there: Location) -> bool {
+        self.header_at(there).is_some_and(|there| header.sequence <= there.sequence)
+    }
+
     fn remove(&mut self, location: Location, header: &Header, hash: u64) {
         self.read_key(location, header);
-        if let Spot::Taken(cell, old) = self.find(hash) {
+        if let Spot::Taken(cell, old) = self.find(hash)
+            && !self.is_older(header, old)
+        {
             self.count_out(old);
             self.index.store(cell, 0);
             self.cells = self.cells.saturating_sub(1);
@@ -240,16 +258,25 @@ impl<'c, O: Os> Replay<'c, O> {
                 let Ahead { location, hash, .. } = self.look_ahead(slot, member);
                 self.remove(location, &header, hash);
             }
-            Type::TagEvicted => self.evict_tag(&header),
-            Type::Cleared => self.clear(header.sequence),
-            Type::TagDefined | Type::Batch => {}
+            // These were gathered with the rest.
+            Type::TagEvicted | Type::Cleared | Type::TagDefined | Type::Batch | Type::Dead => {}
         }
     }
 
     fn put(&mut self, location: Location, header: &Header, hash: u64) -> Result<()> {
+        if self.ends.end(header) {
+            self.remove(location, header, hash);
+            return Ok(());
+        }
+        if self.is_in_main(location) && self.ends.end_copy(hash, header) {
+            return Ok(());
+        }
         self.read_key(location, header);
         let spot = self.find(hash);
         if let Spot::Taken(_, old) = spot {
+            if self.is_older(header, old) {
+                return Ok(());
+            }
             self.count_out(old);
         }
         // After the old record is counted out: both may refer to one file.
@@ -356,6 +383,10 @@ impl<'c, O: Os> Replay<'c, O> {
         Ok(whole)
     }
 
+    fn is_in_main(&self, location: Location) -> bool {
+        self.chain.get(location.slot()).is_some_and(|segment| is_main(segment.id))
+    }
+
     fn tag_row(&self, id: u32) -> Option<(&O::Map, RowPlace)> {
         let place = tag_table::place_of(id)?;
         Some((self.tags.get(place.chunk)?, place))
@@ -373,10 +404,15 @@ impl<'c, O: Os> Replay<'c, O> {
         self.live += 1;
         let row = &mut self.rows[location.slot()];
         row.live += 1;
+        row.bytes += header.size() as u64;
         if header.expires != u64::MAX {
             let expires = header.expires.max(1);
             row.expires_min = if row.expires_min == 0 { expires } else { row.expires_min.min(expires) };
-            row.expires_max = row.expires_max.max(expires);
+        }
+        if self.is_in_main(location)
+            && let Some(large) = self.large(location, header)
+        {
+            self.main_value_bytes = self.main_value_bytes.saturating_add(file_space(large.len));
         }
         self.add_to_tag(header.tag, 1, header.size() as i64);
     }
@@ -386,17 +422,18 @@ impl<'c, O: Os> Replay<'c, O> {
         let Some(header) = self.header_at(location) else { return };
         let row = &mut self.rows[location.slot()];
         row.live = row.live.saturating_sub(1);
-        if let Some(large) = self.large(location, &header)
-            && self.values.remove(&large.file)
-        {
-            self.value_bytes = self.value_bytes.saturating_sub(file_space(large.len));
+        row.bytes = row.bytes.saturating_sub(header.size() as u64);
+        if let Some(large) = self.large(location, &header) {
+            let space = file_space(large.len);
+            if self.values.remove(&large.file) {
+                self.value_bytes = self.value_bytes.saturating_sub(space);
+            }
+            if self.is_in_main(location) {
+                self.main_value_bytes = self.main_value_bytes.saturating_sub(space);
+            }
         }
-        let evicted =
-            self.tag_row(header.tag).map_or(0, |(map, place)| map.load(place.offset + tag_table::row::EVICTED));
-        if header.sequence >= evicted && header.sequence >= self.cleared {
-            self.live = self.live.saturating_sub(1);
-            self.add_to_tag(header.tag, -1, -(header.size() as i64));
-        }
+        self.live = self.live.saturating_sub(1);
+        self.add_to_tag(header.tag, -1, -(header.size() as i64));
     }
 
     fn define_tag(&mut self, location: Location, header: &Header) {
@@ -408,7 +445,9 @@ impl<'c, O: Os> Replay<'c, O> {
         let Some((map, place)) = self.tag_row(header.tag) else { return };
         map.store(place.offset + tag_table::row::HASH_LOW, hash.low);
         map.store(place.offset + tag_table::row::HASH_HIGH, hash.high);
-        map.store(place.offset + tag_table::row::COUNTED_SINCE, self.cleared);
+        map.store(place.offset + tag_table::row::COUNTED_SINCE, self.ends.cleared);
+        let evicted = self.ends.evicted.get(&header.tag).copied().unwrap_or(0);
+        map.store(place.offset + tag_table::row::EVICTED, evicted);
         let before = Location::from_bits(map.load(place.offset + tag_table::row::NAME));
         map.store(place.offset + tag_table::row::NAME, location.bits());
         // A name that was written again counts where it stands now.
@@ -446,55 +485,4 @@ impl<'c, O: Os> Replay<'c, O> {
         self.tags.push(make().map_err(|e| Error::io("create", &path, e))?);
         Ok(())
     }
-
-    fn evict_tag(&mut self, header: &Header) {
-        let Some((map, place)) = self.tag_row(header.tag) else { return };
-        let live = map.load(place.offset + tag_table::row::LIVE);
-        map.store(place.offset + tag_table::row::EVICTED, header.sequence);
-        map.store(place.offset + tag_table::row::LIVE, 0);
-        map.store(place.offset + tag_table::row::BYTES, 0);
-        self.live = self.live.saturating_sub(live);
-    }
-
-    fn clear(&mut self, sequence: u64) {
-        self.cleared = sequence;
-        self.live = 0;
-        self.values.clear();
-        self.value_bytes = 0;
-        for row in &mut self.rows {
-            row.live = row.live >> 32 << 32;
-        }
-        for (chunk, map) in self.tags.iter().enumerate() {
-            for offset in (0..tag_table::chunk_bytes(chunk)).step_by(tag_table::ROW_BYTES) {
-                map.store(offset + tag_table::row::LIVE, 0);
-                map.store(offset + tag_table::row::BYTES, 0);
-                map.store(offset + tag_table::row::COUNTED_SINCE, sequence);
-            }
-        }
-        let end = usize::try_from(self.table.file_bytes()).unwrap_or(0);
-        for word in (index::BUCKETS..end).step_by(8) {
-            if self.index.load(word) != 0 {
-                self.index.store(word, 0);
-            }
-        }
-        self.index.store(index::OVERFLOW_USED, 0);
-        self.cells = 0;
-    }
-}
-
-/// True if a file has the length and the checksum of a large value.
-fn is_whole<F: OsFile>(file: &F, large: LargeReference) -> std::io::Result<bool> {
-    if file.len()? != large.len {
-        return Ok(false);
-    }
-    let mut buffer = vec![0; large.len.min(1 << 20) as usize];
-    let mut hasher = crc32fast::Hasher::new();
-    let mut at = 0;
-    while at < large.len {
-        let part = &mut buffer[..(large.len - at).min(1 << 20) as usize];
-        file.read_at(part, at)?;
-        hasher.update(part);
-        at += part.len() as u64;
-    }
-    Ok(hasher.finalize() == large.crc)
 }

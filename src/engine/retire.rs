@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::paths::Name;
-use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree, row, row_word};
+use crate::storage::segment::{MAIN, is_main};
+use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree};
 
 use super::commit::{Commit, signed};
 use super::lock::Locked;
@@ -43,30 +44,27 @@ impl<O: Os> Commit<'_, O> {
     }
 }
 
+fn is_segment(bits: u64) -> bool {
+    matches!(Retiree::from_bits(bits), Some(Retiree::Segment(_)))
+}
+
+/// In which order files go.
+fn turn_of(bits: u64) -> u64 {
+    if is_segment(bits) { bits ^ MAIN } else { bits }
+}
+
 impl<O: Os> Store<O> {
-    /// Retires segments that hold nothing that lives. True if there were any.
+    /// Retires segments that hold nothing that counts. True if there were any.
     #[cold]
     pub(super) fn reclaim(&self, locked: &Locked<'_, O>) -> Result<bool> {
-        let retired = || self.state.load(state::RETIRED);
-        let before = retired();
-        loop {
-            let mut commit = Commit::new(locked)?;
-            let stopped_at = commit.retire_dead_segments();
-            if commit.state(state::RETIRED) != retired() {
-                commit.publish()?;
-            }
-            drop(commit);
-            let Some(slot) = stopped_at else { break };
-            let live = || self.state.load(row_word(slot, row::LIVE));
-            if live() as u32 != 0 {
-                self.empty_cells_into(locked, slot)?;
-            }
-            // What is left to name tags alone is written again elsewhere.
-            if live() as u32 != 0 || (live() != 0 && !self.move_names(locked, slot)?) {
-                break;
-            }
+        let retired = self.state.load(state::RETIRED);
+        let mut commit = Commit::new(locked)?;
+        commit.retire_dead_segments();
+        if commit.state(state::RETIRED) == retired {
+            return Ok(false);
         }
-        Ok(retired() != before)
+        commit.publish()?;
+        Ok(true)
     }
 
     fn path_of(&self, file: Retiree) -> std::path::PathBuf {
@@ -90,7 +88,7 @@ impl<O: Os> Store<O> {
     /// whatever is committed is made durable before such a file goes. Where nobody syncs this never happens.
     fn is_vouched_for(&self, bits: u64) -> bool {
         match Retiree::from_bits(bits) {
-            Some(Retiree::Segment(id)) => id <= self.state.load(state::SYNCED_SEGMENT),
+            Some(Retiree::Segment(id)) => !is_main(id) && id <= self.state.load(state::SYNCED_SEGMENT),
             Some(Retiree::Value(id)) => id < self.state.load(state::SYNCED_VALUES),
             Some(Retiree::Index(_)) | None => false,
         }
@@ -109,16 +107,24 @@ impl<O: Os> Store<O> {
     ) -> Result<()> {
         let named = || (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
         let mut found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
-        found.sort_unstable_by_key(|&(_, bits)| bits);
-        if found.iter().any(|&(_, bits)| self.is_vouched_for(bits)) && !self.is_all_durable() {
-            if self.is_inside_transaction() {
-                let first = found.iter().position(|&(_, bits)| self.is_vouched_for(bits));
-                found.truncate(first.unwrap_or(found.len()));
-            } else {
+        found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
+        if self.is_inside_transaction() {
+            let waits = |bits| {
+                (self.is_vouched_for(bits) && !self.is_all_durable())
+                    || (is_segment(bits) && !self.is_carried_durable())
+            };
+            let first = found.iter().position(|&(_, bits)| waits(bits));
+            found.truncate(first.unwrap_or(found.len()));
+        } else {
+            if found.iter().any(|&(_, bits)| self.is_vouched_for(bits)) && !self.is_all_durable() {
                 self.make_all_durable()?;
             }
+            if found.iter().any(|&(_, bits)| is_segment(bits)) {
+                self.make_carried_durable()?;
+            }
         }
-        // No segment goes before an older one is gone: a rebuild follows the chain from the oldest that is there.
+        // No segment goes before an older one of its stream is gone: a rebuild follows the chain from the oldest that is
+        // there. And those of the main stream go before those of the other (K5 in `compaction`).
         let is_gone = |&(_, bits): &(usize, u64)| {
             Retiree::from_bits(bits).is_none_or(|file| seeded!("space_given_back_and_file_kept") || self.unlink(file))
         };

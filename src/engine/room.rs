@@ -10,11 +10,12 @@
 use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
+use crate::options::Eviction;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
 use crate::storage::record::{self, Draft, Type};
-use crate::storage::segment::{self, Head};
+use crate::storage::segment::{self, Head, MAIN, is_main};
 use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, Made, signed};
@@ -29,7 +30,7 @@ const WRITE_MIN: usize = 8 << 10;
 const BLOCK: u64 = 4096;
 
 /// Segments are this share of the size limit …
-const SEGMENTS: u64 = 64;
+const SEGMENTS: u64 = 128;
 /// … between these bounds.
 const SEGMENT_MIN: u64 = 64 << 10;
 const SEGMENT_MAX: u64 = 64 << 20;
@@ -42,6 +43,8 @@ pub enum Purpose {
     /// A removal or eviction: may use that space too, so that a full store can be emptied. Above a limit that was
     /// lowered it may use what it needs.
     Free,
+    /// Moving items so that what they leave can go: may use all of the limit.
+    Compact,
     /// What empties the whole store, or makes its index anew: never refused, for it gives back more than it takes.
     Renew,
 }
@@ -60,7 +63,7 @@ impl<O: Os> Commit<'_, O> {
         let end = self.tail.offset + bytes as u64 + left_free;
         let capacity = self.state(row_word(slot, row::CAPACITY));
         // A segment that cannot be mapped for appending is left as it is, and another one begun.
-        if self.store.segment_in(slot) == 0 || end > capacity || self.map_active().is_err() {
+        if !self.is_own(slot) || end > capacity || self.map_active().is_err() {
             return self.roll(bytes as u64, whole, purpose);
         }
         let allocated = self.state(row_word(slot, row::ALLOCATED));
@@ -81,6 +84,13 @@ impl<O: Os> Commit<'_, O> {
         self.stage_state(row_word(slot, row::ALLOCATED), upto);
         self.add_state(state::VOLUME, signed(upto - allocated));
         Ok(())
+    }
+
+    /// True if a slot holds a segment of the stream that this commit writes to.
+    #[inline]
+    fn is_own(&self, slot: usize) -> bool {
+        let id = self.state(row_word(slot, row::ID));
+        id != 0 && segment::is_main(id) == self.main
     }
 
     /// Writes a record at the tail, where [`Commit::reserve`] made room for it.
@@ -170,7 +180,9 @@ impl<O: Os> Commit<'_, O> {
     /// Seals the segment that the tail is in and begins another, long enough for `bytes`.
     #[cold]
     fn roll(&mut self, bytes: u64, whole: bool, purpose: Purpose) -> Result<()> {
-        self.retire_dead_segments();
+        if !self.main {
+            self.retire_dead_segments();
+        }
         let limit = self.state(state::SIZE_LIMIT);
         let needed = (bytes + segment::HEAD as u64).next_multiple_of(BLOCK);
         let capacity = segment_bytes(limit).max(needed + BLOCK);
@@ -182,9 +194,10 @@ impl<O: Os> Commit<'_, O> {
         self.admit(first, purpose)?;
 
         let sealed = self.tail;
-        let previous = self.state(row_word(sealed.slot, row::ID));
+        let previous = if self.is_own(sealed.slot) { self.state(row_word(sealed.slot, row::ID)) } else { 0 };
         let slot = self.free_slot(sealed.slot)?;
-        let id = self.state(state::NEXT_SEGMENT);
+        let (next, stream) = if self.main { (state::NEXT_MAIN, MAIN) } else { (state::NEXT_SEGMENT, 0) };
+        let id = self.state(next) | stream;
         let head = Head {
             capacity: capacity as u32,
             store: self.store.store_id,
@@ -216,12 +229,12 @@ impl<O: Os> Commit<'_, O> {
             (row::ALLOCATED, first),
             (row::LIVE, 0),
             (row::EXPIRES_MIN, 0),
-            (row::EXPIRES_MAX, 0),
+            (row::DEAD, 0),
             (row::NEWEST, 0),
         ] {
             self.stage_state(row_word(slot, word), value);
         }
-        self.stage_state(state::NEXT_SEGMENT, id.saturating_add(1));
+        self.add_state(next, 1);
         self.add_state(state::VOLUME, signed(first));
         self.tail = Tail { slot, offset: segment::HEAD as u64, ..self.tail };
         Ok(())
@@ -263,38 +276,47 @@ impl<O: Os> Commit<'_, O> {
         let spare = segment_bytes(limit);
         let reserved = self.store.reserved().saturating_sub(self.adopted);
         let taken = self.state(state::VOLUME).saturating_add(reserved);
+        let with = |spares: u64| taken.saturating_add(bytes).saturating_add(spares * spare);
+        // Where nothing is evicted, compaction needs a segment that removals leave alone.
+        let kept = u64::from(self.store.policy() == Eviction::None);
         let fits = match purpose {
-            Purpose::Store => taken.saturating_add(bytes).saturating_add(spare) <= limit,
-            Purpose::Free => taken.saturating_add(bytes) <= limit || taken > limit,
+            Purpose::Store => with(1 + kept) <= limit,
+            Purpose::Free => with(kept) <= limit || taken > limit,
+            Purpose::Compact => with(0) <= limit,
             Purpose::Renew => true,
         };
         if fits { Ok(()) } else { Err(Error::Full) }
     }
 
-    /// Retires the oldest segments as long as no index entry leads into them. Oldest first: then whatever a removal in
-    /// them removed is gone already, and nothing can come back when the index is rebuilt from the rest.
+    /// Retires the oldest segments of each stream as long as nothing in them counts. Oldest first: then whatever a removal
+    /// in them removed is gone already, and nothing can come back when the index is rebuilt from the rest.
     ///
-    /// The slot of the oldest segment that something leads into, if that is what stopped it.
-    pub(super) fn retire_dead_segments(&mut self) -> Option<usize> {
-        let active = self.tail.slot;
-        loop {
-            let oldest = (0..self.store.rows)
-                .filter(|&slot| slot != active)
-                .map(|slot| (self.state(row_word(slot, row::ID)), slot))
-                .filter(|&(id, _)| id != 0)
-                .min();
-            let (id, slot) = oldest?;
-            let names = if seeded!("segments_with_names_go") { u64::from(u32::MAX) } else { u64::MAX };
-            if self.state(row_word(slot, row::LIVE)) & names != 0 {
-                return Some(slot);
-            }
-            if !self.can_retire() {
-                return None;
-            }
-            let bytes = self.state(row_word(slot, row::ALLOCATED));
-            self.stage_state(row_word(slot, row::ID), 0);
-            self.retire(Retiree::Segment(id), bytes);
+    /// No index entry may lead into them; and if there is a main stream, which they may have marks about, a `clear` must have
+    /// been since. Others are victims of compaction.
+    pub(super) fn retire_dead_segments(&mut self) {
+        let has_main = is_main(self.store.segment_in(Tail::from_bits(self.state(state::MAIN_TAIL)).slot));
+        let streams: &[(bool, usize)] =
+            if has_main { &[(false, state::TAIL), (true, state::MAIN_TAIL)] } else { &[(false, state::TAIL)] };
+        for &(main, tail) in streams {
+            let open = Tail::from_bits(self.state(tail)).slot;
+            while self.can_retire() && self.retire_oldest(main, open, has_main) {}
         }
+    }
+
+    fn retire_oldest(&mut self, main: bool, open: usize, has_main: bool) -> bool {
+        let rows = (0..self.store.rows).map(|slot| (self.state(row_word(slot, row::ID)), slot));
+        let Some((id, slot)) = rows.filter(|&(id, _)| id != 0 && is_main(id) == main).min() else { return false };
+        let names = if seeded!("segments_with_names_go") { u64::from(u32::MAX) } else { u64::MAX };
+        if slot == open || slot == self.tail.slot || self.state(row_word(slot, row::LIVE)) & names != 0 {
+            return false;
+        }
+        if has_main && self.state(row_word(slot, row::NEWEST)) >= self.state(state::CLEARED) {
+            return false;
+        }
+        let bytes = self.state(row_word(slot, row::ALLOCATED));
+        self.stage_state(row_word(slot, row::ID), 0);
+        self.retire(Retiree::Segment(id), bytes);
+        true
     }
 
     fn failed(&self, action: &'static str, id: u64, error: std::io::Error) -> Error {

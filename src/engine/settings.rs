@@ -86,7 +86,7 @@ impl<O: Os> Store<O> {
         }
     }
 
-    /// Changes settings for every process: the manifest first, then by one commit.
+    /// Changes settings for every process: the manifest first, then by one commit. What is over a lower limit goes at once.
     pub fn change_settings(&self, change: impl FnOnce(&mut Shared)) -> Result<Shared> {
         let locked = self.lock()?;
         let mut shared = self.shared_settings();
@@ -107,12 +107,14 @@ impl<O: Os> Store<O> {
         write_manifest(&self.os, &self.paths, &manifest, || self.announce_failure(NAMES, true))?;
         let mut commit = Commit::new(&locked)?;
         commit.stage_state(state::SIZE_LIMIT, shared.size_limit);
+        // The age begins anew with the policy.
         commit.stage_state(state::EVICTION, shared.eviction.into());
         commit.stage_state(state::STATISTICS, shared.statistics.into());
         commit.publish()?;
         drop(commit);
         let newest = locked.newest();
         drop(locked);
+        self.shrink()?;
         self.after_change(newest, Ok(shared))
     }
 }

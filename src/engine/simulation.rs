@@ -7,6 +7,7 @@ mod acts;
 mod audit;
 mod deaths;
 mod durability;
+mod eviction;
 mod failures;
 mod history;
 mod images;

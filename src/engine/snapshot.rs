@@ -106,6 +106,7 @@ impl<O: Os> Store<O> {
                         let newest = record.header.sequence == hit.record.header.sequence;
                         return if newest && self.is_current(&hit) { Err(error) } else { Ok(Try::Again) };
                     }
+                    hit.mark_used(self);
                 }
                 Try::Done(_) => missed = true,
                 Try::Again => return Ok(Try::Again),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::Result;
 use crate::os::{OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Paths;
-use crate::storage::state::{self, BASELINE, TOTALS};
+use crate::storage::state::{self, BASELINE, TOTALS, row, row_word};
 
 use super::store::Store;
 
@@ -30,10 +30,27 @@ pub enum Counter {
     Removals = 3,
     Expirations = 4,
     Evictions = 5,
+    /// Items that went because the space was needed.
+    Culled = 6,
 }
 
 /// One value for each counter.
 pub type Sums = [u64; COUNTERS];
+
+/// How the space is used, and what was written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Space {
+    /// Bytes of puts since the last reset.
+    pub stored: u64,
+    /// Bytes of items that were moved to the main stream since then.
+    pub moved: u64,
+    /// Bytes of the log that nothing leads to, as far as that is known.
+    pub dead: u64,
+    /// Bytes that may still be taken.
+    pub free: u64,
+    /// Segments of the log.
+    pub segments: u64,
+}
 
 static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
@@ -65,8 +82,9 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// Counts, whether statistics are on or not.
     #[inline(never)]
-    fn count_now(&self, counter: Counter, by: u64) {
+    pub(super) fn count_now(&self, counter: Counter, by: u64) {
         // The page is not mapped in a forked child.
         if let Some(presence) = &self.presence
             && !self.os.is_forked()
@@ -89,11 +107,29 @@ impl<O: Os> Store<O> {
             return Err(crate::error::Error::ReadOnly);
         }
         let raw = self.raw_sums()?;
+        self.state.store(state::APPENDED_BEFORE, self.state.load(state::APPENDED));
+        self.state.store(state::COPIED_BEFORE, self.state.load(state::COPIED));
         Ok(std::array::from_fn(|i| {
             let before = self.state.load(BASELINE + i * 8);
             self.state.store(BASELINE + i * 8, raw[i]);
             raw[i].wrapping_sub(before)
         }))
+    }
+
+    /// How the space is used. Looks at each row of the segment table.
+    pub fn space(&self) -> Space {
+        let word = |offset| self.state.load(offset);
+        let used = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0);
+        let (segments, dead) = used.fold((0, 0u64), |(segments, dead), slot| {
+            (segments + 1, dead.saturating_add(word(row_word(slot, row::DEAD))))
+        });
+        Space {
+            stored: word(state::APPENDED).wrapping_sub(word(state::APPENDED_BEFORE)),
+            moved: word(state::COPIED).wrapping_sub(word(state::COPIED_BEFORE)),
+            dead,
+            free: word(state::SIZE_LIMIT).saturating_sub(word(state::VOLUME)),
+            segments,
+        }
     }
 
     fn raw_sums(&self) -> Result<Sums> {

@@ -83,6 +83,12 @@ impl<O: Os> Commit<'_, O> {
         Ok(self.word(place_in(place), place.offset + row::NAME))
     }
 
+    /// The row of a tag, if its name stands at that place.
+    pub(super) fn row_named_at(&mut self, id: u32, here: Location) -> Result<Option<RowPlace>> {
+        let Some(place) = tag_table::place_of(id) else { return Ok(None) };
+        Ok((self.name_of_tag(place)? == here.bits()).then_some(place))
+    }
+
     /// Counts items and bytes in or out of a tag.
     #[inline(never)]
     pub fn count_tag(&mut self, place: RowPlace, items: i64, bytes: i64) {

@@ -49,6 +49,19 @@ impl<O: Os> Store<O> {
             self.check_size(ops)?;
         }
         self.before_change()?;
+        let (newest, outcome) = match self.batch_once(ops)? {
+            (_, Err(Error::Full)) => self.until_there_is_room(|| match self.batch_once(ops)? {
+                (_, Err(Error::Full)) => Err(Error::Full),
+                done => Ok(done),
+            })?,
+            done => done,
+        };
+        self.after_change(newest, outcome)
+    }
+
+    /// One attempt: the newest commit when it was over, and what came of it.
+    #[inline(always)]
+    fn batch_once(&self, ops: &[Op<'_>]) -> Result<(u64, Result<u64>)> {
         let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
         let view = self.enter()?;
         self.fetch_first(&view, ops);
@@ -57,19 +70,10 @@ impl<O: Os> Store<O> {
             Ok((view, tail)) => Commit::with(&locked, view, tail).carry_out(ops),
             Err(error) => Err(error),
         };
-        let retry = matches!(outcome, Err(Error::Full)) && self.reclaim(&locked)?;
         let newest = locked.newest();
         drop(locked);
         self.epilogue();
-        if retry {
-            let locked = self.lock()?;
-            let outcome = Commit::new(&locked)?.carry_out(ops);
-            let newest = locked.newest();
-            drop(locked);
-            self.epilogue();
-            return self.after_change(newest, outcome);
-        }
-        self.after_change(newest, outcome)
+        Ok((newest, outcome))
     }
 
     /// Looks at a key's live record under the lock, and makes the change that `decide` asks for by one commit.
@@ -80,23 +84,39 @@ impl<O: Os> Store<O> {
     ) -> Result<R> {
         self.before_change()?;
         let hash = self.hash(key);
-        let view = self.enter()?;
-        self.fetch_first(&view, &[Op { key, hash, change: Change::Keep }]);
-        let locked = self.lock()?;
-        let (view, tail) = locked.begin_with(view, 1)?;
-        let mut commit = Commit::with(&locked, view, tail);
-        let place = commit.locate(key, hash)?;
-        let live = place.old.as_ref().filter(|old| old.life == Life::Live).and_then(|old| commit.open_old(old));
         let mut buffer = Vec::new();
-        let (decision, answer) = decide(live.as_ref(), &mut buffer)?;
-        let change = decision.change(&buffer);
-        if !matches!(change, Change::Keep) && commit.change_alone(&Op { key, hash, change }, &place)? {
-            commit.publish()?;
-        }
-        drop(commit);
-        let newest = locked.newest();
-        drop(locked);
+        let mut decide = Some(decide);
+        let mut decided = None;
+        let mut attempt = || -> Result<u64> {
+            let view = self.enter()?;
+            self.fetch_first(&view, &[Op { key, hash, change: Change::Keep }]);
+            let locked = self.lock()?;
+            let (view, tail) = locked.begin_with(view, 1)?;
+            let mut commit = Commit::with(&locked, view, tail);
+            let place = commit.locate(key, hash)?;
+            let old = place.old.as_ref().filter(|old| old.life == Life::Live);
+            let sequence = old.map(|old| old.header.sequence);
+            if let Some(decide) = decide.take() {
+                let live = old.and_then(|old| commit.open_old(old));
+                decided = Some((decide(live.as_ref(), &mut buffer)?, sequence));
+            }
+            // What was decided before there was room holds for what was there then.
+            let Some(((decision, _), _)) = decided.as_ref().filter(|(_, then)| *then == sequence) else {
+                return Err(Error::Full);
+            };
+            let change = decision.change(&buffer);
+            if !matches!(change, Change::Keep) && commit.change_alone(&Op { key, hash, change }, &place)? {
+                commit.publish()?;
+            }
+            drop(commit);
+            Ok(locked.newest())
+        };
+        let newest = match attempt() {
+            Err(Error::Full) => self.until_there_is_room(attempt)?,
+            outcome => outcome?,
+        };
         self.epilogue();
+        let Some(((_, answer), _)) = decided else { return Err(Error::Full) };
         self.after_change(newest, Ok(answer))
     }
 
@@ -139,14 +159,18 @@ impl<O: Os> Locked<'_, O> {
     /// View and tail of a commit of some new keys, likewise.
     #[inline(always)]
     fn begin_with(&self, view: Guard<Arc<View<O>>>, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
-        if self.store.must_grow(&view, new_keys) {
-            return self.begin_growing(new_keys);
+        if self.store.must_grow(&view, new_keys) || (new_keys > 0 && self.store.is_short()) {
+            return self.begin_prepared(new_keys);
         }
         Ok((view, self.tail()?))
     }
 
     #[cold]
-    fn begin_growing(&self, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
+    fn begin_prepared(&self, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
+        if new_keys > 0 && self.store.is_short() {
+            // Whether it succeeds is seen by who needs the room.
+            let _ = self.store.relieve(self);
+        }
         self.store.grow_for(self, new_keys)?;
         Ok((self.store.enter()?, self.tail()?))
     }
@@ -246,6 +270,7 @@ impl<O: Os> Commit<'_, O> {
             large: large.is_some(),
             alone: alone && names_tag.is_none(),
             epoch: (0, false),
+            over_main: old.is_some_and(Old::is_main),
         };
         let mut batch = None;
         if alone {
@@ -257,12 +282,14 @@ impl<O: Os> Commit<'_, O> {
         if let Some(batch) = batch {
             self.end_batch(batch)?;
         }
+        self.appended += draft.size() as u64 + large.map_or(0, |large| large.len);
         self.enter_cell(place, op.hash, location)?;
         self.count_put(&draft, tag, location, old);
         if let Some(old) = old {
             if old.location.slot() != location.slot() {
                 self.add_state(row_word(old.location.slot(), row::LIVE), -1);
             }
+            self.add_state(row_word(old.location.slot(), row::DEAD), old.header.size() as i64);
             self.release(old, matches!(put.value, Value::Same(_)));
         }
         Ok(())
@@ -326,14 +353,16 @@ impl<O: Os> Commit<'_, O> {
             self.count_tag(tag.place, 1, draft.size() as i64);
         }
         if let Some(expires) = draft.expires.map(|at| at.max(1)) {
-            let (min, max) = (row_word(slot, row::EXPIRES_MIN), row_word(slot, row::EXPIRES_MAX));
-            let earliest = self.state(min);
-            if earliest == 0 || expires < earliest {
-                self.stage_state(min, expires);
-            }
-            if expires > self.state(max) {
-                self.stage_state(max, expires);
-            }
+            self.count_expiry(slot, expires);
+        }
+    }
+
+    /// Counts in when a record of a segment expires.
+    pub(super) fn count_expiry(&mut self, slot: usize, expires: u64) {
+        let min = row_word(slot, row::EXPIRES_MIN);
+        let earliest = self.state(min);
+        if earliest == 0 || expires < earliest {
+            self.stage_state(min, expires);
         }
     }
 
@@ -342,6 +371,7 @@ impl<O: Os> Commit<'_, O> {
         if !seeded!("replaced_record_still_counts") {
             self.add_state(row_word(old.location.slot(), row::LIVE), -1);
         }
+        self.add_state(row_word(old.location.slot(), row::DEAD), old.header.size() as i64);
         self.release(old, keeps_file);
     }
 
@@ -355,12 +385,16 @@ impl<O: Os> Commit<'_, O> {
             self.count_tag(place, -1, -(old.header.size() as i64));
         }
         if let Some(large) = self.large_of(old)
-            && !keeps_file
             && large.file >= self.state(state::VALUE_FLOOR)
         {
             let bytes = file_space(large.len);
-            self.add_state(state::LARGE_BYTES, -signed(bytes));
-            self.retire(Retiree::Value(large.file), bytes);
+            if old.is_main() {
+                self.add_state(state::MAIN_LARGE_BYTES, -signed(bytes));
+            }
+            if !keeps_file {
+                self.add_state(state::LARGE_BYTES, -signed(bytes));
+                self.retire(Retiree::Value(large.file), bytes);
+            }
         }
     }
 
@@ -377,6 +411,7 @@ impl<O: Os> Commit<'_, O> {
             key: op.key,
             alone,
             replaces: (!alone).then(|| (old.location.bits(), old.order())),
+            over_main: old.is_main(),
             ..Draft::bare(Type::Removal, self.sequence)
         };
         if alone {

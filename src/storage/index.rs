@@ -16,7 +16,13 @@
 //!     64      8  overflow buckets in use                         (list)
 //!     72      8  cells in use, about                             (advisory, the lock's owner)
 //!     80      8  bytes of the file that are allocated            (list)
-//!   4096     64  each bucket: 7 entries, then the number of the bucket that goes on with it, or 0
+//!   4096     64  each bucket: 7 entries, then the link: in its low 27 bits the number of the bucket that goes on with it,
+//!                or 0; above them marks of use
+//!
+//! Marks, by policy, from bit 27 of the link on (advisory: lost or doubled without harm):
+//!   two queues:  2 bits for each of the 7 cells, how often it was read, up to 3; then, of a home bucket, three ghosts of 7
+//!                bits, the youngest lowest: a part of the hash of a key that was evicted lately, never 0
+//!   others:      4 bits for each of the 7 cells, an age or a count
 //! ```
 //! The home bucket of a hash is its top `level` bits, so buckets are ranges of hashes in ascending order, a bucket of
 //! one level is two neighbours of the next, and a scan can carry a position in hash space across growth.
@@ -33,6 +39,9 @@ pub const BUCKETS: usize = 4096;
 pub const BUCKET_BYTES: usize = 64;
 /// Entries of a bucket.
 pub const CELLS: usize = 7;
+/// The part of a link word that is a bucket's number; the rest are marks.
+pub const LINK: u64 = (1 << 27) - 1;
+const _: () = assert!((1 << LEVEL_MAX) + (1 << LEVEL_MAX) / 4 <= LINK);
 /// The smallest level.
 pub const LEVEL_MIN: u32 = 6;
 /// The largest: 335 million items at [`FILL`] a bucket.
@@ -116,6 +125,7 @@ impl Table {
     /// The offset of the bucket that a link word leads to; `None` if it leads nowhere, or out of the overflow area.
     #[inline(always)]
     pub fn next_bucket(&self, link: u64) -> Option<usize> {
+        let link = link & LINK;
         (link >= self.homes() && link < self.buckets()).then(|| bucket_offset(link))
     }
 
@@ -212,10 +222,7 @@ pub fn chain<'a>(table: Table, home: u64, load: impl Fn(usize) -> u64 + 'a) -> i
     std::iter::from_fn(move || {
         let bucket = at?;
         left -= 1;
-        at = match load(link_of(bucket)) {
-            0 => None,
-            next => (left > 0 && next >= table.homes() && next < table.buckets()).then(|| bucket_offset(next)),
-        };
+        at = table.next_bucket(load(link_of(bucket))).filter(|_| left > 0);
         Some(bucket)
     })
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::segment::MAIN;
+
 /// The directory of a store.
 #[derive(Clone, Debug)]
 pub struct Paths {
@@ -19,6 +21,7 @@ pub enum Name {
     State,
     StateDraft,
     Presences,
+    /// A segment of either stream, by its id.
     Segment(u64),
     Index(u64),
     Tags(u64),
@@ -42,6 +45,7 @@ impl Name {
             "procs" => Some(Name::Presences),
             _ => number("log-")
                 .map(Name::Segment)
+                .or_else(|| number("main-").filter(|&id| id < MAIN).map(|id| Name::Segment(id | MAIN)))
                 .or_else(|| number("index-").map(Name::Index))
                 .or_else(|| number("tags-").map(Name::Tags))
                 .or_else(|| number("value-").map(Name::Value))
@@ -64,6 +68,7 @@ impl Name {
             Name::State => "state".into(),
             Name::StateDraft => "state.new".into(),
             Name::Presences => "procs".into(),
+            Name::Segment(id) if id & MAIN != 0 => format!("main-{:x}", id & !MAIN),
             Name::Segment(id) => format!("log-{id:x}"),
             Name::Index(generation) => format!("index-{generation:x}"),
             Name::Tags(chunk) => format!("tags-{chunk:x}"),
@@ -113,6 +118,7 @@ mod tests {
             Name::StateDraft,
             Name::Presences,
             Name::Segment(0x1f),
+            Name::Segment(0x1f | MAIN),
             Name::Index(7),
             Name::Tags(0),
             Name::Value(u64::MAX),
@@ -122,8 +128,10 @@ mod tests {
         for name in names {
             assert_eq!(Name::parse(&name.text()), Some(name));
         }
-        for other in ["", "log-", "log-0x1", "log-01", "log--1", "LOG-1", "value-1 ", "draft-1", "../log-1", "cache.db"]
-        {
+        for other in [
+            "", "log-", "log-0x1", "log-01", "log--1", "LOG-1", "value-1 ", "main-0x1", "draft-1", "../log-1",
+            "cache.db",
+        ] {
             assert_eq!(Name::parse(other), None, "{other}");
         }
     }

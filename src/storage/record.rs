@@ -3,7 +3,8 @@
 //! ```text
 //! offset  bytes
 //!      0      4  crc    CRC-32 of bytes 4..total, begun with a salt of the segment's nonce and the record's offset
-//!      4      1  type   1 put, 2 removal, 3 tag defined, 4 tag evicted, 5 cleared, 6 batch
+//!      4      1  type   1 put, 2 removal, 3 tag defined, 4 tag evicted, 5 cleared, 6 batch, 7 dead; and 128 if what it
+//!                      replaces or removes stood in the main stream
 //!      5      1  flags  1 alone (a batch of one), 2 expires, 4 replaces, 8 large; of what opens a batch: 16..64 epoch,
 //!                      128 first of its epoch
 //!      6      2  key length
@@ -19,6 +20,8 @@
 //! A `large` record's value is 24 bytes: file id u64, length u64, CRC-32 of the file's value u32, zero u32.
 //! A `batch` record's value is 16 bytes: length of the members that follow u64, their number u32, and their check u32:
 //! begun with 0, the CRC-32 of each member's crc field begun with the check so far; at least 1, as 0 means none.
+//! A `dead` record's value is 8 bytes, the hash of a key: what the main stream has of that key with a smaller sequence is
+//! dead. It stands in the main stream, and so do copies of other records, with the sequences that they had; see `main`.
 //!
 //! The epoch counts up, around from 7 to 0, whenever a batch may stand behind the tail that is no commit, because its
 //! writer died or failed. The next batch overwrites it, and is the first of a new epoch. If a power cut brings the
@@ -39,6 +42,8 @@ pub const HEADER: usize = 24;
 const HEAD_MAX: usize = HEADER + 24;
 /// Bytes of a `large` record's value.
 pub const LARGE_REFERENCE: usize = 24;
+/// Bytes of a `dead` record's value.
+pub const DEAD_VALUE: usize = 8;
 /// Bytes of a whole batch record.
 pub const BATCH_RECORD: usize = HEADER + 16;
 /// Records up to this length are copied in one piece: moving the value to the front costs less than a second checksum.
@@ -55,6 +60,8 @@ const REPLACES: u8 = 4;
 const LARGE: u8 = 8;
 const EPOCH_SHIFT: u32 = 4;
 const FIRST: u8 = 128;
+/// Bit of the type byte.
+const OVER_MAIN: u8 = 128;
 
 /// What a record does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,7 @@ pub enum Type {
     TagEvicted = 4,
     Cleared = 5,
     Batch = 6,
+    Dead = 7,
 }
 
 impl Type {
@@ -77,6 +85,7 @@ impl Type {
             4 => Type::TagEvicted,
             5 => Type::Cleared,
             6 => Type::Batch,
+            7 => Type::Dead,
             _ => return None,
         })
     }
@@ -99,6 +108,8 @@ pub struct Draft<'a> {
     pub alone: bool,
     /// Of what opens a batch: its epoch, and whether it is the first of it.
     pub epoch: (u8, bool),
+    /// What it replaces or removes stands in the main stream.
+    pub over_main: bool,
 }
 
 impl Draft<'_> {
@@ -116,6 +127,7 @@ impl Draft<'_> {
             large: false,
             alone: false,
             epoch: (0, false),
+            over_main: false,
         }
     }
 
@@ -140,7 +152,8 @@ impl Draft<'_> {
         debug_assert!(self.key.len() <= usize::from(u16::MAX) && self.value.len() <= VALUE_BYTES_MAX);
         let mut words = [0; HEAD_MAX / 8];
         let flags = self.flags();
-        words[0] = (self.kind_of_record as u64) << 32 | u64::from(flags) << 40 | (self.key.len() as u64) << 48;
+        let kind = self.kind_of_record as u8 | if self.over_main { OVER_MAIN } else { 0 };
+        words[0] = u64::from(kind) << 32 | u64::from(flags) << 40 | (self.key.len() as u64) << 48;
         words[1] = self.value.len() as u64 | u64::from(self.kind) << 32 | u64::from(self.tag) << 40;
         words[2] = self.sequence;
         let mut at = HEADER / 8;
@@ -183,6 +196,8 @@ impl Draft<'_> {
 pub struct Header {
     pub kind_of_record: Type,
     flags: u8,
+    /// What it replaced or removed stood in the main stream.
+    pub over_main: bool,
     pub kind: u8,
     pub tag: u32,
     pub sequence: u64,
@@ -202,6 +217,7 @@ impl Header {
         Header {
             kind_of_record: draft.kind_of_record,
             flags: draft.flags(),
+            over_main: draft.over_main,
             kind: draft.kind,
             tag: draft.tag,
             sequence: draft.sequence,
@@ -228,8 +244,9 @@ impl Header {
         }
         let flags = fixed[5];
         let mut header = Header {
-            kind_of_record: Type::parse(fixed[4])?,
+            kind_of_record: Type::parse(fixed[4] & !OVER_MAIN)?,
             flags,
+            over_main: fixed[4] & OVER_MAIN != 0,
             kind: fixed[12],
             tag: u32::from_le_bytes([fixed[13], fixed[14], fixed[15], 0]),
             sequence: u64_at(&fixed, 16),

@@ -9,7 +9,7 @@
 //!     16      8  store id
 //!     24      8  segment id
 //!     32      8  nonce, drawn when the file was made: salts every checksum in it
-//!     40      8  id of the segment before it in the commit stream, 0 for the first
+//!     40      8  id of the segment before it in its stream, 0 for the first
 //!     48      4  where the committed part of that segment ended
 //!     52      4  crc     CRC-32 of the other 60 bytes
 //!     56      8  born: the newest sequence when it was made; every record in it is younger
@@ -18,6 +18,15 @@
 
 use super::{u32_at, u64_at};
 use crate::error::Corruption;
+
+/// Bit of the ids of segments of the main stream; those of the commit stream do not have it. Each stream counts its own.
+pub const MAIN: u64 = 1 << 55;
+
+/// True if a segment with this id belongs to the main stream.
+#[inline(always)]
+pub fn is_main(id: u64) -> bool {
+    id & MAIN != 0
+}
 
 /// Bytes of the head; the first batch follows it.
 pub const HEAD: usize = 64;

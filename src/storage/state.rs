@@ -15,7 +15,7 @@
 //!    408  RETIRED          list: number of files retired so far: a handle that saw fewer drops maps
 //!    416  CLOCK            anybody, upwards: the latest time at which something was found expired (advisory)
 //!    424  SIZE_LIMIT       list
-//!    432  EVICTION         list
+//!    432  EVICTION         list: the policy in the low half; in the high half the age, counted up around 16 (see `marks`)
 //!    440  STATISTICS       list
 //!    448  LIVE             list: items that were put and not removed, evicted or cleared
 //!    456  VOLUME           list: allocated bytes of all linked files
@@ -40,12 +40,27 @@
 //!    752  MARKED           its owner: the sequence up to which the mark on disk says that the log is durable
 //!    760  MARKED_AT        its owner: uptime in ms when that mark was made (advisory)
 //!    768  GROUP            its owner: commits that a group had lately (advisory)
-//!    776  TAIL_STAGE       LOCK's owner: not 0 while it asks the disk for the segment that the tail is in
+//!    784  EPOCH            LOCK's owner: the epoch of the next batch, counted up when what it overwrites may look like one
+//!    792  MAIN_TAIL        list: where the next batch of the main stream goes; 0 if that stream has no segment
+//!    800  NEXT_MAIN        list: number of the next segment of the main stream
+//!    808  HAND             list: how far the walk through the oldest segment of the commit stream is
+//!    816  HAND_ID          list: the id of the segment that this is about
+//!    824  MAIN_HAND        list: the same for the main stream
+//!    832  MAIN_HAND_ID     list
+//!    840  MAIN_LARGE_BYTES list: the part of LARGE_BYTES whose records stand in the main stream
+//!    848  CARRIED          list: the newest commit that moved something which must be durable before what it came from goes
+//!    856  CARRIED_SYNCED   anybody, upwards: commits up to this one have what they moved on the disk
+//!    864  SYNCED_MAIN      its owner: as SYNCED_SEGMENT, for the main stream
+//!    872  CUT              LOCK's owner: what a mark must be for its item to stay (advisory)
+//!    880  APPENDED         LOCK's owner: bytes of puts so far (advisory)
+//!    888  COPIED           LOCK's owner: bytes of items moved to the main stream so far (advisory)
+//!    896  KEPT             LOCK's owner: bytes that the walk through the present victim has moved (advisory)
+//!    904  APPENDED_BEFORE  anybody: APPENDED at the last reset of the statistics (advisory)
+//!    912  COPIED_BEFORE    anybody: COPIED then (advisory)
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
 //! ```
-//!    784  EPOCH            LOCK's owner: the epoch of the next batch, counted up when what it overwrites may look like one
 //! Zeros in 704..784 say that nothing is known to be durable, and nothing to have failed.
 //!
 //! "List" means: only through the redo list of a commit. Every other word may be lost or doubled by a crash without harm.
@@ -55,8 +70,8 @@
 //! present ones, words may be from different moments, and the file is not to be trusted.
 //!
 //! A row of the segment table: 0 segment id and 0 for a free row; 8 end of the committed part, 0 while open;
-//! 16 capacity; 24 allocated bytes; 32 live: puts that the index leads to in the low half, names of tags in the high; 40 earliest expiry, 48 latest expiry (0: none expires);
-//! 56 newest sequence, once it is sealed.
+//! 16 capacity; 24 allocated bytes; 32 live: puts that the index leads to in the low half, names of tags in the high; 40 earliest expiry
+//! (0: none expires); 48 bytes of records that no cell leads to, as far as that is known; 56 newest sequence, once it is sealed.
 
 use super::{u32_at, u64_at};
 use crate::os::{Identity, OsMap};
@@ -97,10 +112,25 @@ pub const SYNC_FAILED: usize = 744;
 pub const MARKED: usize = 752;
 pub const MARKED_AT: usize = 760;
 pub const GROUP: usize = 768;
-pub const TAIL_STAGE: usize = 776;
 pub const EPOCH: usize = 784;
 pub const RETIREES: usize = 1024;
 pub const RETIREES_MAX: usize = 32;
+pub const MAIN_TAIL: usize = 792;
+pub const NEXT_MAIN: usize = 800;
+pub const HAND: usize = 808;
+pub const HAND_ID: usize = 816;
+pub const MAIN_HAND: usize = 824;
+pub const MAIN_HAND_ID: usize = 832;
+pub const MAIN_LARGE_BYTES: usize = 840;
+pub const CARRIED: usize = 848;
+pub const CARRIED_SYNCED: usize = 856;
+pub const SYNCED_MAIN: usize = 864;
+pub const CUT: usize = 872;
+pub const APPENDED: usize = 880;
+pub const COPIED: usize = 888;
+pub const KEPT: usize = 896;
+pub const APPENDED_BEFORE: usize = 904;
+pub const COPIED_BEFORE: usize = 912;
 pub const REDO: usize = 4096;
 pub const REDO_BYTES: usize = 65536;
 pub const ROWS: usize = REDO + REDO_BYTES;
@@ -114,7 +144,7 @@ pub mod row {
     pub const ALLOCATED: usize = 24;
     pub const LIVE: usize = 32;
     pub const EXPIRES_MIN: usize = 40;
-    pub const EXPIRES_MAX: usize = 48;
+    pub const DEAD: usize = 48;
     pub const NEWEST: usize = 56;
 }
 
@@ -125,7 +155,8 @@ pub const LIVE_NAME: i64 = 1 << 32;
 pub const HEAD: usize = 96;
 const MAGIC: &[u8; 8] = b"LARDRSTA";
 
-const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && EPOCH + 8 <= RETIREES);
+const _: () =
+    assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && COPIED_BEFORE + 8 <= RETIREES);
 const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
 const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);
 const _: () = assert!(ROWS.is_multiple_of(4096) && ROW_BYTES == row::NEWEST + 8);

@@ -352,6 +352,7 @@ fn large_values_inside_are_stored_whole_and_space_comes_back() {
 #[test]
 fn a_full_store_keeps_all_and_takes_transactions_that_free_space() {
     let cache = Scratch::with_limit(2 << 20);
+    cache.update_settings(|settings| settings.eviction = larder::Eviction::None).unwrap();
     let stored =
         (0..).take_while(|i| cache.set_with(*i, &vec![1u8; 5_000], SetOptions::new().tag("t")).is_ok()).count();
     let refused = cache.transact(|tx| {

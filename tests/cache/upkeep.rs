@@ -263,6 +263,12 @@ fn statistics_count_reads_stores_and_removals() {
     assert_eq!((stats.removals, stats.evictions, stats.expirations, stats.misses), (4, 3, 1, 4));
 }
 
+/// What is counted, and begins anew; not how the space is used.
+fn counts(stats: larder::Result<Stats>) -> [u64; 7] {
+    let s = stats.unwrap();
+    [s.hits, s.misses, s.stores, s.removals, s.evictions, s.expirations, s.culled]
+}
+
 #[test]
 fn statistics_sum_over_handles_survive_them_and_start_anew() {
     let dir = tempfile::tempdir().unwrap();
@@ -271,23 +277,23 @@ fn statistics_sum_over_handles_survive_them_and_start_anew() {
         let second = Cache::open(&dir).unwrap();
         second.set("k", &1).unwrap();
         second.get::<i32>("k").unwrap();
-        assert_eq!(second.stats().unwrap(), cache.stats().unwrap());
+        assert_eq!(counts(second.stats()), counts(cache.stats()));
     }
     cache.get::<i32>("k").unwrap();
     let stats = cache.stats().unwrap();
     assert_eq!((stats.stores, stats.hits), (3, 4));
-    assert_eq!(cache.reset_stats().unwrap(), stats);
-    assert_eq!(cache.stats().unwrap(), Stats::default());
+    assert_eq!(counts(cache.reset_stats()), counts(Ok(stats)));
+    assert_eq!(counts(cache.stats()), [0; 7]);
     let second = Cache::open(&dir).unwrap();
-    assert_eq!(second.stats().unwrap(), Stats::default());
+    assert_eq!(counts(second.stats()), [0; 7]);
     second.get::<i32>("x").unwrap();
     assert_eq!(cache.reset_stats().unwrap().misses, 1);
     cache.update_settings(|settings| settings.statistics = false).unwrap();
     second.get::<i32>("k").unwrap();
     cache.set("k", &2).unwrap();
-    assert_eq!(cache.stats().unwrap(), Stats::default());
+    assert_eq!(counts(cache.stats()), [0; 7]);
     drop((cache, second));
-    assert_eq!(Cache::open(&dir).unwrap().stats().unwrap(), Stats::default());
+    assert_eq!(counts(Cache::open(&dir).unwrap().stats()), [0; 7]);
 }
 
 #[test]

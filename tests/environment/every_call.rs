@@ -59,7 +59,7 @@ fn snapshot_of(cache: &Cache) -> Result<Snapshot> {
 }
 
 fn fill(directory: &Path) {
-    let cache = Cache::builder(directory).size_limit(SIZE_LIMIT).open().unwrap();
+    let cache = Cache::builder(directory).size_limit(SIZE_LIMIT).eviction(larder::Eviction::None).open().unwrap();
     cache.set_bytes(0, &vec![9; LARGE]).unwrap();
     for key in 1..KEYS {
         let tag = format!("tag {}", key % 5);

@@ -89,7 +89,7 @@ fn inherits(directory: &Path) {
 
 /// Threads of the parent hold the lock, the mutex of its maps and drafts at any moment when it forks.
 fn forks_beside_busy_threads(directory: &Path) {
-    let cache = Cache::builder(directory).size_limit(64 << 20).open().unwrap();
+    let cache = Cache::builder(directory).size_limit(64 << 20).eviction(larder::Eviction::None).open().unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for thread in 0..2u64 {

@@ -12,7 +12,7 @@ const FILE_SYSTEM: u64 = 16 << 20;
 const SIZE_LIMIT: u64 = 4 << 20;
 
 fn fill(directory: &Path) -> Cache {
-    let cache = Cache::builder(directory).size_limit(SIZE_LIMIT).open().unwrap();
+    let cache = Cache::builder(directory).size_limit(SIZE_LIMIT).eviction(larder::Eviction::None).open().unwrap();
     (0..300u64).for_each(|key| cache.set(key, &format!("{key:0500}")).unwrap());
     cache.set_bytes("large", &vec![3; 300 << 10]).unwrap();
     cache

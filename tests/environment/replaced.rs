@@ -11,7 +11,7 @@ const SIZE_LIMIT: u64 = 4 << 20;
 const MANY: u64 = 200;
 
 fn open(directory: &Path) -> Cache {
-    Cache::builder(directory).size_limit(SIZE_LIMIT).open().unwrap()
+    Cache::builder(directory).size_limit(SIZE_LIMIT).eviction(larder::Eviction::None).open().unwrap()
 }
 
 fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {

@@ -27,7 +27,8 @@ struct Open {
 /// The store as a process of the plan opens it; the parent counts as the one behind the last.
 pub fn open(directory: &Path, plan: &Plan, process: usize) -> Cache {
     let durability = if plan.syncs >> process & 1 == 1 { Durability::Sync } else { Durability::Buffered };
-    let builder = Cache::builder(directory).size_limit(plan.size_limit).durability(durability);
+    let builder =
+        Cache::builder(directory).size_limit(plan.size_limit).eviction(larder::Eviction::None).durability(durability);
     builder.open().expect("the store opens")
 }
 

@@ -10,7 +10,12 @@ use crate::crew::{self, Crew, Role};
 const THREADS: u64 = 4;
 
 fn open(directory: &std::path::Path) -> Cache {
-    Cache::builder(directory).size_limit(64 << 20).durability(Durability::Sync).open().unwrap()
+    Cache::builder(directory)
+        .size_limit(64 << 20)
+        .eviction(larder::Eviction::None)
+        .durability(Durability::Sync)
+        .open()
+        .unwrap()
 }
 
 /// Counts up a key for each of its threads, and says each number that is on the disk.

@@ -60,7 +60,7 @@ struct Trial {
 impl Trial {
     fn new(seed: u64, is_crowd: bool) -> Trial {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::builder(&directory).size_limit(SIZE_LIMIT).open().unwrap();
+        let cache = Cache::builder(&directory).size_limit(SIZE_LIMIT).eviction(larder::Eviction::None).open().unwrap();
         let mut crew = Crew::new();
         let start = |number| Worker {
             number,

@@ -59,7 +59,12 @@ pub fn play_settler(role: &Role) {
 fn settings_and_statistics_are_shared() {
     let directory = tempfile::tempdir().unwrap();
     let mut crew = Crew::new();
-    let cache = Cache::builder(&directory).size_limit(64 << 20).statistics(true).open().unwrap();
+    let cache = Cache::builder(&directory)
+        .size_limit(64 << 20)
+        .eviction(larder::Eviction::None)
+        .statistics(true)
+        .open()
+        .unwrap();
     let sums = || {
         let stats = cache.stats().unwrap();
         (stats.hits, stats.misses, stats.stores, stats.removals)
@@ -130,7 +135,7 @@ pub fn play_wrecker(role: &Role) {
 fn a_reader_keeps_its_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let mut crew = Crew::new();
-    let cache = Cache::builder(&directory).size_limit(64 << 20).open().unwrap();
+    let cache = Cache::builder(&directory).size_limit(64 << 20).eviction(larder::Eviction::None).open().unwrap();
     let wrecker = crew.start("wrecker", directory.path(), &[]);
     let (mut small, mut large) = (0, 0);
     let mut kept: Vec<(u64, larder::ValueRef, Vec<u8>)> = Vec::new();

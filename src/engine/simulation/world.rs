@@ -8,7 +8,7 @@ use super::super::store::Store;
 use super::acts::{Act, Contents};
 use super::audit::{audit, live};
 use crate::error::Result;
-use crate::options::Durability;
+use crate::options::{Durability, Eviction};
 use crate::os::OpenMode;
 use crate::os::sim::{Machine, SimOs};
 use crate::os::{Os, OsFile};
@@ -36,7 +36,8 @@ pub struct Handle {
 pub fn opening(size_limit: Option<u64>) -> Opening {
     Opening {
         size_limit,
-        eviction: None,
+        // What goes for want of space, no model can know: it is asked for where it is wanted.
+        eviction: Some(Eviction::None.to_bits()),
         statistics: None,
         lock_timeout: Duration::from_secs(10),
         durability: Durability::Buffered,

@@ -27,7 +27,7 @@ pub(super) fn commit<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &
     let drafts = drafts(store, locked, overlay)?;
     let ops: Vec<Op<'_>> = overlay.iter().zip(&drafts).map(|(staged, draft)| op(overlay, &staged, draft)).collect();
     let mut outcome = publish(store, locked, overlay, &ops);
-    if matches!(outcome, Err(Error::Full)) && give_back(store, locked)? {
+    while matches!(outcome, Err(Error::Full)) && store.make_room_inside(locked)? {
         outcome = publish(store, locked, overlay, &ops);
     }
     outcome?;
@@ -38,15 +38,6 @@ pub(super) fn commit<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &
     Ok(overlay.cleared)
 }
 
-/// Retires and unlinks what nothing needs, without letting go of the lock. True if there was any.
-fn give_back<O: Os>(store: &Store<O>, locked: &Locked<'_, O>) -> Result<bool> {
-    let made = store.reclaim(locked)?;
-    if made {
-        store.unlink_retired_by(|| Ok(store.held()))?;
-    }
-    Ok(made)
-}
-
 /// A draft file for each value that gets a file of its own.
 fn drafts<'s, O: Os>(
     store: &'s Store<O>,
@@ -55,7 +46,7 @@ fn drafts<'s, O: Os>(
 ) -> Result<Vec<Option<large::Draft<'s, O>>>> {
     let draft = |staged: Staged<'_>| match staged.header {
         Some(header) if !header.is_large() && store.is_large(staged.value.len()) => {
-            store.draft_with(staged.value, || give_back(store, locked)).map(Some)
+            store.draft_with(staged.value, || store.make_room_inside(locked)).map(Some)
         }
         _ => Ok(None),
     };

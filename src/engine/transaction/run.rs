@@ -26,6 +26,7 @@ impl<O: Os> Transaction<O> {
         body: impl FnOnce(&Arc<Transaction<O>>) -> Result<R, E>,
     ) -> Result<R, E> {
         store.before_change()?;
+        store.make_room_ahead(timeout)?;
         let (locked, inside) = store.lock_for_transaction(timeout)?;
         let transaction = Arc::new(Transaction::new(Arc::clone(store)));
         let ending = Ending(&transaction);

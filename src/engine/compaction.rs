@@ -1,0 +1,431 @@
+//! Giving space back: the oldest segment of a stream is the *victim*, and what is to stay of it is moved, bit by bit, until
+//! nothing is left and it can go. This file carries that out; which stream gives the victim and what stays is the
+//! business of `policy`, and when it is done at all that of `pressure`.
+//!
+//! There are two streams of segments. Every commit appends to the *commit stream*. What survives the end of a segment is
+//! copied to the *main stream*, with the sequence and the place in the order of insertion that it had. Each stream loses its oldest
+//! segment first. A copy is made by a commit of its own, whose batch stands in the main stream and nowhere else.
+//!
+//! # A quantum
+//!
+//! Under the lock, at most [`RECORDS`] records and [`BYTES`] bytes of survivors:
+//!
+//! 1. Read records of the victim from the *hand* on, which says how far the walk is; fetch their buckets.
+//! 2. For each put whose cell still leads here: it stays, or it is evicted and its cell emptied. Expired and dead ones go.
+//! 3. What has to outlive the victim although it is no item is carried over: names of tags, and what says that something in
+//!    the main stream is dead (below).
+//! 4. Make room in the main stream and write one batch: the survivors and what is carried.
+//! 5. One commit: the cells lead to the copies, the counts follow, the hand moves on. When it has reached the end of a
+//!    sealed victim, the victim's row is free and its file waits to be unlinked.
+//!
+//! Readers notice nothing: the copy has the sequence of the original, and whoever was on the way to the original sees
+//! another cell and begins again. A death before the commit leaves a batch at the main tail, which is emptied like one
+//! at the other tail.
+//!
+//! # What a rebuild needs
+//!
+//! Replaying both streams must not bring back what was replaced, removed, cleared or evicted by tag. As long as the record
+//! that did so is in the commit stream, it sees to that. When it leaves:
+//!
+//! - **K1** A put or removal whose key had its record in the main stream says so (`over_main`). Leaving, it leaves a `dead`
+//!   record in the main stream: nothing older of that key counts there.
+//! - **K2** A `clear` and an eviction of a tag are copied with their sequences.
+//! - **K3** These need not be copied again when their own segment is the victim: every other segment of the main stream was
+//!   begun after them, and copies are made of what is alive.
+//! - **K4** A segment goes only after everything that it left is durable, if any of it is of this kind (`CARRIED`), or nothing
+//!   may be lost (`Eviction::None`). An item that was to survive and is lost with the power was evicted, so to speak.
+//! - **K5** A victim of the main stream is walked to its end, and unlinked, before the next one of the commit stream: an item
+//!   that was evicted from the first half of a segment, put again, and evicted again, would else be there in its first
+//!   version.
+//! - **K6** A copy counts only if its sequence is not beyond the end of the commit stream, so a prefix stays a prefix.
+//!
+//! What was evicted for space may be back after a rebuild, in the version that was evicted.
+
+use crate::error::Result;
+use crate::os::{Access, Os, OsMap};
+use crate::storage::location::{Entry, Location, Tail};
+use crate::storage::record::{BATCH_RECORD, DEAD_VALUE, Draft, Header, LargeReference, Type, salt};
+use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
+use crate::storage::tag_table;
+
+use super::cells::{CellPlace, Old};
+use super::commit::{Commit, signed};
+use super::large::file_space;
+use super::lock::Locked;
+use super::log::Batches;
+use super::policy::{Judge, Victim};
+use super::read::Life;
+use super::room::Purpose;
+use super::statistics::Counter;
+use super::store::Store;
+
+/// Records looked at in one quantum.
+const RECORDS: usize = 64;
+/// The same if no cell leads to any of them.
+const DEAD_RECORDS: usize = 1024;
+/// Bytes of survivors moved in one quantum.
+const BYTES: usize = 64 << 10;
+/// Large values evicted in one quantum: each is a file to unlink, and the ring of retirees is short.
+const LARGE_VALUES: usize = 8;
+
+/// What a quantum came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There is no victim, or nothing that could be done to it.
+    Nothing,
+    /// The victim can go, once something has left the ring of retirees.
+    RingFull,
+    /// The hand has moved, and so many items have gone.
+    Moved(u64),
+}
+
+/// A record of the victim.
+struct Candidate {
+    location: Location,
+    header: Header,
+    key: std::ops::Range<usize>,
+    hash: u64,
+}
+
+/// What is going to be written to the main stream.
+enum Kept {
+    /// The record with that number among the candidates, whose cell is this one, with its mark.
+    Item { candidate: usize, old: Old, cell: CellPlace, mark: u64 },
+    /// The name of a tag, and its row.
+    Name { candidate: usize, place: tag_table::RowPlace },
+    /// A mark of an eviction or a clear.
+    Mark { candidate: usize },
+    /// The key of a record whose older versions in the main stream are dead.
+    Dead { candidate: usize },
+}
+
+/// A quantum under way.
+struct Quantum<'c, 'l, O: Os> {
+    store: &'l Store<O>,
+    commit: &'c mut Commit<'l, O>,
+    victim: Victim,
+    candidates: Vec<Candidate>,
+    keys: Vec<u8>,
+    kept: Vec<Kept>,
+    /// Bytes of what is kept, in the log.
+    bytes: usize,
+    evicted: u64,
+    expired: u64,
+}
+
+impl<O: Os> Store<O> {
+    /// One quantum.
+    #[cold]
+    pub(super) fn compact(&self, locked: &Locked<'_, O>) -> Result<Step> {
+        let mut commit = Commit::to_main(locked)?;
+        let Some(victim) = self.victim(&commit)? else { return Ok(Step::Nothing) };
+        if victim.is_at_end() && !commit.can_retire() {
+            return Ok(Step::RingFull);
+        }
+        let judge = self.judge(&commit, &victim);
+        let mut quantum = Quantum {
+            store: locked.store,
+            commit: &mut commit,
+            victim,
+            candidates: Vec::with_capacity(RECORDS),
+            keys: Vec::new(),
+            kept: Vec::new(),
+            bytes: 0,
+            evicted: 0,
+            expired: 0,
+        };
+        let hand = quantum.look(if judge.is_dead { DEAD_RECORDS } else { RECORDS })?;
+        let done = quantum.decide(&judge)?;
+        // The first candidate that was not decided on is the next to be looked at.
+        let hand = quantum.candidates.get(done).map_or(hand, |next| next.location.offset() as u64);
+        if hand == victim.hand && !victim.is_at_end() {
+            return Ok(Step::Nothing);
+        }
+        quantum.write(&judge)?;
+        let (evicted, expired) = (quantum.evicted, quantum.expired);
+        let moved = quantum.bytes as u64;
+        let progressed = commit.move_hand(&victim, hand);
+        commit.publish()?;
+        drop(commit);
+        self.state.store(state::KEPT, if progressed { self.state.load(state::KEPT) + moved } else { 0 });
+        self.state.store(state::COPIED, self.state.load(state::COPIED).wrapping_add(moved));
+        self.count_now(Counter::Culled, evicted);
+        self.count_now(Counter::Expirations, expired);
+        Ok(Step::Moved(evicted + expired))
+    }
+}
+
+impl<'l, O: Os> Quantum<'_, 'l, O> {
+    /// Step 1. Where the records end that were read.
+    fn look(&mut self, records: usize) -> Result<u64> {
+        let Victim { slot, id, end, .. } = self.victim;
+        let segment = self.store.map_segment(slot, id, Access::Read)?;
+        self.commit.refresh_view();
+        let end = usize::try_from(end).unwrap_or(0).min(segment.map.len());
+        let mut at = usize::try_from(self.victim.hand).unwrap_or(end);
+        let word = self.store.state.load(state::GEOMETRY);
+        while self.candidates.len() < records && at < end {
+            let Some(header) = Header::read(&segment.map, at, end) else {
+                // Damage: what can be reached behind it is looked at next.
+                let mut batches = Batches::of(&segment.map, id, segment.nonce, end);
+                batches.offset = at;
+                at = if batches.skip_damage() { batches.offset } else { end };
+                continue;
+            };
+            let start = self.keys.len();
+            let mut hash = 0;
+            if matches!(header.kind_of_record, Type::Put | Type::Removal) {
+                let (key, len) = header.key_range(at);
+                let read = segment.map.append_to(key, len, &mut self.keys);
+                debug_assert!(read, "the header was checked against the end");
+                hash = self.store.hash(&self.keys[start..]);
+                self.store.prefetch_home(&self.commit.view, word, hash);
+            }
+            let location = Location::new(slot, at as u64);
+            self.candidates.push(Candidate { location, header, key: start..self.keys.len(), hash });
+            at += header.size();
+        }
+        Ok(at as u64)
+    }
+
+    /// Steps 2 and 3. How many candidates were decided on.
+    fn decide(&mut self, judge: &Judge) -> Result<usize> {
+        let mut large_values = 0;
+        for i in 0..self.candidates.len() {
+            if self.bytes >= BYTES || large_values >= LARGE_VALUES {
+                return Ok(i);
+            }
+            let Candidate { header, location, .. } = self.candidates[i];
+            match header.kind_of_record {
+                Type::Put | Type::Removal if judge.is_dead => {}
+                Type::Put => {
+                    let evicted = self.decide_on_item(i, judge)?;
+                    large_values += usize::from(evicted && header.is_large());
+                }
+                Type::TagDefined => {
+                    if let Some(place) = self.commit.row_named_at(header.tag, location)? {
+                        self.keep(Kept::Name { candidate: i, place }, header.size());
+                    }
+                }
+                Type::TagEvicted | Type::Cleared if !self.victim.is_main && judge.has_main => {
+                    self.keep(Kept::Mark { candidate: i }, header.size());
+                }
+                Type::Removal => self.empty_removal(i)?,
+                Type::TagEvicted | Type::Cleared | Type::Batch | Type::Dead => {}
+            }
+            if header.over_main && judge.has_main {
+                self.keep(Kept::Dead { candidate: i }, Draft::bare(Type::Dead, 0).size() + DEAD_VALUE);
+            }
+        }
+        Ok(self.candidates.len())
+    }
+
+    fn keep(&mut self, kept: Kept, bytes: usize) {
+        self.kept.push(kept);
+        self.bytes += bytes;
+    }
+
+    /// The cell that leads to a candidate, if one still does.
+    fn cell_of(&mut self, i: usize) -> Result<Option<(Old, CellPlace)>> {
+        let Candidate { location, ref key, hash, .. } = self.candidates[i];
+        let place = self.commit.locate(&self.keys[key.clone()], hash)?;
+        Ok(place.led_to(location))
+    }
+
+    /// True if the item was evicted.
+    fn decide_on_item(&mut self, i: usize, judge: &Judge) -> Result<bool> {
+        let Some((old, cell)) = self.cell_of(i)? else { return Ok(false) };
+        let hash = self.candidates[i].hash;
+        if old.life != Life::Live || self.store.has_expired(old.header.expires) {
+            self.expired += u64::from(old.life == Life::Expired);
+            self.commit.empty_cell(&old, &cell);
+            return Ok(true);
+        }
+        let index = self.commit.index(cell.table).map(std::sync::Arc::clone);
+        let Some(index) = index else { return Ok(false) };
+        let mark = self.store.mark(&index.map, cell.offset);
+        // A copy has its order with it, which the original may have had in its place.
+        let size = old.header.with_order(0).size();
+        if let Some(mark) = judge.stays(mark, self.bytes + size) {
+            self.keep(Kept::Item { candidate: i, old, cell, mark }, size);
+            return Ok(false);
+        }
+        if judge.remembers {
+            self.store.remember(&index.map, cell.table, hash);
+        }
+        self.evict(&old, &cell);
+        Ok(true)
+    }
+
+    fn evict(&mut self, old: &Old, cell: &CellPlace) {
+        self.evicted += 1;
+        self.commit.empty_cell(old, cell);
+    }
+
+    /// A cell that leads to a removal counts in its segment as any does, and is of no use.
+    fn empty_removal(&mut self, i: usize) -> Result<()> {
+        if let Some((old, cell)) = self.cell_of(i)? {
+            self.commit.empty_cell(&old, &cell);
+        }
+        Ok(())
+    }
+
+    /// Step 4. If there is no room for survivors, they are evicted like the rest, where that may be.
+    fn write(&mut self, judge: &Judge) -> Result<()> {
+        let mut kept = std::mem::take(&mut self.kept);
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let mut room = self.commit.open_batch(BATCH_RECORD + self.bytes, Purpose::Compact);
+        if matches!(room, Err(crate::error::Error::Full)) && judge.evicts {
+            for one in kept.extract_if(.., |one| matches!(one, Kept::Item { .. })) {
+                let Kept::Item { old, cell, .. } = one else { continue };
+                self.bytes -= old.header.with_order(0).size();
+                self.evict(&old, &cell);
+            }
+            if kept.is_empty() {
+                return Ok(());
+            }
+            room = self.commit.open_batch(BATCH_RECORD + self.bytes, Purpose::Renew);
+        }
+        let batch = room?;
+        let mut carried = false;
+        for one in &kept {
+            carried |= judge.loses_nothing || !matches!(one, Kept::Item { .. });
+            self.write_one(one)?;
+        }
+        if self.commit.end_batch(batch)? && carried {
+            let sequence = self.commit.sequence;
+            self.commit.stage_state(state::CARRIED, sequence);
+        }
+        Ok(())
+    }
+
+    fn write_one(&mut self, kept: &Kept) -> Result<()> {
+        match *kept {
+            Kept::Item { candidate, old, cell, mark } => self.move_item(candidate, &old, &cell, mark),
+            Kept::Name { candidate, place } => self.move_name(candidate, place),
+            Kept::Mark { candidate } => {
+                let header = self.candidates[candidate].header;
+                let mark = Draft { tag: header.tag, ..Draft::bare(header.kind_of_record, header.sequence) };
+                self.commit.append(&mark).map(drop)
+            }
+            Kept::Dead { candidate } => {
+                let Candidate { hash, header, .. } = self.candidates[candidate];
+                let value = hash.to_le_bytes();
+                self.commit.append(&Draft { value: &value, ..Draft::bare(Type::Dead, header.sequence) }).map(drop)
+            }
+        }
+    }
+
+    fn move_item(&mut self, candidate: usize, old: &Old, cell: &CellPlace, mark: u64) -> Result<()> {
+        let Candidate { location, header, ref key, .. } = self.candidates[candidate];
+        let segment = self.store.map_segment(self.victim.slot, self.victim.id, Access::Read)?;
+        let mut value = Vec::new();
+        let salt = salt(segment.nonce, location.offset());
+        if !header.append_value(&segment.map, location.offset(), salt, &mut value) {
+            // A copy would vouch for what is damaged.
+            self.evict(old, cell);
+            return Ok(());
+        }
+        let draft = Draft {
+            key: &self.keys[key.clone()],
+            value: &value,
+            kind: header.kind,
+            tag: header.tag,
+            expires: Some(header.expires).filter(|&at| at != u64::MAX),
+            replaces: Some((0, old.order())),
+            large: header.is_large(),
+            ..Draft::bare(Type::Put, header.sequence)
+        };
+        let to = self.commit.append(&draft)?;
+        let entry = Entry::new(Entry::from_bits(cell.bits).tag(), to).bits();
+        self.commit.stage_cell(cell.table, cell.offset, cell.bits, entry);
+        self.commit.add_state(row_word(location.slot(), row::LIVE), -1);
+        self.commit.add_state(row_word(to.slot(), row::LIVE), 1);
+        if let Some(expires) = draft.expires {
+            self.commit.count_expiry(to.slot(), expires.max(1));
+        }
+        if draft.large && !self.victim.is_main {
+            let space = file_space(LargeReference::decode(&value).len);
+            self.commit.add_state(state::MAIN_LARGE_BYTES, signed(space));
+        }
+        if let Some(place) = tag_table::place_of(header.tag) {
+            // The copy is longer by the order that it carries with it.
+            let longer = draft.size() as i64 - header.size() as i64;
+            self.commit.count_tag(place, 0, longer);
+        }
+        if let Some(index) = self.commit.index(cell.table) {
+            self.store.set_mark(&index.map, cell.offset, mark);
+        }
+        Ok(())
+    }
+
+    fn move_name(&mut self, candidate: usize, place: tag_table::RowPlace) -> Result<()> {
+        let Candidate { location, header, .. } = self.candidates[candidate];
+        let segment = self.store.map_segment(self.victim.slot, self.victim.id, Access::Read)?;
+        let mut name = Vec::new();
+        let salt = salt(segment.nonce, location.offset());
+        if !header.append_value(&segment.map, location.offset(), salt, &mut name) {
+            return Ok(());
+        }
+        let draft = Draft { value: &name, tag: header.tag, ..Draft::bare(Type::TagDefined, header.sequence) };
+        let to = self.commit.append(&draft)?;
+        self.commit.stage_tag_name(place, to);
+        self.commit.add_state(row_word(location.slot(), row::LIVE), -LIVE_NAME);
+        self.commit.add_state(row_word(to.slot(), row::LIVE), LIVE_NAME);
+        Ok(())
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Empties a cell and counts out what it led to.
+    pub(super) fn empty_cell(&mut self, old: &Old, cell: &CellPlace) {
+        self.stage_cell(cell.table, cell.offset, cell.bits, 0);
+        if old.header.kind_of_record == Type::Put && matches!(old.life, Life::Live | Life::Expired) {
+            self.add_state(state::LIVE, -1);
+        }
+        self.count_replaced(old, false);
+    }
+
+    /// Step 5. False if the walk is at its end: the victim goes, or, if a cell still leads into it, is walked again.
+    fn move_hand(&mut self, victim: &Victim, hand: u64) -> bool {
+        let (place, id) =
+            if victim.is_main { (state::MAIN_HAND, state::MAIN_HAND_ID) } else { (state::HAND, state::HAND_ID) };
+        let at_end = hand >= victim.end && !victim.is_open;
+        if !at_end || !self.can_retire() {
+            self.stage_state(place, Tail { slot: victim.slot, offset: hand, epoch: 0 }.bits());
+            self.stage_state(id, victim.id);
+            return !at_end;
+        }
+        self.stage_state(id, 0);
+        if self.state(row_word(victim.slot, row::LIVE)) != 0 {
+            // What leads here cannot be read, or the counts are wrong: the next to open alone looks at everything.
+            self.store.state.store(state::SUSPECT, 1);
+            return false;
+        }
+        let bytes = self.state(row_word(victim.slot, row::ALLOCATED));
+        self.stage_state(row_word(victim.slot, row::ID), 0);
+        self.retire(Retiree::Segment(victim.id), bytes);
+        false
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// Retires what a `clear` has left, the names of tags moved out of it. True if there may be more.
+    pub(super) fn retire_cleared(&self) -> Result<bool> {
+        let locked = self.lock()?;
+        let retired = self.state.load(state::RETIRED);
+        let mut more = self.reclaim(&locked)?;
+        while self.state.load(state::RETIRED) == retired {
+            let victim = self.victim(&Commit::new(&locked)?)?;
+            if !victim.is_some_and(|victim| self.nothing_leads_into(&victim))
+                || !matches!(self.compact(&locked)?, Step::Moved(_))
+            {
+                return Ok(more);
+            }
+            more = true;
+        }
+        Ok(more)
+    }
+}

@@ -1,0 +1,160 @@
+//! When space is given back: before it is needed, a little by every write; at once, when a write finds none. It does not
+//! know how (`compaction`), nor what goes (`policy`).
+//!
+//! - A write that finds less than one segment free beside the spare does one quantum first. A quantum gives back more than
+//!   a small write takes, so writes hardly ever find nothing.
+//! - A write that does goes on in steps of [`QUANTA`] quanta, each under the lock for itself, until a file has gone; then it
+//!   tries again. It ends, because each victim gives something back, and where nothing may be evicted it begins only if
+//!   enough is dead.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::options::Eviction;
+use crate::os::{Os, OsMap};
+use crate::storage::state::{self, RETIREES, RETIREES_MAX};
+
+use super::compaction::Step;
+use super::lock::Locked;
+use super::room::segment_bytes;
+use super::statistics::Counter;
+use super::store::Store;
+
+/// Quanta under one hold of the lock, for a write that cannot go on: some hundreds of microseconds.
+const QUANTA: usize = 16;
+/// So often a write that found no room tries again; others may take what it made.
+const TRIES: usize = 100;
+
+impl<O: Os> Store<O> {
+    /// True if a write should do a quantum first.
+    #[inline]
+    pub(super) fn is_short(&self) -> bool {
+        let limit = self.state.load(state::SIZE_LIMIT);
+        let taken = self.state.load(state::VOLUME).saturating_add(self.reserved());
+        let spares = 2 + u64::from(self.policy() == Eviction::None);
+        taken.saturating_add(spares * segment_bytes(limit)) > limit
+    }
+
+    /// A write's share of giving space back.
+    #[cold]
+    pub(super) fn relieve(&self, locked: &Locked<'_, O>) -> Result<()> {
+        if self.is_worth_compacting() {
+            self.compact(locked)?;
+        }
+        Ok(())
+    }
+
+    /// Quanta under one hold of the lock, until a file is out of use. How many items have gone; `None` if there was nothing
+    /// to do.
+    fn make_room(&self, locked: &Locked<'_, O>, quanta: usize) -> Result<Option<u64>> {
+        let retired = self.state.load(state::RETIRED);
+        if self.reclaim(locked)? {
+            return Ok(Some(0));
+        }
+        if !self.is_worth_compacting() {
+            return Ok(None);
+        }
+        let mut gone = 0;
+        for _ in 0..quanta {
+            match self.compact(locked)? {
+                Step::Nothing => return Ok((self.state.load(state::RETIRED) != retired).then_some(gone)),
+                Step::RingFull => break,
+                Step::Moved(items) => gone += items,
+            }
+            if self.state.load(state::RETIRED) != retired {
+                break;
+            }
+        }
+        Ok(Some(gone))
+    }
+
+    /// Gives back what is over the limit. How many items went.
+    pub(super) fn shrink(&self) -> Result<u64> {
+        let mut gone = 0;
+        while self.volume() > self.state.load(state::SIZE_LIMIT) {
+            let locked = self.lock()?;
+            let made = self.make_room(&locked, QUANTA)?;
+            drop(locked);
+            self.unlink_retired()?;
+            let Some(items) = made else { break };
+            gone += items;
+        }
+        Ok(gone)
+    }
+
+    /// Removes what has expired, and evicts what is over the limit. How many items went.
+    pub fn cull(&self) -> Result<u64> {
+        let expired = self.expire()?;
+        self.count(Counter::Expirations, expired);
+        Ok(expired + self.shrink()?)
+    }
+
+    /// Makes room until a file has gone. False if no more can be made. Not under the lock.
+    #[cold]
+    pub(super) fn make_room_once(&self) -> Result<bool> {
+        let before = self.state.load(state::RETIRED);
+        loop {
+            let locked = self.lock()?;
+            let more = self.make_room(&locked, QUANTA)?.is_some();
+            drop(locked);
+            self.unlink_retired()?;
+            if self.state.load(state::RETIRED) != before {
+                return Ok(true);
+            }
+            if !more {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Calls `attempt` until it finds room, or no more can be made. Not under the lock.
+    #[cold]
+    pub(super) fn until_there_is_room<R>(&self, mut attempt: impl FnMut() -> Result<R>) -> Result<R> {
+        for _ in 0..TRIES {
+            if !self.make_room_once()? {
+                break;
+            }
+            match attempt() {
+                Err(Error::Full) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Error::Full)
+    }
+
+    /// What a transaction does first: once it has the lock, it cannot wait for the disk, which what goes may need.
+    #[inline]
+    pub(super) fn make_room_ahead(&self, timeout: Option<Duration>) -> Result<()> {
+        if self.is_short() && !self.is_inside_transaction() { self.make_room_ahead_now(timeout) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn make_room_ahead_now(&self, timeout: Option<Duration>) -> Result<()> {
+        let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
+        let _ = self.make_room(&locked, QUANTA);
+        drop(locked);
+        self.epilogue();
+        Ok(())
+    }
+
+    /// As [`Store::until_there_is_room`], for a thread that holds the lock. True if something was given back.
+    pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>) -> Result<bool> {
+        let retired = self.state.load(state::RETIRED);
+        while self.make_room(locked, usize::MAX)?.is_some() {
+            let waiting = self.waiting();
+            self.unlink_retired_by(|| Ok(self.held()))?;
+            if self.waiting() < waiting {
+                return Ok(true);
+            }
+            if self.state.load(state::RETIRED) == retired {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Files that wait to be unlinked.
+    fn waiting(&self) -> usize {
+        (0..RETIREES_MAX).filter(|i| self.state.load(RETIREES + i * 16) != 0).count()
+    }
+}

@@ -1,0 +1,333 @@
+//! Stores at their limit, under every policy: whatever is found is the newest version of its key, nothing removed comes
+//! back, every count agrees, and the limit holds, with deaths, rebuilding and power cuts among the operations. What was
+//! evicted may be gone or, after a rebuild, be back: which items stay is the business of the hit-ratio benchmark.
+
+use std::collections::BTreeMap;
+
+use super::super::recovery::Opening;
+use super::super::store::Store;
+use super::acts::{Act, Contents, Item};
+use super::audit::{audit, live};
+use super::world::{Handle, SMALL_LIMIT, World, living, opening, path};
+use super::{Dice, scale};
+use crate::options::Eviction;
+use crate::os::Os;
+use crate::os::sim::Machine;
+
+const SECOND: u64 = 1_000_000_000;
+const POLICIES: [Eviction; 5] = [
+    Eviction::S3Fifo,
+    Eviction::LeastRecentlyUsed,
+    Eviction::LeastFrequentlyUsed,
+    Eviction::LeastRecentlyStored,
+    Eviction::None,
+];
+
+/// A store under a policy, and what it may hold: of each key the newest version, if it was not removed.
+struct Full {
+    world: World,
+    handles: Vec<Handle>,
+    dice: Dice,
+    version: u32,
+    policy: Eviction,
+    /// What the store may have held after each operation since the last sync, the newest last.
+    history: Vec<Contents>,
+    /// What a dead process was at: it may be in effect, and be brought by a rebuild later.
+    in_flight: Option<Act>,
+    /// Items that were missing at some check.
+    most_gone: usize,
+}
+
+fn open(machine: &Machine, opening: &Opening) -> Handle {
+    let os = machine.process();
+    let store = Store::open(os.clone(), &path(""), opening).unwrap();
+    Handle { store, os }
+}
+
+/// Opens a store with the policy that it has.
+fn reopen(machine: &Machine) -> Handle {
+    open(machine, &Opening { eviction: None, ..opening(None) })
+}
+
+impl Full {
+    fn new(seed: u64, policy: Eviction) -> Full {
+        let world = World::new(seed);
+        let opening = Opening { eviction: Some(policy.to_bits()), ..opening(Some(SMALL_LIMIT)) };
+        let handles = vec![open(&world.machine, &opening)];
+        Full {
+            world,
+            handles,
+            dice: Dice(seed),
+            version: 0,
+            policy,
+            history: vec![Contents::new()],
+            in_flight: None,
+            most_gone: 0,
+        }
+    }
+
+    fn item(&mut self) -> Item {
+        self.version += 1;
+        let len = match self.dice.below(40) {
+            0 => 9_000 + self.dice.below(60_000),
+            1..4 => 2_000 + self.dice.below(6_000),
+            _ => 8 + self.dice.below(4_000),
+        };
+        let tag = (self.dice.below(4) == 0).then(|| self.dice.below(4) as u8);
+        let now = self.handles[0].store.now();
+        let expires = (self.dice.below(8) == 0).then(|| now + self.dice.below(60) * SECOND);
+        Item { version: self.version, len: len as usize, tag, expires }
+    }
+
+    /// Few keys are used often, many seldom.
+    fn key(&mut self) -> u32 {
+        let range = 1 << (3 + self.dice.below(10));
+        self.dice.below(range) as u32
+    }
+
+    fn act(&mut self) -> Act {
+        match self.dice.below(60) {
+            0 => Act::Evict(self.dice.below(4) as u8),
+            1 if self.dice.below(20) == 0 => Act::Clear,
+            2 => Act::Expire,
+            3..10 => Act::Remove(self.key()),
+            10..14 => {
+                let mut changes = BTreeMap::new();
+                for _ in 0..1 + self.dice.below(8) {
+                    let key = self.key();
+                    let put = self.dice.below(4) > 0;
+                    changes.insert(key, if put { Act::Put(key, self.item()) } else { Act::Remove(key) });
+                }
+                Act::Batch(changes.into_values().collect())
+            }
+            14..18 => Act::Update(self.key(), {
+                self.version += 1;
+                self.version
+            }),
+            _ => Act::Put(self.key(), self.item()),
+        }
+    }
+
+    fn newest(&self) -> &Contents {
+        self.history.last().unwrap()
+    }
+
+    /// What the store may hold after an operation. What it says of evicted items is not asked.
+    fn note(&mut self, act: &Act, time: u64) {
+        let mut after = self.newest().clone();
+        act.model(&mut after, time);
+        self.history.push(after);
+    }
+
+    fn apply(&mut self, act: &Act) {
+        let who = self.dice.below(self.handles.len() as u64) as usize;
+        let store = &self.handles[who].store;
+        let time = store.now();
+        // An update makes of what is there what it can: of an evicted item nothing.
+        if let Act::Update(key, _) = act
+            && super::audit::lookup(store, *key).is_none()
+        {
+            self.history.last_mut().unwrap().remove(key);
+        }
+        match act.apply(store) {
+            Ok(_) => {
+                self.note(act, time);
+                self.in_flight = None;
+            }
+            Err(error) => {
+                assert!(error.is_full() && self.policy == Eviction::None, "{act:?}: {error:?}");
+            }
+        }
+    }
+
+    /// Reads some keys, so that there is something to tell items by.
+    fn read(&mut self) {
+        for _ in 0..8 {
+            let key = self.key();
+            let found = super::audit::lookup(&self.handles[0].store, key);
+            let now = self.handles[0].store.now();
+            assert!(found.is_none() || found.as_ref() == living(self.newest(), now).get(&key), "key {key}: {found:?}");
+        }
+    }
+
+    /// True if everything that is there is what some contents have.
+    fn is_part(found: &Contents, of: &Contents) -> bool {
+        found.iter().all(|(key, item)| of.get(key) == Some(item))
+    }
+
+    /// True if a store may hold just that when it should hold something.
+    fn fits(&self, found: &Contents, expected: &Contents) -> bool {
+        if self.policy == Eviction::None { found == expected } else { Full::is_part(found, expected) }
+    }
+
+    fn check(&mut self) {
+        for handle in &self.handles {
+            audit(&handle.store);
+        }
+        let store = &self.handles[0].store;
+        let (found, now) = (live(store), store.now());
+        let expected = living(self.newest(), now);
+        let (wrong, missing) = (difference(&found, &expected), difference(&expected, &found));
+        assert!(self.fits(&found, &expected), "not as expected: {wrong:?}; missing: {missing:?}");
+        self.most_gone = self.most_gone.max(expected.len() - found.len());
+        let peak = self.world.machine.peak_linked_bytes();
+        assert!(peak <= SMALL_LIMIT, "{peak} bytes on disk");
+    }
+
+    fn die(&mut self, act: &Act) {
+        let steps = self.dice.below(400);
+        let who = self.dice.below(self.handles.len() as u64) as usize;
+        let victim = self.handles.swap_remove(who);
+        let time = victim.store.now();
+        if let Act::Update(key, _) = act
+            && super::audit::lookup(&victim.store, *key).is_none()
+        {
+            self.history.last_mut().unwrap().remove(key);
+        }
+        victim.os.kill_after(steps);
+        let _ = victim.os.run(|| act.apply(&victim.store));
+        victim.os.kill();
+        drop(victim);
+        if self.handles.is_empty() || self.dice.below(2) == 0 {
+            self.handles.push(reopen(&self.world.machine));
+        }
+        let store = &self.handles[0].store;
+        audit(store);
+        let (found, now) = (live(store), store.now());
+        let before = living(self.newest(), now);
+        let mut after = self.newest().clone();
+        act.model(&mut after, time);
+        let is_before = self.fits(&found, &before);
+        assert!(is_before || self.fits(&found, &living(&after, now)), "{act:?}: {:?}", difference(&found, &before));
+        // In doubt, what it removed may not be held against the store, and what it put neither: both count from here on.
+        if is_before {
+            self.in_flight = Some(act.clone());
+        } else {
+            self.in_flight = None;
+            self.history.push(after);
+        }
+        self.settle(&found);
+    }
+
+    /// What is certain to be gone now is not expected again, but by a rebuild: what is found is.
+    fn settle(&mut self, found: &Contents) {
+        if self.policy == Eviction::None {
+            return;
+        }
+        // A removal that a dead process has carried out on an evicted item cannot be told from none.
+        if let Some(act) = &self.in_flight {
+            let mut after = self.newest().clone();
+            act.model(&mut after, self.handles[0].store.now());
+            if Full::is_part(found, &after) && after.len() <= self.newest().len() {
+                self.history.push(after);
+            }
+        }
+    }
+
+    /// After a rebuild: what is found is what some moment since the last sync may have held.
+    fn rebuilt(&mut self) {
+        let store = &self.handles[0].store;
+        audit(store);
+        let (found, now) = (live(store), store.now());
+        let mut possible: Vec<Contents> = self.history.clone();
+        if let Some(act) = self.in_flight.take() {
+            let mut after = self.newest().clone();
+            act.model(&mut after, now);
+            possible.push(after);
+        }
+        let at = possible.iter().rposition(|contents| self.fits(&found, &living(contents, now)));
+        let at = at.unwrap_or_else(|| {
+            let newest = living(self.newest(), now);
+            let (wrong, missing) = (difference(&found, &newest), difference(&newest, &found));
+            panic!("nothing that was there explains {wrong:?}; missing: {missing:?}")
+        });
+        // What is expected from here on is that moment: a removal since may be lost, and nothing younger may be there.
+        self.history = vec![possible.swap_remove(at)];
+    }
+
+    fn rebuild(&mut self) {
+        let time = self.handles[0].store.now();
+        self.handles.clear();
+        self.world.machine.set_clock(time);
+        self.history.drain(..self.history.len() - 1);
+        self.world.machine.process().remove(&path("state")).unwrap();
+        self.handles.push(reopen(&self.world.machine));
+        self.rebuilt();
+    }
+
+    fn cut(&mut self) {
+        let time = self.handles[0].store.now();
+        if self.dice.below(2) == 0 {
+            self.handles[0].store.sync().unwrap();
+            self.history.drain(..self.history.len() - 1);
+        }
+        self.handles.clear();
+        self.world.machine.set_clock(time);
+        let seed = self.dice.next();
+        self.world.machine.power_cut(seed);
+        self.handles.push(reopen(&self.world.machine));
+        self.rebuilt();
+    }
+
+    fn step(&mut self, deaths: bool) {
+        let act = self.act();
+        match self.dice.below(200) {
+            0 if self.handles.len() < 3 => self.handles.push(reopen(&self.world.machine)),
+            1 => {
+                self.handles.clear();
+                self.handles.push(reopen(&self.world.machine));
+            }
+            2 => {
+                live(&self.handles[0].store);
+                self.world.machine.advance(std::time::Duration::from_secs(self.dice.below(20)));
+            }
+            3 if deaths => self.rebuild(),
+            4 if deaths => self.cut(),
+            5..10 if deaths => self.die(&act),
+            _ => self.apply(&act),
+        }
+        self.read();
+    }
+}
+
+/// The first keys that are not as expected: found, expected.
+fn difference(found: &Contents, expected: &Contents) -> Vec<(u32, Item, Option<Item>)> {
+    let wrong = found.iter().filter(|(key, item)| expected.get(key) != Some(item));
+    wrong.take(5).map(|(&key, &item)| (key, item, expected.get(&key).copied())).collect()
+}
+
+fn run(seed: u64, policy: Eviction, operations: usize, deaths: bool) {
+    println!("seed {seed}, {policy:?}");
+    let mut full = Full::new(seed, policy);
+    for i in 0..operations {
+        full.step(deaths);
+        if i % 50 == 0 {
+            full.check();
+        }
+    }
+    full.check();
+    let is_there = |stream: &str| full.world.machine.paths().iter().any(|path| path.to_string_lossy().contains(stream));
+    let moves = policy != Eviction::LeastRecentlyStored;
+    assert!(policy == Eviction::None || full.most_gone > 100, "{} items were evicted", full.most_gone);
+    assert!(!moves || is_there("main-"), "nothing was moved");
+    full.rebuild();
+    full.check();
+}
+
+#[test]
+fn what_is_found_in_a_full_store_is_the_newest_under_every_policy() {
+    for policy in POLICIES {
+        for seed in 0..scale() as u64 {
+            run(seed, policy, 4_000, false);
+        }
+    }
+}
+
+#[test]
+fn what_is_found_in_a_full_store_is_the_newest_whoever_dies_and_whenever_the_power_goes() {
+    for policy in POLICIES {
+        for seed in 0..scale() as u64 {
+            run(1_000 + seed, policy, 3_000, true);
+        }
+    }
+}
