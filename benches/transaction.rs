@@ -81,7 +81,11 @@ fn case(name: &str, asked: &[String], items: u64, mut numbers: impl FnMut() -> u
     }
     let [single, many, transact] = times.each_mut().map(|times| median(times));
     let row = |label: &str, ten: f64| {
-        println!("{name:8} {label:20} {ten:8.0} ns  {:6.2} of 10 sets {:7.2} of 1 set", ten / single, ten * 10.0 / single);
+        println!(
+            "{name:8} {label:20} {ten:8.0} ns  {:6.2} of 10 sets {:7.2} of 1 set",
+            ten / single,
+            ten * 10.0 / single
+        );
     };
     row("10 set_bytes", single);
     row("set_many of 10", many);
