@@ -184,7 +184,7 @@ const SPARE_VERSIONS: usize = 1 << 10;
 impl Overlay {
     /// Nothing, with the buffers that this thread used last.
     pub fn new() -> Overlay {
-        let spare = SPARE.take();
+        let spare = SPARE.try_with(Cell::take).unwrap_or_default();
         Overlay { bytes: spare.bytes, versions: spare.versions, ..Overlay::default() }
     }
 
@@ -193,7 +193,7 @@ impl Overlay {
         if self.bytes.capacity() <= SPARE_BYTES && self.versions.capacity() <= SPARE_VERSIONS {
             self.bytes.clear();
             self.versions.clear();
-            SPARE.set(Spare { bytes: self.bytes, versions: self.versions });
+            let _ = SPARE.try_with(|spare| spare.set(Spare { bytes: self.bytes, versions: self.versions }));
         }
     }
 
