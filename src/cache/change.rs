@@ -10,7 +10,7 @@ use super::{Cache, checked_tag};
 use crate::codec::Codec;
 use crate::engine::{Counter, DecidedValue, Decision, OwnedTag, Put, Tag, Value};
 use crate::error::Result;
-use crate::key::Key;
+use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
 use crate::value;
 
@@ -82,11 +82,14 @@ impl<C: Codec> Cache<C> {
     }
 
     fn put(&self, key: &impl Key, kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
-        let hashed = self.hashed(key)?;
+        // Encoded where it stays: to move the buffer would cost as much as to hash the key.
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(key, &mut buffer)?;
+        let hash = self.store.hash(key);
         let tag = checked_tag(options)?.map_or(Tag::None, Tag::Named);
         let expires = self.expiry(options.expire);
         let store = |value| {
-            self.store.put_hashed(hashed.bytes(), hashed.hash, Put { kind, value, expires, tag })?;
+            self.store.put_hashed(key, hash, Put { kind, value, expires, tag })?;
             self.store.count(Counter::Stores, 1);
             Ok(())
         };

@@ -241,6 +241,9 @@ impl<O: Os> Commit<'_, O> {
         location: Location,
         wanted: impl FnOnce(&Segment<O>, &Header) -> bool,
     ) -> Try<Option<Old>> {
+        if self.is_encoded(location) {
+            return Try::Done(None);
+        }
         let slot = location.slot();
         let id = if slot < self.store.rows { self.state(row_word(slot, row::ID)) } else { 0 };
         let Some(segment) = self.segment(slot, id) else {
@@ -256,6 +259,16 @@ impl<O: Os> Commit<'_, O> {
             Try::Map(missing) => Try::Map(missing),
             Try::Again => Try::Again,
         }
+    }
+
+    /// True if this commit has encoded a record for a location and not written it yet: what stands there is not it. Nobody
+    /// looks for it, for a commit changes each key once.
+    #[inline(always)]
+    pub(super) fn is_encoded(&self, location: Location) -> bool {
+        let encoded = self.staged.bytes.len();
+        encoded != 0
+            && location.slot() == self.tail.slot
+            && location.offset() as u64 + encoded as u64 >= self.tail.offset
     }
 
     /// The cell that leads to the record at a location, if one does.

@@ -61,9 +61,10 @@ pub struct Commit<'l, O: Os> {
     pub made: Vec<Made>,
     pub made_indexes: Vec<Arc<Index<O>>>,
     pub made_segment: Option<Arc<Segment<O>>>,
-    /// Members of the batch that is being written, and their check.
+    /// Members of the batch that is being written, their check, and what salts them; `None` while there is no batch.
     pub members: u32,
     pub check: u32,
+    pub(super) batch_nonce: Option<u64>,
     /// By how much the staged cells change the number of cells in use, and the table they are in. Of a commit that touches
     /// both tables of a growing index all count in one, which is near enough for deciding when to grow.
     used: i64,
@@ -121,6 +122,7 @@ impl<'l, O: Os> Commit<'l, O> {
             made_segment: None,
             members: 0,
             check: 0,
+            batch_nonce: None,
             used: 0,
             used_in: None,
             adopted: 0,

@@ -92,7 +92,7 @@ impl<'m, M: OsMap> Batches<'m, M> {
                 None if seeded!("batch_with_a_missing_member") => return self.pass(stop),
                 other => other?,
             };
-            found = record::check_with(found, *self.buffer.first_chunk()?);
+            found = record::check_with(found, self.buffer.first_chunk::<4>()?);
             if (header.sequence != first.sequence && !self.mixed) || header.is_alone() || at + header.size() > stop {
                 return None;
             }
@@ -229,7 +229,7 @@ mod tests {
         for key in [b"b", b"c"] {
             let at = members.len();
             append(&mut members, member(key));
-            check = record::check_with(check, *members[at..].first_chunk().unwrap());
+            check = record::check_with(check, &members[at..at + 4]);
         }
         let value = batch_value(2 * member(b"b").size() as u64, 2, check);
         append(&mut log, Draft { value: &value, ..Draft::bare(Type::Batch, 2) });

@@ -14,7 +14,7 @@ use crate::options::Eviction;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
-use crate::storage::record::{self, Draft, Type};
+use crate::storage::record::{self, Draft, HEAD_MAX, Type};
 use crate::storage::segment::{self, Head, MAIN, is_main};
 use crate::storage::state::{self, Retiree, row, row_word};
 
@@ -27,6 +27,8 @@ static ZEROS: [u8; WINDOW as usize] = [0; WINDOW as usize];
 /// Records at least this long are written by a call, shorter ones through the map: measured on ext4, where a first
 /// touch of a mapped page costs as much as writing two pages does.
 const WRITE_MIN: usize = 8 << 10;
+/// Checksums of a batch's members that are kept before they are checked together, in bytes.
+const CRCS_MAX: usize = 1 << 10;
 const BLOCK: u64 = 4096;
 
 /// Segments are this share of the size limit …
@@ -93,9 +95,73 @@ impl<O: Os> Commit<'_, O> {
         id != 0 && segment::is_main(id) == self.main
     }
 
-    /// Writes a record at the tail, where [`Commit::reserve`] made room for it.
+    /// Writes a record at the tail, where [`Commit::reserve`] made room for it. A small one of a batch is only encoded, and
+    /// written with those around it.
     #[inline]
     pub fn append(&mut self, draft: &Draft<'_>) -> Result<Location> {
+        if self.batch_nonce.is_none() { self.append_now(draft) } else { self.append_member(draft) }
+    }
+
+    /// The same for a member of a batch, compiled for the fields that its caller knows.
+    #[inline(always)]
+    pub(super) fn append_member(&mut self, draft: &Draft<'_>) -> Result<Location> {
+        let is_small = draft.key.len() + draft.value.len() + HEAD_MAX < WRITE_MIN;
+        let Some(nonce) = self.batch_nonce.filter(|_| is_small) else { return self.append_now(draft) };
+        let at = self.tail;
+        let before = self.staged.bytes.len();
+        let crc = draft.encode(record::salt(nonce, at.offset as usize), &mut self.staged.bytes);
+        self.count_member(crc);
+        let len = self.staged.bytes.len();
+        self.tail.offset += (len - before) as u64;
+        if len >= WRITE_MIN {
+            self.write_encoded()?;
+        }
+        Ok(Location::new(at.slot, at.offset))
+    }
+
+    #[inline]
+    fn count_member(&mut self, crc: [u8; 4]) {
+        self.members += 1;
+        self.staged.crcs.extend_from_slice(&crc);
+        if self.staged.crcs.len() >= CRCS_MAX {
+            self.take_crcs();
+        }
+    }
+
+    /// Brings the check of the batch up to date.
+    pub(super) fn take_crcs(&mut self) {
+        self.check = record::check_with(self.check, &self.staged.crcs);
+        self.staged.crcs.clear();
+    }
+
+    /// Writes the records that are encoded: they end at the tail.
+    #[inline(never)]
+    pub(super) fn write_encoded(&mut self) -> Result<()> {
+        let len = self.staged.bytes.len();
+        if len == 0 {
+            return Ok(());
+        }
+        if self.active().is_none() {
+            self.map_active_now()?;
+        }
+        let offset = self.tail.offset - len as u64;
+        let Some(segment) = self.active().filter(|segment| offset as usize + len <= segment.map.len()) else {
+            return Err(self.no_room_at_tail());
+        };
+        segment.map.write(offset as usize, &self.staged.bytes);
+        if self.written.is_none() {
+            self.written = Some(Tail { offset, ..self.tail });
+        }
+        self.staged.bytes.clear();
+        Ok(())
+    }
+
+    /// Writes a record at the tail at once.
+    #[inline(never)]
+    fn append_now(&mut self, draft: &Draft<'_>) -> Result<Location> {
+        if !self.staged.bytes.is_empty() {
+            self.write_encoded()?;
+        }
         let opens = draft.alone || draft.kind_of_record == Type::Batch;
         let in_epoch;
         let draft = if opens && (self.epoch, self.tail.epoch) != (0, 0) {
@@ -112,42 +178,48 @@ impl<O: Os> Commit<'_, O> {
                 return self.append_unmapped(draft);
             }
         };
+        bytes.clear();
         self.staged.bytes = bytes;
         let tail = self.tail;
         if self.written.is_none() {
             self.written = Some(tail);
         }
-        self.members += 1;
-        if !draft.alone {
-            let crc = self.staged.bytes.first_chunk().copied().unwrap_or_default();
-            self.check = record::check_with(self.check, crc);
+        let (size, crc) = written?;
+        if !opens {
+            self.count_member(crc);
         }
-        self.tail.offset += written? as u64;
+        self.tail.offset += size as u64;
         Ok(Location::new(tail.slot, tail.offset))
     }
 
     #[cold]
     fn append_unmapped(&mut self, draft: &Draft<'_>) -> Result<Location> {
         self.map_active_now()?;
-        if self.active().is_some() { self.append(draft) } else { Err(self.no_room_at_tail()) }
+        if self.active().is_some() { self.append_now(draft) } else { Err(self.no_room_at_tail()) }
     }
 
-    /// Writes a record into the mapped segment; its length.
+    /// Writes a record into the mapped segment; its length and the bytes of its checksum.
     #[inline(always)]
-    fn write_at_tail(&self, segment: &Segment<O>, draft: &Draft<'_>, bytes: &mut Vec<u8>) -> Result<usize> {
+    fn write_at_tail(&self, segment: &Segment<O>, draft: &Draft<'_>, bytes: &mut Vec<u8>) -> Result<(usize, [u8; 4])> {
         let offset = self.tail.offset as usize;
         let size = draft.size();
         if offset + size > segment.map.len() {
             return Err(self.no_room_at_tail());
         }
-        draft.encode(record::salt(segment.nonce, offset), bytes);
+        let crc = draft.encode(record::salt(segment.nonce, offset), bytes);
         match &segment.file {
             Some(file) if size >= WRITE_MIN => {
                 file.write_at(bytes, self.tail.offset).map_err(|e| self.failed("append to", segment.id, e))?;
             }
             _ => segment.map.write(offset, bytes),
         }
-        Ok(size)
+        Ok((size, crc))
+    }
+
+    /// The nonce of the segment that the tail is in.
+    pub(super) fn nonce_at_tail(&mut self) -> Result<u64> {
+        self.map_active()?;
+        self.active().map(|segment| segment.nonce).ok_or_else(|| self.no_room_at_tail())
     }
 
     #[cold]

@@ -86,11 +86,12 @@ struct Spare {
     changes: Vec<Change>,
     cells: Vec<Change>,
     bytes: Vec<u8>,
+    crcs: Vec<u8>,
 }
 
 thread_local! {
     static SPARE: Cell<Spare> =
-        const { Cell::new(Spare { changes: Vec::new(), cells: Vec::new(), bytes: Vec::new() }) };
+        const { Cell::new(Spare { changes: Vec::new(), cells: Vec::new(), bytes: Vec::new(), crcs: Vec::new() }) };
 }
 
 /// The staged words of a commit.
@@ -105,8 +106,10 @@ pub(super) struct Staged {
     buckets: [u64; BUCKET_BITS / 64],
     /// The same with more bits, for a large batch.
     wide: Option<Box<[u64; WIDE_BITS / 64]>>,
-    /// Bytes of the record being written.
+    /// Records that are encoded and not written yet.
     pub bytes: Vec<u8>,
+    /// Checksums of a batch's members that are not in its check yet.
+    pub crcs: Vec<u8>,
 }
 
 /// The bit of a structure word. Words that are staged together are neighbours, so the low bits tell them apart.
@@ -134,6 +137,7 @@ impl Staged {
             buckets: [0; BUCKET_BITS / 64],
             wide: None,
             bytes: spare.bytes,
+            crcs: spare.crcs,
         }
     }
 
@@ -246,10 +250,13 @@ impl Staged {
     pub fn give_back(&mut self) {
         if self.changes.changes.capacity() <= 4096 && self.bytes.capacity() <= 1 << 16 {
             self.clear();
+            self.bytes.clear();
+            self.crcs.clear();
             SPARE.set(Spare {
                 changes: std::mem::take(&mut self.changes.changes),
                 cells: std::mem::take(&mut self.cells.changes),
                 bytes: std::mem::take(&mut self.bytes),
+                crcs: std::mem::take(&mut self.crcs),
             });
         }
     }

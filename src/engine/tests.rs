@@ -101,3 +101,45 @@ fn a_clear_empties_the_store_and_gives_space_back() {
     put_in(&store, b"k", put(b"v", Tag::None));
     assert_eq!(get(&other, b"k").unwrap(), b"v");
 }
+
+/// What the batch `round` of [`members_of_every_kind_and_length_come_back_whole`] says about a key.
+fn value_in(round: usize, i: usize) -> Option<Vec<u8>> {
+    match (i + round) % 60 {
+        // Longer than what is encoded together, and written by a call.
+        0 => Some(vec![i as u8; 9000]),
+        1 if round > 0 => None,
+        kind => Some(format!("{round} {i}").repeat(kind % 20).into_bytes()),
+    }
+}
+
+#[test]
+fn members_of_every_kind_and_length_come_back_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // Some of so many keys have the same tag in the same bucket, and hundreds of checksums are taken together.
+    for (round, count) in [(0, 20_000), (1, 300), (2, 20_010)] {
+        let made: Vec<_> = (0..count).map(|i| ((i as u32).to_be_bytes(), value_in(round, i % 300))).collect();
+        let mut ops = Vec::new();
+        for (i, (key, value)) in made.iter().enumerate() {
+            let tag = if i % 7 == 0 { Tag::Named("seventh") } else { Tag::None };
+            let expires = (i % 11 == 0).then_some(u64::MAX - 1);
+            let change = match value {
+                Some(value) => Change::Put(Put { expires, ..put(value, tag) }),
+                None => Change::Remove,
+            };
+            ops.push(Op { key, hash: store.hash(key), change });
+        }
+        store.batch(&ops).unwrap();
+    }
+    let as_it_should_be = |store: &Store<RealOs>| {
+        let report = store.check(&mut |_| {}).unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        for i in 0..20_010usize {
+            assert_eq!(get(store, &(i as u32).to_be_bytes()), value_in(2, i % 300), "key {i}");
+        }
+    };
+    as_it_should_be(&store);
+    drop(store);
+    std::fs::remove_file(dir.path().join("state")).unwrap();
+    as_it_should_be(&open(dir.path()));
+}

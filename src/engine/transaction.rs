@@ -28,11 +28,14 @@ use crate::error::{Error, Result};
 use crate::os::Os;
 
 use super::store::Store;
+use super::view::View;
 use overlay::Overlay;
 
 /// A running transaction.
 pub struct Transaction<O: Os> {
     store: Arc<Store<O>>,
+    /// The maps as they were when it began, for fetching ahead alone.
+    view: Arc<View<O>>,
     /// `None` once it has ended.
     overlay: Mutex<Option<Overlay>>,
 }
@@ -48,7 +51,7 @@ impl<O: Os> Transaction<O> {
     }
 
     fn new(store: Arc<Store<O>>) -> Transaction<O> {
-        Transaction { store, overlay: Mutex::new(Some(Overlay::new())) }
+        Transaction { view: store.view.load_full(), store, overlay: Mutex::new(Some(Overlay::new())) }
     }
 
     fn guard(&self) -> MutexGuard<'_, Option<Overlay>> {
@@ -61,7 +64,10 @@ impl<O: Os> Transaction<O> {
         if self.store.os.is_forked() {
             return Err(Error::Forked);
         }
-        act(self.guard().as_mut().ok_or(Error::InTransaction)?)
+        match self.guard().as_mut() {
+            Some(overlay) => act(overlay),
+            None => Err(Error::InTransaction),
+        }
     }
 
     /// The same, taken back if it fails: a call stages all that it changes, or nothing.

@@ -13,10 +13,11 @@ use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::Table;
 use crate::storage::location::{Entry, Location, Tail};
-use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, batch_value, order_of_place};
+use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, order_of_place};
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
 
+use super::batch::{AHEAD, Batch, RECORD_LINES, tag_draft};
 use super::cells::{Cell, KeyPlace, Old, Present};
 use super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::commit::{Commit, signed};
@@ -129,8 +130,7 @@ impl<O: Os> Store<O> {
             index.prefetch_home(op.hash);
         }
         for op in ops.iter().take(AHEAD / 2) {
-            // What is looked at of a record that is replaced: header and key.
-            self.prefetch_record_of(view, index, op.hash, [0, 64]);
+            self.prefetch_record_of(view, index, op.hash, RECORD_LINES);
         }
     }
 
@@ -176,59 +176,10 @@ impl<O: Os> Locked<'_, O> {
     }
 }
 
-/// Keys of a batch whose buckets are fetched ahead of their turn; the records they lead to, half as far ahead.
-const AHEAD: usize = 16;
-
-/// A batch that is being written, and where the record goes that opens it.
-pub(super) struct Batch {
-    slot: usize,
-    offset: u64,
-    bytes_reserved: u64,
-}
-
 impl<O: Os> Commit<'_, O> {
-    /// Steps 3 to 8 for changes of keys. The number of keys that were live before.
-    pub(super) fn carry_out(&mut self, ops: &[Op<'_>]) -> Result<u64> {
-        if let [op] = ops {
-            let place = self.locate(op.key, op.hash)?;
-            let was_live = place.is_live();
-            if self.change_alone(op, &place)? {
-                self.publish()?;
-            }
-            return Ok(was_live.into());
-        }
-        let mut replaced = 0;
-        let mut removed = Vec::new();
-        let batch = self.begin_batch(ops, 0, Purpose::Free)?;
-        let word = self.store.state.load(state::GEOMETRY);
-        for (i, op) in ops.iter().enumerate() {
-            if let Some(ahead) = ops.get(i + AHEAD) {
-                self.store.prefetch_home(&self.view, word, ahead.hash);
-            }
-            if let Some(ahead) = ops.get(i + AHEAD / 2) {
-                self.store.prefetch_record(&self.view, word, ahead.hash);
-            }
-            let place = self.locate(op.key, op.hash)?;
-            let was_live = place.is_live();
-            match &op.change {
-                Change::Put(put) => self.put(op, put, &place, false)?,
-                Change::Remove if was_live => self.remove(op, &place, false, &mut removed)?,
-                Change::Remove | Change::Keep => continue,
-            }
-            replaced += u64::from(was_live);
-        }
-        if self.end_batch(batch)? {
-            self.publish()?;
-            if !removed.is_empty() {
-                self.empty_removed(&removed);
-            }
-        }
-        Ok(replaced)
-    }
-
     /// Steps 3 and 4 of a commit that changes one key. False if there is nothing to publish.
     #[inline]
-    fn change_alone(&mut self, op: &Op<'_>, place: &KeyPlace) -> Result<bool> {
+    pub(super) fn change_alone(&mut self, op: &Op<'_>, place: &KeyPlace) -> Result<bool> {
         match &op.change {
             Change::Put(put) => self.put(op, put, place, true)?,
             Change::Remove if place.is_live() => {
@@ -438,61 +389,6 @@ impl<O: Os> Commit<'_, O> {
         }
         let _ = self.publish();
     }
-
-    /// Makes room for a whole batch of changes, with so many marks of evictions and clears in front.
-    pub(super) fn begin_batch(&mut self, ops: &[Op<'_>], marks: usize, at_least: Purpose) -> Result<Batch> {
-        let mut bytes = BATCH_RECORD + marks * Draft::bare(Type::TagEvicted, 0).size();
-        let mut purpose = at_least;
-        for op in ops {
-            let mut draft = Draft { key: op.key, replaces: Some((0, 0)), ..Draft::bare(Type::Removal, 0) };
-            if let Change::Put(put) = op.change {
-                if purpose == Purpose::Free {
-                    purpose = Purpose::Store;
-                }
-                draft.expires = put.expires;
-                draft.value = match put.value {
-                    Value::Inline(value) => value,
-                    _ => &[0; LARGE_REFERENCE],
-                };
-                if let Tag::Named(name) = put.tag {
-                    bytes += tag_draft(TagRow::none(), name, 0).size();
-                }
-            }
-            bytes += draft.size();
-        }
-        self.open_batch(bytes, purpose)
-    }
-
-    /// Makes room for a batch of at most so many bytes, and leaves the place of its record open until its members are
-    /// known: it vouches for each of them.
-    pub(super) fn open_batch(&mut self, bytes: usize, purpose: Purpose) -> Result<Batch> {
-        self.reserve(bytes, false, purpose)?;
-        let batch = Batch { slot: self.tail.slot, offset: self.tail.offset, bytes_reserved: bytes as u64 };
-        self.tail.offset += BATCH_RECORD as u64;
-        (self.members, self.check) = (0, 0);
-        Ok(batch)
-    }
-
-    /// Writes the record of a batch before its members. False if there are none: nothing to publish.
-    pub(super) fn end_batch(&mut self, batch: Batch) -> Result<bool> {
-        debug_assert!(self.tail.slot == batch.slot && self.tail.offset <= batch.offset + batch.bytes_reserved);
-        let end = self.tail;
-        self.tail.offset = batch.offset;
-        if self.members == 0 {
-            return Ok(false);
-        }
-        let value = batch_value(end.offset - batch.offset - BATCH_RECORD as u64, self.members, self.check);
-        self.append(&Draft { value: &value, ..Draft::bare(Type::Batch, self.sequence) })?;
-        self.tail = end;
-        Ok(true)
-    }
-}
-
-impl TagRow {
-    /// A row for measuring records.
-    fn none() -> TagRow {
-        TagRow { id: 0, place: tag_table::RowPlace { chunk: 0, offset: 0 }, is_new: true }
-    }
 }
 
 fn tag_name(tag: Tag<'_>) -> Option<&str> {
@@ -500,8 +396,4 @@ fn tag_name(tag: Tag<'_>) -> Option<&str> {
         Tag::Named(name) => Some(name),
         _ => None,
     }
-}
-
-fn tag_draft(tag: TagRow, name: &str, sequence: u64) -> Draft<'_> {
-    Draft { value: name.as_bytes(), tag: tag.id, ..Draft::bare(Type::TagDefined, sequence) }
 }

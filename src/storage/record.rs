@@ -39,7 +39,7 @@ use super::{u32_at, u64_at};
 /// Bytes of the fixed part.
 pub const HEADER: usize = 24;
 /// Bytes of the fixed part and all optional words.
-const HEAD_MAX: usize = HEADER + 24;
+pub const HEAD_MAX: usize = HEADER + 24;
 /// Bytes of a `large` record's value.
 pub const LARGE_REFERENCE: usize = 24;
 /// Bytes of a `dead` record's value.
@@ -136,6 +136,7 @@ impl Draft<'_> {
         padded(HEADER + optional_bytes(self.flags()) + self.key.len() + self.value.len())
     }
 
+    #[inline(always)]
     fn flags(&self) -> u8 {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         flag(self.alone, ALONE)
@@ -147,7 +148,7 @@ impl Draft<'_> {
     }
 
     /// The fixed part without the checksum, the optional words, and how many bytes they are together.
-    #[inline]
+    #[inline(always)]
     fn head(&self) -> ([u8; HEAD_MAX], usize) {
         debug_assert!(self.key.len() <= usize::from(u16::MAX) && self.value.len() <= VALUE_BYTES_MAX);
         let mut words = [0; HEAD_MAX / 8];
@@ -172,22 +173,24 @@ impl Draft<'_> {
         (bytes, HEADER + optional_bytes(flags))
     }
 
-    /// Encodes the record for its place. `out` is cleared first and ends padded.
-    #[inline]
-    pub fn encode(&self, salt: u32, out: &mut Vec<u8>) {
+    /// Encodes the record for its place onto the end of `out`, padded. The checksum's bytes.
+    #[inline(always)]
+    pub fn encode(&self, salt: u32, out: &mut Vec<u8>) -> [u8; 4] {
         let (head, head_len) = self.head();
         let content = head_len + self.key.len() + self.value.len();
-        out.clear();
+        let start = out.len();
         out.reserve(content + HEAD_MAX);
         // Copies of fixed length that are cut afterwards cost less than ones of the right length.
         out.extend_from_slice(&head);
-        out.truncate(head_len);
+        out.truncate(start + head_len);
         out.extend_from_slice(self.key);
         out.extend_from_slice(self.value);
-        let crc = checksum(salt, &out[4..]);
-        out[..4].copy_from_slice(&crc.to_le_bytes());
+        let record = &mut out[start..];
+        let crc = checksum(salt, &record[4..]).to_le_bytes();
+        record[..4].copy_from_slice(&crc);
         out.extend_from_slice(&[0; 8]);
-        out.truncate(padded(content));
+        out.truncate(start + padded(content));
+        crc
     }
 }
 
@@ -236,7 +239,7 @@ impl Header {
 
     /// Reads the header at `offset` of a mapped segment. `None` if no record can begin there: its type is unknown, or
     /// its lengths lead beyond `end`. The checksum is not looked at.
-    #[inline]
+    #[inline(always)]
     pub fn read<M: OsMap>(map: &M, offset: usize, end: usize) -> Option<Header> {
         let mut fixed = [0; HEADER];
         if offset.checked_add(HEADER)? > end || !map.read(offset, &mut fixed) {
@@ -399,10 +402,11 @@ pub fn parse_batch_value(value: &[u8]) -> (u64, u32, u32) {
     (u64_at(value, 0), u32_at(value, 8), u32_at(value, 12))
 }
 
-/// The check of a batch's members, from that of those before and the crc field of one more.
+/// The check of a batch's members, from that of those before and the crc fields of more, end to end: to go on with one
+/// after the other comes to the same.
 #[inline]
-pub fn check_with(before: u32, crc: [u8; 4]) -> u32 {
-    checksum(before, &crc)
+pub fn check_with(before: u32, crcs: &[u8]) -> u32 {
+    checksum(before, crcs)
 }
 
 /// What a record's checksum begins with: bytes that verify at one place of one segment verify nowhere else.

@@ -6,6 +6,7 @@ use crate::storage::record::{Draft, LargeReference, Type};
 use crate::storage::state;
 use crate::storage::tag_table;
 
+use super::super::batch::{AHEAD, RECORD_LINES};
 use super::super::change::{Change, Op, Put, Tag, Value};
 use super::super::commit::Commit;
 use super::super::large;
@@ -13,7 +14,7 @@ use super::super::lock::Locked;
 use super::super::read::Life;
 use super::super::room::Purpose;
 use super::super::store::Store;
-use super::inside::{is_ended, own_tag};
+use super::inside::{BUCKET_TAKES, is_ended, own_tag};
 use super::overlay::{Overlay, Staged};
 
 /// Commits what is staged. True if the store was cleared, and its space waits to be given back.
@@ -25,27 +26,29 @@ pub(super) fn commit<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &
         return Err(Error::Forked);
     }
     let drafts = drafts(store, locked, overlay)?;
-    let ops: Vec<Op<'_>> = overlay.iter().zip(&drafts).map(|(staged, draft)| op(overlay, &staged, draft)).collect();
-    let mut outcome = publish(store, locked, overlay, &ops);
+    let mut outcome = publish(store, locked, overlay, &drafts);
     while matches!(outcome, Err(Error::Full)) && store.make_room_inside(locked)? {
-        outcome = publish(store, locked, overlay, &ops);
+        outcome = publish(store, locked, overlay, &drafts);
     }
     outcome?;
-    if overlay.cleared && ops.is_empty() {
+    if overlay.cleared && overlay.count().keys == 0 {
         // As in `clear`: the store is empty whatever becomes of this.
         let _ = store.replace_index(locked);
     }
     Ok(overlay.cleared)
 }
 
-/// A draft file for each value that gets a file of its own.
+/// A draft file for each value that gets a file of its own; nothing at all if none does.
 fn drafts<'s, O: Os>(
     store: &'s Store<O>,
     locked: &Locked<'_, O>,
     overlay: &Overlay,
 ) -> Result<Vec<Option<large::Draft<'s, O>>>> {
-    let draft = |staged: Staged<'_>| match staged.header {
-        Some(header) if !header.is_large() && store.is_large(staged.value.len()) => {
+    if !store.is_large(overlay.longest()) {
+        return Ok(Vec::new());
+    }
+    let draft = |staged: Staged<'_>| match staged.put {
+        Some(put) if !put.large && store.is_large(staged.value.len()) => {
             store.draft_with(staged.value, || store.make_room_inside(locked)).map(Some)
         }
         _ => Ok(None),
@@ -53,44 +56,73 @@ fn drafts<'s, O: Os>(
     overlay.iter().map(draft).collect()
 }
 
-fn op<'o, O: Os>(overlay: &'o Overlay, staged: &Staged<'o>, draft: &Option<large::Draft<'_, O>>) -> Op<'o> {
-    let change = match staged.header {
+#[inline]
+fn op<'o, O: Os>(overlay: &'o Overlay, staged: &Staged<'o>, draft: Option<&large::Draft<'_, O>>) -> Op<'o> {
+    let change = match staged.put {
         None => Change::Remove,
-        Some(header) => {
+        Some(put) => {
             let value = match draft {
                 Some(draft) => Value::Draft { number: draft.number, len: draft.len, crc: draft.crc },
-                None if header.is_large() => Value::Same(LargeReference::decode(staged.value)),
+                None if put.large => Value::Same(LargeReference::decode(staged.value)),
                 None => Value::Inline(staged.value),
             };
-            let tag = match own_tag(header.tag).map(|at| overlay.names.get(at)) {
+            let tag = match own_tag(put.tag).map(|at| overlay.names.get(at)) {
                 Some(Some(name)) => Tag::Named(name),
                 Some(None) => Tag::None,
-                None if header.tag == 0 => Tag::None,
-                None => Tag::Id(header.tag),
+                None if put.tag == 0 => Tag::None,
+                None => Tag::Id(put.tag),
             };
-            let expires = Some(header.expires).filter(|&at| at != u64::MAX);
-            Change::Put(Put { kind: header.kind, value, expires, tag })
+            Change::Put(Put { kind: put.kind, value, expires: put.expires(), tag })
         }
     };
     Op { key: staged.key, hash: staged.hash, change }
 }
 
-fn publish<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &Overlay, ops: &[Op<'_>]) -> Result<()> {
-    let view = store.enter()?;
-    store.fetch_first(&view, ops);
-    drop(view);
-    let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
-    // A removal here counts out what has expired too: inside, it replaced what the transaction had put over it.
-    let moves = |staged: Staged<'_>| staged.anew || staged.header.is_none();
-    let plain = !overlay.cleared && overlay.evicted.is_empty() && !overlay.iter().any(moves);
-    if plain {
-        return locked.begin(puts)?.carry_out(ops).map(drop);
+fn publish<O: Os>(
+    store: &Store<O>,
+    locked: &Locked<'_, O>,
+    overlay: &Overlay,
+    drafts: &[Option<large::Draft<'_, O>>],
+) -> Result<()> {
+    let ops =
+        || overlay.iter().enumerate().map(|(i, staged)| op(overlay, &staged, drafts.get(i).and_then(Option::as_ref)));
+    let count = overlay.count();
+    fetch_rest(store, overlay)?;
+    if !overlay.cleared && overlay.evicted.is_empty() && !count.moves {
+        let mut commit = locked.begin(count.puts)?;
+        return match ops().next() {
+            Some(op) if count.keys == 1 => commit.carry_out(&[op]).map(drop),
+            _ => {
+                let is_fetched = overlay.keys_max() <= AHEAD;
+                let ahead = |i| if is_fetched { None } else { overlay.hash_about(i) };
+                commit.carry_out_many(ops(), ahead).map(drop)
+            }
+        };
     }
     if overlay.cleared {
         locked.leave_suspects()?;
     }
     debug_assert!(store.state.load(state::PENDING) == 0, "the lock was taken, so nothing is half done");
-    locked.begin(puts)?.carry_out_marked(overlay, ops)
+    locked.begin(count.puts)?.carry_out_marked(overlay, &ops().collect::<Vec<_>>())
+}
+
+/// Fetches what was not fetched while it was staged, or is perhaps gone from the processor's caches by now.
+fn fetch_rest<O: Os>(store: &Store<O>, overlay: &Overlay) -> Result<()> {
+    let view = store.enter()?;
+    let Some(index) = view.only_index(store.state.load(state::GEOMETRY)) else { return Ok(()) };
+    if overlay.keys_max() > AHEAD {
+        for staged in overlay.iter().take(AHEAD) {
+            index.prefetch_home(staged.hash);
+        }
+        for staged in overlay.iter().take(AHEAD / 2) {
+            store.prefetch_record_of(&view, index, staged.hash, RECORD_LINES);
+        }
+        return Ok(());
+    }
+    for hash in (1..=BUCKET_TAKES).filter_map(|back| overlay.staged_before(back)) {
+        store.prefetch_record_of(&view, index, hash, RECORD_LINES);
+    }
+    Ok(())
 }
 
 impl<O: Os> Commit<'_, O> {
@@ -99,7 +131,7 @@ impl<O: Os> Commit<'_, O> {
         // What was cleared needs no other mark.
         let marks = if overlay.cleared { 1 } else { overlay.evicted.len() };
         let at_least = if overlay.cleared { Purpose::Renew } else { Purpose::Free };
-        let batch = self.begin_batch(ops, marks, at_least)?;
+        let batch = self.begin_batch(ops.iter().copied(), marks, at_least)?;
         if overlay.cleared {
             self.append(&Draft::bare(Type::Cleared, self.sequence))?;
             self.stage_clear();

@@ -5,20 +5,24 @@ use crate::error::{Error, Result};
 use std::borrow::Borrow;
 
 use crate::os::{Os, OsMap};
-use crate::storage::record::{Draft, Header, Type};
+use crate::storage::record::Header;
 use crate::storage::state;
 use crate::storage::tag_table;
 
+use super::super::batch::{AHEAD, RECORD_LINES};
 use super::super::cells::Old;
 use super::super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::super::commit::Commit;
 use super::super::found::Found;
 use super::super::read::Life;
 use super::Transaction;
-use super::overlay::Overlay;
+use super::overlay::{Meta, Overlay};
 
 /// Set in the ids of tags that the store does not have yet.
 const NEW_TAG: u32 = 1 << 31;
+
+/// While a bucket comes from memory, so many keys are staged.
+pub(super) const BUCKET_TAKES: usize = 4;
 
 /// True if the transaction cleared or evicted a record of the store.
 pub(super) fn is_ended(overlay: &Overlay, header: &Header) -> bool {
@@ -44,10 +48,11 @@ impl<O: Os> Transaction<O> {
         take: &mut impl FnMut(&Found<'_, O>) -> Result<R>,
     ) -> Result<Option<R>> {
         if let Some(staged) = overlay.get(key, hash) {
-            let Some(header) = staged.header.filter(|header| !self.store.has_expired(header.expires)) else {
+            let Some(put) = staged.put.filter(|put| !self.store.has_expired(put.expires)) else {
                 return Ok(None);
             };
-            return take(&Found::Staged { header, key, value: staged.value }).map(Some);
+            let header = staged.header(&put);
+            return take(&Found::Staged { header: &header, key, value: staged.value }).map(Some);
         }
         if overlay.cleared {
             return Ok(None);
@@ -95,11 +100,12 @@ impl<O: Os> Transaction<O> {
             })?;
             let last = next.map_or(u64::MAX, |next| next - 1);
             for staged in overlay.iter().filter(|staged| (position..=last).contains(&staged.hash)) {
-                let Some(header) = staged.header.filter(|header| !self.store.has_expired(header.expires)) else {
+                let Some(put) = staged.put.filter(|put| !self.store.has_expired(put.expires)) else {
                     continue;
                 };
+                let header = staged.header(&put);
                 let old = self.old(staged.key, staged.hash)?.filter(|old| old.life == Life::Live && !staged.anew);
-                let header = old.map_or_else(|| *header, |old| header.with_order(old.order()));
+                let header = old.map_or(header, |old| header.with_order(old.order()));
                 visit(into, &Found::Staged { header: &header, key: staged.key, value: staged.value })?;
             }
             Ok(next)
@@ -116,7 +122,7 @@ impl<O: Os> Transaction<O> {
     /// expired, or the transaction ended the record that the store has.
     fn begins_anew(&self, overlay: &Overlay, key: &[u8], hash: u64) -> Result<bool> {
         if let Some(staged) = overlay.get(key, hash) {
-            let live = staged.header.is_some_and(|header| !self.store.has_expired(header.expires));
+            let live = staged.put.is_some_and(|put| !self.store.has_expired(put.expires));
             return Ok(staged.anew || !live);
         }
         if overlay.cleared || overlay.evicted.is_empty() {
@@ -201,13 +207,28 @@ impl<O: Os> Transaction<O> {
         if value.len() as u64 > self.store.value_max() {
             return Err(Error::ValueTooLarge { bytes: value.len() as u64, limit: self.store.value_max() });
         }
-        let draft = Draft { key, value, kind: put.kind, tag, expires: put.expires, large, ..Draft::bare(Type::Put, 0) };
-        self.push(overlay, key, hash, Some(&draft))
+        let meta = Meta { kind: put.kind, tag, expires: put.expires.unwrap_or(u64::MAX), large };
+        self.push(overlay, key, hash, Some((meta, value)))
     }
 
-    fn push(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Option<&Draft<'_>>) -> Result<()> {
+    fn push(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>) -> Result<()> {
+        self.fetch_ahead(overlay, hash);
         let anew = put.is_some() && self.begins_anew(overlay, key, hash)?;
         overlay.push(key, hash, put, anew, self.store.state.load(state::SIZE_LIMIT) / 8)
+    }
+
+    /// Fetches what the commit will look at first: the home bucket of a key that is being staged, and the record of one that
+    /// was staged a little before, whose bucket has come by now.
+    #[inline]
+    fn fetch_ahead(&self, overlay: &Overlay, hash: u64) {
+        if overlay.keys_max() < AHEAD
+            && let Some(index) = self.view.only_index(self.store.state.load(state::GEOMETRY))
+        {
+            index.prefetch_home(hash);
+            if let Some(hash) = overlay.staged_before(BUCKET_TAKES) {
+                self.store.prefetch_record_of(&self.view, index, hash, RECORD_LINES);
+            }
+        }
     }
 
     /// The id of a tag; one of the transaction's own if the store has none.
@@ -254,7 +275,7 @@ impl<O: Os> Transaction<O> {
             for staged in overlay.iter() {
                 let old = commit.locate(staged.key, staged.hash)?.old;
                 let counted = old.is_some_and(|old| old.life != Life::Gone && !is_ended(overlay, &old.header));
-                len = len.saturating_add_signed(i64::from(staged.header.is_some()) - i64::from(counted));
+                len = len.saturating_add_signed(i64::from(staged.put.is_some()) - i64::from(counted));
             }
             Ok(len)
         })
@@ -267,7 +288,7 @@ impl<O: Os> Transaction<O> {
         self.stage(|overlay| {
             let doomed: Vec<(Vec<u8>, u64)> = overlay
                 .iter()
-                .filter(|staged| staged.header.is_some_and(|header| header.tag == tag))
+                .filter(|staged| staged.put.is_some_and(|put| put.tag == tag))
                 .map(|staged| (staged.key.to_vec(), staged.hash))
                 .collect();
             for (key, hash) in doomed {
@@ -298,7 +319,7 @@ impl<O: Os> Transaction<O> {
             let removed = self.store.expire_by(|| Ok(self.store.held()))?;
             let due: Vec<(Vec<u8>, u64)> = overlay
                 .iter()
-                .filter(|staged| staged.header.is_some_and(|header| self.store.has_expired(header.expires)))
+                .filter(|staged| staged.put.is_some_and(|put| self.store.has_expired(put.expires)))
                 .map(|staged| (staged.key.to_vec(), staged.hash))
                 .collect();
             for (key, hash) in &due {

@@ -4,6 +4,7 @@
 //! Versions are appended and never changed while a savepoint is open, so a savepoint is a length, and going back to it is
 //! cutting to that length. The newest version of a key is found through a table of hashes once there are more than a few.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
@@ -38,19 +39,49 @@ impl Hasher for AsIs {
     }
 }
 
-/// One version of one key.
+/// What a staged put is beside its key and its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta {
+    pub kind: u8,
+    pub tag: u32,
+    /// Nanoseconds since 1970; `u64::MAX` for never.
+    pub expires: u64,
+    pub large: bool,
+}
+
+impl Meta {
+    /// When it expires, if it does.
+    #[inline]
+    pub fn expires(&self) -> Option<u64> {
+        Some(self.expires).filter(|&at| at != u64::MAX)
+    }
+}
+
+/// One version of one key. Its value stands behind its key.
+#[derive(Clone, Copy)]
 struct Version {
     hash: u64,
-    key: Range<usize>,
-    value: Range<usize>,
+    key: usize,
+    key_len: usize,
+    value_len: usize,
     /// `None` for a removal.
-    header: Option<Header>,
+    put: Option<Meta>,
+    /// The version with the same hash before it, once there is a table.
+    before: Option<usize>,
     /// The key was absent before this version: it takes a new place in the order of insertion.
     anew: bool,
-    /// The version with the same hash before it.
-    before: Option<usize>,
     /// The key has no version behind this one.
     is_newest: bool,
+}
+
+impl Version {
+    fn key(&self) -> Range<usize> {
+        self.key..self.key + self.key_len
+    }
+
+    fn value(&self) -> Range<usize> {
+        self.key + self.key_len..self.key + self.key_len + self.value_len
+    }
 }
 
 /// A version with its bytes.
@@ -59,9 +90,37 @@ pub struct Staged<'o> {
     pub key: &'o [u8],
     pub value: &'o [u8],
     /// `None` for a removal.
-    pub header: Option<&'o Header>,
+    pub put: Option<Meta>,
     /// The key takes a new place in the order of insertion, whatever the store has.
     pub anew: bool,
+    number: usize,
+}
+
+impl Staged<'_> {
+    /// What the header of a put of this version would be: its sequence and its order are behind everything that a log can
+    /// hold.
+    pub fn header(&self, put: &Meta) -> Header {
+        let number = STAGED + self.number as u64;
+        Header::of(&Draft {
+            key: self.key,
+            value: self.value,
+            kind: put.kind,
+            tag: put.tag,
+            expires: put.expires(),
+            large: put.large,
+            replaces: Some((0, number)),
+            ..Draft::bare(Type::Put, number)
+        })
+    }
+}
+
+/// How many keys are staged.
+#[derive(Default)]
+pub struct Count {
+    pub keys: usize,
+    pub puts: u64,
+    /// True if a key is removed, or takes a new place in the order of insertion.
+    pub moves: bool,
 }
 
 /// What a transaction can be taken back to.
@@ -91,18 +150,50 @@ pub struct Overlay {
     pub names: Vec<String>,
     /// Savepoints that may still be gone back to.
     pub savepoints: usize,
+    /// A filter of the hashes of all versions: none has one whose bit is not set.
+    hashes: [u64; FILTER_BITS / 64],
+    /// No value is longer.
+    longest: usize,
 }
 
-/// What an overlay begins with: room for a small transaction, so that it does not grow step by step.
-const FIRST_VERSIONS: usize = 16;
-const FIRST_BYTES: usize = 2048;
+/// Bits of the filter of hashes.
+const FILTER_BITS: usize = 256;
+
+/// The bit of a hash in the filter.
+#[inline(always)]
+fn filter_bit(hash: u64) -> (usize, u64) {
+    let bit = hash as usize % FILTER_BITS;
+    (bit / 64, 1 << (bit % 64))
+}
+
+/// Buffers that outlive a transaction, so that a small one allocates little.
+#[derive(Default)]
+struct Spare {
+    bytes: Vec<u8>,
+    versions: Vec<Version>,
+}
+
+thread_local! {
+    static SPARE: Cell<Spare> = const { Cell::new(Spare { bytes: Vec::new(), versions: Vec::new() }) };
+}
+
+/// Buffers longer than this are given back to the allocator.
+const SPARE_BYTES: usize = 1 << 16;
+const SPARE_VERSIONS: usize = 1 << 10;
 
 impl Overlay {
+    /// Nothing, with the buffers that this thread used last.
     pub fn new() -> Overlay {
-        Overlay {
-            versions: Vec::with_capacity(FIRST_VERSIONS),
-            bytes: Vec::with_capacity(FIRST_BYTES),
-            ..Overlay::default()
+        let spare = SPARE.try_with(Cell::take).unwrap_or_default();
+        Overlay { bytes: spare.bytes, versions: spare.versions, ..Overlay::default() }
+    }
+
+    /// Leaves the buffers to the next transaction of this thread, if they are not too large to keep.
+    pub fn give_back(mut self) {
+        if self.bytes.capacity() <= SPARE_BYTES && self.versions.capacity() <= SPARE_VERSIONS {
+            self.bytes.clear();
+            self.versions.clear();
+            let _ = SPARE.try_with(|spare| spare.set(Spare { bytes: self.bytes, versions: self.versions }));
         }
     }
 
@@ -111,19 +202,29 @@ impl Overlay {
         self.first == self.versions.len() && !self.cleared && self.evicted.is_empty()
     }
 
+    #[inline]
     fn version(&self, at: usize) -> Staged<'_> {
         let version = &self.versions[at];
         Staged {
             hash: version.hash,
-            key: &self.bytes[version.key.clone()],
-            value: &self.bytes[version.value.clone()],
-            header: version.header.as_ref(),
+            key: &self.bytes[version.key()],
+            value: &self.bytes[version.value()],
+            put: version.put,
             anew: version.anew,
+            number: at,
         }
     }
 
+    /// Nearly every key that is looked for is one that is not staged, which the filter says.
+    #[inline]
     fn position(&self, key: &[u8], hash: u64) -> Option<usize> {
-        let is_it = |at: &usize| self.versions[*at].hash == hash && self.bytes[self.versions[*at].key.clone()] == *key;
+        let (word, bit) = filter_bit(hash);
+        if self.hashes[word] & bit == 0 { None } else { self.search(key, hash) }
+    }
+
+    #[inline(never)]
+    fn search(&self, key: &[u8], hash: u64) -> Option<usize> {
+        let is_it = |at: &usize| self.versions[*at].hash == hash && self.bytes[self.versions[*at].key()] == *key;
         let Some(newest) = &self.newest else {
             return (self.first..self.versions.len()).rev().find(is_it);
         };
@@ -143,42 +244,94 @@ impl Overlay {
     }
 
     /// The newest versions of all keys, in the order in which they were written.
-    pub fn iter(&self) -> impl Iterator<Item = Staged<'_>> {
+    pub fn iter(&self) -> impl Iterator<Item = Staged<'_>> + Clone {
         (self.first..self.versions.len()).filter(|&at| self.versions[at].is_newest).map(|at| self.version(at))
     }
 
-    /// Stages a version: of a put if there is a draft of its record, else of a removal. Sequence and order of the draft do
-    /// not count; `anew` says that the key was absent.
-    pub fn push(&mut self, key: &[u8], hash: u64, put: Option<&Draft<'_>>, anew: bool, limit: u64) -> Result<()> {
-        let value = put.map_or(&[][..], |draft| draft.value);
-        let adds = key.len() + value.len() + VERSION_BYTES;
-        if self.size() + adds as u64 > limit {
-            self.forget_old_versions();
-            if self.size() + adds as u64 > limit {
-                return Err(Error::TransactionTooLarge { bytes: self.size() + adds as u64, limit });
-            }
+    /// No version that was staged and not taken back has a longer value.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// What is staged in the end.
+    pub fn count(&self) -> Count {
+        let mut count = Count::default();
+        for version in self.versions[self.first..].iter().filter(|version| version.is_newest) {
+            count.keys += 1;
+            count.puts += u64::from(version.put.is_some());
+            // A removal counts out what has expired too: inside, it replaced what the transaction had put over it.
+            count.moves |= version.anew || version.put.is_none();
         }
-        let number = STAGED + self.versions.len() as u64;
-        let header = put.map(|draft| {
-            Header::of(&Draft { kind_of_record: Type::Put, sequence: number, replaces: Some((0, number)), ..*draft })
-        });
+        count
+    }
+
+    /// At most so many keys have a version that counts.
+    pub fn keys_max(&self) -> usize {
+        self.versions.len() - self.first
+    }
+
+    /// The hash of the version that was staged so many before the next.
+    #[inline]
+    pub fn staged_before(&self, versions: usize) -> Option<u64> {
+        self.versions.get(self.versions.len().checked_sub(versions)?).map(|version| version.hash)
+    }
+
+    /// The hash of about the key with that number in [`Overlay::iter`].
+    #[inline]
+    pub fn hash_about(&self, number: usize) -> Option<u64> {
+        self.versions.get(self.first + number).map(|version| version.hash)
+    }
+
+    /// Stages a version: a put of a value, or a removal. `anew` says that the key was absent.
+    #[inline]
+    pub fn push(&mut self, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>, anew: bool, limit: u64) -> Result<()> {
+        let value = put.map_or(&[][..], |(_, value)| value);
+        if self.size() + (key.len() + value.len() + VERSION_BYTES) as u64 > limit {
+            self.make_room(key.len() + value.len() + VERSION_BYTES, limit)?;
+        }
         if let Some(replaced) = self.position(key, hash) {
             self.versions[replaced].is_newest = false;
         }
-        let key = self.add(key);
-        let value = self.add(value);
-        self.append(Version { hash, key, value, header, anew, before: None, is_newest: true });
+        let at = self.bytes.len();
+        self.bytes.reserve(key.len() + value.len());
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        self.longest = self.longest.max(value.len());
+        self.append(Version {
+            hash,
+            key: at,
+            key_len: key.len(),
+            value_len: value.len(),
+            put: put.map(|(meta, _)| meta),
+            before: None,
+            anew,
+            is_newest: true,
+        });
         Ok(())
     }
 
-    fn append(&mut self, mut version: Version) {
-        let at = self.versions.len();
-        if let Some(newest) = &mut self.newest {
-            version.before = newest.insert(version.hash, at);
-        }
+    #[cold]
+    fn make_room(&mut self, bytes: usize, limit: u64) -> Result<()> {
+        self.forget_old_versions();
+        let total = self.size() + bytes as u64;
+        if total > limit { Err(Error::TransactionTooLarge { bytes: total, limit }) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn append(&mut self, version: Version) {
+        let (word, bit) = filter_bit(version.hash);
+        self.hashes[word] |= bit;
         self.versions.push(version);
-        if self.newest.is_none() && self.versions.len() > LINEAR_MAX {
-            self.make_table();
+        if self.versions.len() > LINEAR_MAX {
+            self.note_last();
+        }
+    }
+
+    #[cold]
+    fn note_last(&mut self) {
+        match (&mut self.newest, self.versions.len().checked_sub(1)) {
+            (Some(newest), Some(at)) => self.versions[at].before = newest.insert(self.versions[at].hash, at),
+            _ => self.make_table(),
         }
     }
 
@@ -188,12 +341,6 @@ impl Overlay {
             version.before = newest.insert(version.hash, at);
         }
         self.newest = Some(newest);
-    }
-
-    fn add(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
     }
 
     /// What the versions that count, and those kept for savepoints, are counted as.
@@ -208,19 +355,10 @@ impl Overlay {
             return;
         }
         let mut kept = Overlay::default();
-        for version in self.iter() {
-            let key = kept.add(version.key);
-            let value = kept.add(version.value);
-            let header = version.header.copied();
-            kept.append(Version {
-                hash: version.hash,
-                key,
-                value,
-                header,
-                anew: version.anew,
-                before: None,
-                is_newest: true,
-            });
+        for version in self.versions[self.first..].iter().filter(|version| version.is_newest) {
+            let at = kept.bytes.len();
+            kept.bytes.extend_from_slice(&self.bytes[version.key..version.value().end]);
+            kept.append(Version { key: at, before: None, ..*version });
         }
         (self.bytes, self.versions, self.newest, self.first) = (kept.bytes, kept.versions, kept.newest, 0);
     }
@@ -260,8 +398,8 @@ impl Overlay {
             self.make_table();
         }
         for at in self.first..self.versions.len() {
-            let Version { hash, key, .. } = &self.versions[at];
-            let newest = self.position(&self.bytes[key.clone()], *hash) == Some(at);
+            let version = &self.versions[at];
+            let newest = self.position(&self.bytes[version.key()], version.hash) == Some(at);
             self.versions[at].is_newest = newest;
         }
     }
@@ -273,12 +411,12 @@ mod tests {
 
     const LIMIT: u64 = 1 << 20;
 
-    fn put<'a>(value: &'a [u8]) -> Draft<'a> {
-        Draft { value, ..Draft::bare(Type::Put, 0) }
+    fn put(value: &[u8]) -> (Meta, &[u8]) {
+        (Meta { kind: 0, tag: 0, expires: u64::MAX, large: false }, value)
     }
 
     fn get(overlay: &Overlay, key: &[u8], hash: u64) -> Option<Option<Vec<u8>>> {
-        overlay.get(key, hash).map(|staged| staged.header.map(|_| staged.value.to_vec()))
+        overlay.get(key, hash).map(|staged| staged.put.map(|_| staged.value.to_vec()))
     }
 
     /// Every number of keys on both sides of the table, with hashes that all collide or never do.
@@ -291,7 +429,7 @@ mod tests {
                 for round in 0..3u32 {
                     for i in 0..keys {
                         let value = (round * 1000 + i).to_le_bytes();
-                        overlay.push(&i.to_le_bytes(), hash(i), Some(&put(&value)), false, LIMIT).unwrap();
+                        overlay.push(&i.to_le_bytes(), hash(i), Some(put(&value)), false, LIMIT).unwrap();
                     }
                 }
                 overlay.push(&0u32.to_le_bytes(), hash(0), None, false, LIMIT).unwrap();
@@ -311,15 +449,15 @@ mod tests {
         for before in [2u32, 40] {
             let mut overlay = Overlay::default();
             for i in 0..before {
-                overlay.push(&i.to_le_bytes(), i.into(), Some(&put(b"before")), false, LIMIT).unwrap();
+                overlay.push(&i.to_le_bytes(), i.into(), Some(put(b"before")), false, LIMIT).unwrap();
             }
             let savepoint = overlay.savepoint();
             for i in 0..50u32 {
-                overlay.push(&i.to_le_bytes(), i.into(), Some(&put(b"after")), false, LIMIT).unwrap();
+                overlay.push(&i.to_le_bytes(), i.into(), Some(put(b"after")), false, LIMIT).unwrap();
             }
             overlay.evicted.push(3);
             overlay.clear();
-            overlay.push(b"x", 9999, Some(&put(b"cleared")), false, LIMIT).unwrap();
+            overlay.push(b"x", 9999, Some(put(b"cleared")), false, LIMIT).unwrap();
             assert_eq!(overlay.iter().count(), 1);
             overlay.release(&savepoint, false);
             assert!(!overlay.cleared && overlay.evicted.is_empty());
@@ -333,12 +471,12 @@ mod tests {
     fn versions_that_were_replaced_do_not_fill_it() {
         let mut overlay = Overlay::default();
         for i in 0..100_000u32 {
-            overlay.push(b"counter", 1, Some(&put(&i.to_le_bytes())), false, 4096).unwrap();
+            overlay.push(b"counter", 1, Some(put(&i.to_le_bytes())), false, 4096).unwrap();
         }
         assert_eq!(get(&overlay, b"counter", 1), Some(Some(99_999u32.to_le_bytes().to_vec())));
         let savepoint = overlay.savepoint();
         let full =
-            (0..100_000u32).find(|i| overlay.push(b"counter", 1, Some(&put(&i.to_le_bytes())), false, 4096).is_err());
+            (0..100_000u32).find(|i| overlay.push(b"counter", 1, Some(put(&i.to_le_bytes())), false, 4096).is_err());
         assert!(full.is_some(), "what a savepoint needs is kept");
         overlay.release(&savepoint, false);
         assert_eq!(get(&overlay, b"counter", 1), Some(Some(99_999u32.to_le_bytes().to_vec())));

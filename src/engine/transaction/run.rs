@@ -42,6 +42,7 @@ impl<O: Os> Transaction<O> {
         } else {
             store.epilogue()
         }
+        overlay.give_back();
         store.after_change(newest, Ok(()))?;
         Ok(answer)
     }
