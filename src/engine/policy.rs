@@ -31,6 +31,10 @@ const KEPT_PARTS: u64 = 9;
 const KEPT_OF: u64 = 10;
 /// Under `S3Fifo`, how often an item of the commit stream must have been read to stay.
 const READ_AGAIN: u64 = 2;
+/// In the long run at most so many bytes are moved for a hundred that are stored …
+const MOVED_PERCENT: u64 = 72;
+/// … with this share of the size limit in advance.
+const ADVANCE: u64 = 16;
 /// Under `LeastRecentlyUsed`, the share of items that go, in percent: those that were not used for longest.
 const GO_PERCENT: u64 = 20;
 /// Buckets that are looked at to learn how items are marked.
@@ -208,12 +212,25 @@ impl<O: Os> Store<O> {
             rule,
             from_main: victim.is_main,
             cut: self.state.load(state::CUT),
-            left: most.saturating_sub(self.state.load(state::KEPT)),
+            left: most.saturating_sub(self.state.load(state::KEPT)).min(self.budget(limit)),
             evicts,
             loses_nothing: !evicts,
             remembers: rule.policy == Eviction::S3Fifo && !victim.is_main,
             has_main: commit.state(state::NEXT_MAIN) > 1 && self.oldest_main(commit).is_some(),
         }
+    }
+
+    /// Bytes that may be moved now. What was not used of it is not kept for later.
+    fn budget(&self, limit: u64) -> u64 {
+        let moved = self.state.load(state::COPIED);
+        let earned = self.state.load(state::APPENDED) / 100 * MOVED_PERCENT;
+        let advance = limit / ADVANCE;
+        if moved.saturating_add(advance) < earned {
+            // As if it had been: the words are of use to nobody else.
+            self.state.store(state::FORGONE, earned - moved - advance);
+        }
+        let forgone = self.state.load(state::FORGONE);
+        earned.saturating_add(advance).saturating_sub(moved.saturating_add(forgone)).min(2 * advance)
     }
 
     fn oldest_main(&self, commit: &Commit<'_, O>) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! When space is given back: before it is needed, a little by every write; at once, when a write finds none. It does not
 //! know how (`compaction`), nor what goes (`policy`).
 //!
-//! - A write that finds less than one segment free beside the spare does one quantum first. A quantum gives back more than
+//! - A write that finds less than an eighth of a segment free beside the spare does one quantum first. A quantum gives back more than
 //!   a small write takes, so writes hardly ever find nothing.
 //! - A write that does goes on in steps of [`QUANTA`] quanta, each under the lock for itself, until a file has gone; then it
 //!   tries again. It ends, because each victim gives something back, and where nothing may be evicted it begins only if
@@ -22,6 +22,8 @@ use super::store::Store;
 
 /// Quanta under one hold of the lock, for a write that cannot go on: some hundreds of microseconds.
 const QUANTA: usize = 16;
+/// A write does a quantum if less than this share of a segment is free beside the spare.
+const AHEAD: u64 = 8;
 /// So often a write that found no room tries again; others may take what it made.
 const TRIES: usize = 100;
 
@@ -31,8 +33,9 @@ impl<O: Os> Store<O> {
     pub(super) fn is_short(&self) -> bool {
         let limit = self.state.load(state::SIZE_LIMIT);
         let taken = self.state.load(state::VOLUME).saturating_add(self.reserved());
-        let spares = 2 + u64::from(self.policy() == Eviction::None);
-        taken.saturating_add(spares * segment_bytes(limit)) > limit
+        let spares = 1 + u64::from(self.policy() == Eviction::None);
+        let segment = segment_bytes(limit);
+        taken.saturating_add(spares * segment + segment / AHEAD) > limit
     }
 
     /// A write's share of giving space back.

@@ -31,9 +31,12 @@ const WRITE_MIN: usize = 8 << 10;
 const CRCS_MAX: usize = 1 << 10;
 const BLOCK: u64 = 4096;
 
-/// Segments are this share of the size limit …
+/// Segments are this share of the size limit: one is always kept free, so the shorter they are the more is used …
 const SEGMENTS: u64 = 128;
-/// … between these bounds.
+/// … but at least this share of a small one, up to a length from which a segment holds many records …
+const SEGMENTS_OF_FEW: u64 = 64;
+const LONG_ENOUGH: u64 = 256 << 10;
+/// … and between these bounds.
 const SEGMENT_MIN: u64 = 64 << 10;
 const SEGMENT_MAX: u64 = 64 << 20;
 
@@ -53,7 +56,8 @@ pub enum Purpose {
 
 /// Length of an ordinary segment under a size limit.
 pub fn segment_bytes(size_limit: u64) -> u64 {
-    (size_limit / SEGMENTS).clamp(SEGMENT_MIN, SEGMENT_MAX) / SEGMENT_MIN * SEGMENT_MIN
+    let wanted = (size_limit / SEGMENTS).max((size_limit / SEGMENTS_OF_FEW).min(LONG_ENOUGH));
+    wanted.clamp(SEGMENT_MIN, SEGMENT_MAX) / SEGMENT_MIN * SEGMENT_MIN
 }
 
 impl<O: Os> Commit<'_, O> {
