@@ -53,7 +53,7 @@ use super::commit::{Commit, signed};
 use super::large::file_space;
 use super::lock::Locked;
 use super::log::Batches;
-use super::policy::{Judge, Victim};
+use super::policy::{Judge, Victim, hand_word};
 use super::read::Life;
 use super::room::Purpose;
 use super::statistics::Counter;
@@ -202,18 +202,21 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
                     let evicted = self.decide_on_item(i, judge)?;
                     large_values += usize::from(evicted && header.is_large());
                 }
+                _ if self.victim.is_gleaned() => {}
                 Type::TagDefined => {
                     if let Some(place) = self.commit.row_named_at(header.tag, location)? {
                         self.keep(Kept::Name { candidate: i, place }, header.size());
                     }
                 }
-                Type::TagEvicted | Type::Cleared if !self.victim.is_main && judge.has_main => {
+                Type::TagEvicted | Type::Cleared
+                    if !self.victim.is_main && judge.has_main && !seeded!("marks_go_with_their_segment") =>
+                {
                     self.keep(Kept::Mark { candidate: i }, header.size());
                 }
                 Type::Removal => self.empty_removal(i)?,
                 Type::TagEvicted | Type::Cleared | Type::Batch | Type::Dead => {}
             }
-            if header.over_main && judge.has_main {
+            if header.over_main && judge.has_main && !seeded!("nothing_says_what_is_dead") {
                 self.keep(Kept::Dead { candidate: i }, Draft::bare(Type::Dead, 0).size() + DEAD_VALUE);
             }
         }
@@ -236,7 +239,8 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
     fn decide_on_item(&mut self, i: usize, judge: &Judge) -> Result<bool> {
         let Some((old, cell)) = self.cell_of(i)? else { return Ok(false) };
         let hash = self.candidates[i].hash;
-        if old.life != Life::Live || self.store.has_expired(old.header.expires) {
+        let dies = old.life != Life::Live || self.store.has_expired(old.header.expires);
+        if dies && (!self.victim.is_gleaned() || old.header.is_large()) {
             self.expired += u64::from(old.life == Life::Expired);
             self.commit.empty_cell(&old, &cell);
             return Ok(true);
@@ -244,6 +248,9 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         let index = self.commit.index(cell.table).map(std::sync::Arc::clone);
         let Some(index) = index else { return Ok(false) };
         let mark = self.store.mark(&index.map, cell.offset);
+        if self.victim.is_gleaned() {
+            return Ok(self.glean(&old, &cell, &index.map, judge.stays(mark, 0)));
+        }
         // A copy has its order with it, which the original may have had in its place.
         let size = old.header.with_order(0).size();
         if let Some(mark) = judge.stays(mark, self.bytes + size) {
@@ -255,6 +262,21 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         }
         self.evict(&old, &cell);
         Ok(true)
+    }
+
+    /// What becomes of an item that stands where survivors go. True if it was evicted.
+    fn glean(&mut self, old: &Old, cell: &CellPlace, index: &O::Map, stays: Option<u64>) -> bool {
+        match stays {
+            _ if !old.header.is_large() => false,
+            Some(mark) => {
+                self.store.set_mark(index, cell.offset, mark);
+                false
+            }
+            None => {
+                self.evict(old, cell);
+                true
+            }
+        }
     }
 
     fn evict(&mut self, old: &Old, cell: &CellPlace) {
@@ -334,7 +356,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
             kind: header.kind,
             tag: header.tag,
             expires: Some(header.expires).filter(|&at| at != u64::MAX),
-            replaces: Some((0, old.order())),
+            replaces: Some((0, if seeded!("a_copy_takes_a_new_place") { u64::MAX >> 8 } else { old.order() })),
             large: header.is_large(),
             ..Draft::bare(Type::Put, header.sequence)
         };
@@ -342,7 +364,9 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         let entry = Entry::new(Entry::from_bits(cell.bits).tag(), to).bits();
         self.commit.stage_cell(cell.table, cell.offset, cell.bits, entry);
         self.commit.add_state(row_word(location.slot(), row::LIVE), -1);
-        self.commit.add_state(row_word(to.slot(), row::LIVE), 1);
+        if !seeded!("a_copy_does_not_count") {
+            self.commit.add_state(row_word(to.slot(), row::LIVE), 1);
+        }
         if let Some(expires) = draft.expires {
             self.commit.count_expiry(to.slot(), expires.max(1));
         }
@@ -394,8 +418,9 @@ impl<O: Os> Commit<'_, O> {
             if victim.is_main { (state::MAIN_HAND, state::MAIN_HAND_ID) } else { (state::HAND, state::HAND_ID) };
         let at_end = hand >= victim.end && !victim.is_open;
         if !at_end || !self.can_retire() {
+            let word = hand_word(victim.id, victim.is_gleaned());
             self.stage_state(place, Tail { slot: victim.slot, offset: hand, epoch: 0 }.bits());
-            self.stage_state(id, victim.id);
+            self.stage_state(id, word);
             return !at_end;
         }
         self.stage_state(id, 0);

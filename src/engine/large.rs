@@ -19,7 +19,7 @@ use super::store::Store;
 /// Values from this length on get a file, if the store's segments are long enough to make smaller ones worth keeping in.
 const LARGE: u64 = 256 << 10;
 /// … else from this share of a segment on.
-const LARGE_SHARE: u64 = 4;
+const LARGE_SHARE: u64 = 8;
 const BLOCK: u64 = 4096;
 
 /// Space that a value's file takes.

@@ -43,6 +43,15 @@ const SAMPLE: u64 = 256;
 /// that is given back costs at most so many that are moved.
 const DEAD_SHARE: u64 = 8;
 
+/// Bit of the word `MAIN_HAND_ID` while the walk is one through a segment that is appended to: nothing is moved, and of
+/// what is evicted only values with files of their own, as the rest of the segment stays (K5).
+const GLEANED: u64 = 1 << 56;
+
+/// What the word says that belongs to a hand.
+pub(super) fn hand_word(id: u64, gleans: bool) -> u64 {
+    if gleans { id | GLEANED } else { id }
+}
+
 /// Where a victim's walk begins.
 const START: u64 = segment::HEAD as u64;
 
@@ -62,9 +71,16 @@ pub(super) struct Victim {
     /// How far the walk is.
     pub hand: u64,
     pub end: u64,
+    /// It was gleaned to its end and gave nothing.
+    pub again: bool,
 }
 
 impl Victim {
+    /// True if it is only gleaned: its stream is the one to which survivors go, and they are there.
+    pub fn is_gleaned(&self) -> bool {
+        self.is_main && self.is_open
+    }
+
     /// True if nothing is left but to retire it.
     pub fn is_at_end(&self) -> bool {
         self.hand >= self.end && !self.is_open
@@ -81,6 +97,8 @@ pub(super) struct Judge {
     cut: u64,
     /// Bytes that may still be moved out of this victim.
     left: u64,
+    /// Whatever may go goes.
+    all_go: bool,
     /// Items may be evicted.
     pub evicts: bool,
     /// Whatever is moved has to be durable before the victim goes.
@@ -97,7 +115,7 @@ impl Judge {
         if !self.evicts {
             return Some(mark);
         }
-        if bytes as u64 > self.left {
+        if self.all_go || bytes as u64 > self.left {
             return None;
         }
         match self.rule.policy {
@@ -114,9 +132,16 @@ impl<O: Os> Store<O> {
     pub(super) fn victim(&self, commit: &Commit<'_, O>) -> Result<Option<Victim>> {
         let commits = self.oldest(commit, false);
         let main = self.oldest(commit, true);
-        let (Some(commits), Some(main)) = (commits, main) else { return Ok(commits.or(main)) };
+        let exhausted = |victim: &Victim| victim.is_open && victim.hand >= victim.end;
+        // What is gleaned and gave nothing is gleaned again, and then whatever it has goes.
+        let again = |main: Option<Victim>| {
+            main.map(|main| if exhausted(&main) { Victim { hand: START, again: true, ..main } } else { main })
+        };
+        let (Some(commits), Some(main)) = (commits.filter(|commits| !exhausted(commits)), main) else {
+            return Ok(commits.filter(|commits| !exhausted(commits)).or(again(main)));
+        };
         // One whose walk has begun is walked to its end first (K5); then one to which nothing leads, for it costs nothing.
-        if main.hand > START && !(main.is_open && main.hand >= main.end) {
+        if main.hand > START && !main.is_open {
             return Ok(Some(main));
         }
         if let Some(dead) = [main, commits].into_iter().find(|victim| self.nothing_leads_into(victim)) {
@@ -131,12 +156,7 @@ impl<O: Os> Store<O> {
             Eviction::LeastRecentlyUsed | Eviction::LeastFrequentlyUsed => self.age_of(&main) < self.age_of(&commits),
             Eviction::None => self.dead_of(&main) > self.dead_of(&commits),
         };
-        let exhausted = |victim: &Victim| victim.is_open && victim.hand >= victim.end;
-        Ok(match (takes_main, exhausted(&commits), exhausted(&main)) {
-            (_, true, true) => None,
-            (true, _, false) | (false, true, false) => Some(main),
-            (false, false, _) | (true, false, true) => Some(commits),
-        })
+        Ok(Some(if takes_main && !exhausted(&main) { main } else { commits }))
     }
 
     /// True if no cell leads into a segment that is not appended to any more.
@@ -152,15 +172,16 @@ impl<O: Os> Store<O> {
         } else {
             (state::HAND, state::HAND_ID, state::TAIL)
         };
-        let (at, id) = (Tail::from_bits(commit.state(hand)), commit.state(hand_id));
-        let known = id != 0 && self.segment_in(at.slot) == id;
-        let (slot, id) = if known {
+        let (at, id) = (Tail::from_bits(commit.state(hand)), commit.state(hand_id) & !GLEANED);
+        let (slot, id) = if id != 0 && self.segment_in(at.slot) == id {
             (at.slot, id)
         } else {
             let all = (0..self.rows).map(|slot| (slot, self.segment_in(slot)));
             all.filter(|&(_, id)| id != 0 && is_main(id) == main).min_by_key(|&(_, id)| id)?
         };
         let is_open = Tail::from_bits(commit.state(tail)).slot == slot;
+        // What was gleaned while it was open is walked in earnest once it is not.
+        let known = commit.state(hand_id) == hand_word(id, main && is_open);
         let main_large = commit.state(state::MAIN_LARGE_BYTES);
         let large = if main { main_large } else { commit.state(state::LARGE_BYTES).saturating_sub(main_large) };
         let victim = Victim {
@@ -170,8 +191,9 @@ impl<O: Os> Store<O> {
             is_open,
             hand: if known { at.offset.max(START) } else { START },
             end: self.committed_end(slot),
+            again: false,
         };
-        (!is_open || large > 0).then_some(victim)
+        (!is_open || (large > 0 && !loses_nothing(self.policy()))).then_some(victim)
     }
 
     /// Bytes of the commit stream and of the main stream, about, from the ids of their oldest segments.
@@ -213,6 +235,7 @@ impl<O: Os> Store<O> {
             from_main: victim.is_main,
             cut: self.state.load(state::CUT),
             left: most.saturating_sub(self.state.load(state::KEPT)).min(self.budget(limit)),
+            all_go: victim.again,
             evicts,
             loses_nothing: !evicts,
             remembers: rule.policy == Eviction::S3Fifo && !victim.is_main,
