@@ -2,7 +2,8 @@
 //! panic, a hang, a lost item or a value that nobody stored?
 //!
 //! `calls` asks with sound directories, `directories` with wrong ones, `files` damages one file at a time by hand, and
-//! `mutations` at random; `store` owns the directory that the last two damage. `LARDER_TEST_SCALE` multiplies the rounds.
+//! `mutations` at random; `store` owns the directory that the last two damage. `LARDER_TEST_SCALE` multiplies the rounds,
+//! `LARDER_TEST_SEED` says where those at random begin.
 
 #[path = "bad_input/calls.rs"]
 mod calls;
@@ -15,7 +16,9 @@ mod mutations;
 #[path = "bad_input/store.rs"]
 mod store;
 
-/// How many times the everyday number of rounds.
-fn scale() -> usize {
-    std::env::var("LARDER_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+/// The seeds of as many rounds as are asked for, given how many there are everyday.
+fn seeds(everyday: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
+    let first = (number("LARDER_TEST_SEED") - 1) * 1_000_000;
+    first..first + everyday * number("LARDER_TEST_SCALE")
 }

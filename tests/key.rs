@@ -9,6 +9,13 @@ use std::sync::Arc;
 use larder::{AnyKey, Key, MAX_KEY_BYTES, OwnedKey};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// So many cases, the same in every run; another `LARDER_TEST_SEED` draws others.
+fn drawn(cases: u32) -> ProptestConfig {
+    let seed = std::env::var("LARDER_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::default() }
+}
 
 fn bytes_of<K: Key + ?Sized>(key: &K) -> Vec<u8> {
     key.encode().unwrap()
@@ -76,7 +83,7 @@ fn similar_keys() -> impl Strategy<Value = AnyKey> {
 macro_rules! typed_properties {
     ($($name:ident: $strategy:expr;)*) => {
         proptest! {
-            #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+            #![proptest_config(drawn(100))]
             $(#[test]
             fn $name((a, b) in ($strategy, $strategy)) {
                 check_pair(&a, &b, Ord::cmp);
@@ -115,7 +122,7 @@ typed_properties! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(drawn(400))]
 
     #[test]
     fn order_and_round_trip_of_f32((a, b) in (any::<u32>(), any::<u32>())) {

@@ -1,7 +1,7 @@
 //! Do random operations, with reopening, second handles and rebuilding, agree with the collections of std?
 //!
 //! Time cannot be set from outside, so an item either expires at once or outlives the test. A failure names its seed and
-//! the operations that led there. `LARDER_TEST_SCALE` multiplies the cases.
+//! the operations that led there. `LARDER_TEST_SCALE` multiplies the cases, `LARDER_TEST_SEED` says where they begin.
 
 #[path = "model/expected.rs"]
 mod expected;
@@ -10,7 +10,7 @@ use expected::{Expected, Item};
 use larder::{Cache, End, Error, SetOptions};
 use std::time::Duration;
 
-const CASES: usize = 30;
+const CASES: u64 = 30;
 const STEPS: usize = 250;
 const LIMIT: u64 = 16 << 20;
 const TAGS: [&str; 4] = ["", "a", "b", "a longer name of a tag"];
@@ -390,14 +390,16 @@ fn options(expiry: Expiry, tag: Option<&str>) -> SetOptions<'_> {
     }
 }
 
-fn scale() -> usize {
-    std::env::var("LARDER_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// Cases whose number leaves `part` when divided by the number of parts: they run side by side.
-fn run(part: usize, parts: usize) {
-    for seed in (0..CASES * scale()).filter(|seed| seed % parts == part) {
-        let mut case = Case::new(seed as u64);
+fn run(part: u64, parts: u64) {
+    let first = (number("LARDER_TEST_SEED").unwrap_or(1) - 1) * 1_000_000;
+    let cases = CASES * number("LARDER_TEST_SCALE").unwrap_or(1);
+    for seed in (first..first + cases).filter(|seed| seed % parts == part) {
+        let mut case = Case::new(seed);
         for _ in 0..STEPS {
             case.step();
         }

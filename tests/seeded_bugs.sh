@@ -41,8 +41,6 @@ clock_set_back_revives                simulation::model
 moved_before_the_bucket               simulation::deaths
 nothing_says_what_is_dead             simulation::eviction
 marks_go_with_their_segment           simulation::eviction
-segments_go_before_what_they_left_is_durable simulation::eviction
-copies_count_beyond_the_end           simulation::eviction
 what_is_read_last_counts              simulation::eviction
 a_copy_does_not_count                 simulation::eviction
 a_copy_takes_a_new_place              simulation::random

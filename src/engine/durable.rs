@@ -163,7 +163,7 @@ impl<O: Os> Store<O> {
     /// Makes what compaction carried over durable, before what it came from goes: the main stream alone, but where nothing
     /// may be lost. Not under the lock.
     pub(super) fn make_carried_durable(&self) -> Result<()> {
-        if self.is_carried_durable() || seeded!("segments_go_before_what_they_left_is_durable") {
+        if self.is_carried_durable() {
             return Ok(());
         }
         if self.policy() == Eviction::None {

@@ -1,7 +1,8 @@
 //! Deterministic crash tests of the engine over the simulated os floor: deaths at every step, power cuts, failing calls
 //! and a model. This file owns what they share: how much of them runs. It knows nothing of single operations.
 //!
-//! `LARDER_TEST_SCALE` multiplies how much is sampled where not everything is tried; 1 is meant for every build.
+//! `LARDER_TEST_SCALE` multiplies how much is sampled where not everything is tried; 1 is meant for every build. What is
+//! drawn is drawn from `LARDER_TEST_SEED`, so that the same seed tries the same again.
 
 mod acts;
 mod audit;
@@ -22,7 +23,24 @@ mod world;
 
 /// How many times more than usual is to be tried.
 fn scale() -> usize {
-    std::env::var("LARDER_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    number("LARDER_TEST_SCALE").unwrap_or(1)
+}
+
+/// Where everything that is drawn begins.
+fn seed() -> u64 {
+    number("LARDER_TEST_SEED").unwrap_or(1)
+}
+
+/// The number that the environment has under a name.
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// The rounds of a test, numbered so that each can draw from its number: another seed has other numbers. Each is shown if
+/// it fails.
+fn rounds(everyday: usize) -> impl Iterator<Item = u64> {
+    let first = (seed() - 1) * 1_000_000;
+    (first..first + (everyday * scale()) as u64).inspect(|round| println!("round {round}"))
 }
 
 /// A small generator of numbers, so that a run that went wrong can be run again.

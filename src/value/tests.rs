@@ -407,7 +407,16 @@ fn anything() -> impl Strategy<Value = Anything> {
     )
 }
 
+/// The same values in every run; another `LARDER_TEST_SEED` draws others.
+fn drawn() -> ProptestConfig {
+    let seed = std::env::var("LARDER_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let rng_seed = proptest::test_runner::RngSeed::Fixed(seed);
+    ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
+    #![proptest_config(drawn())]
+
     #[test]
     fn integers_keep_their_value(n: i128) {
         prop_assert_eq!(through::<_, i128>(&n).unwrap(), n);

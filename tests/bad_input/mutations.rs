@@ -1,12 +1,12 @@
 //! Random damage from a seed: flipped bits, cut and zeroed stretches, changed words, and records whose checksums were made
 //! to match. A failure names its seed.
 
-use super::scale;
+use super::seeds;
 use super::store::{Original, Trust, exercise, run_named};
 use std::os::unix::fs::FileExt;
 
 /// Mutations of one kind of file at the everyday scale.
-const ROUNDS: usize = 100;
+const ROUNDS: u64 = 100;
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Random(pub u64);
@@ -90,7 +90,7 @@ fn mutations_of(kind: &'static str, trust: Trust) {
     run_named(move |says| {
         let original = Original::new();
         let names: Vec<&String> = original.files.keys().filter(|name| name.starts_with(kind)).collect();
-        for seed in 0..(ROUNDS * scale()) as u64 {
+        for seed in seeds(ROUNDS) {
             let mut random = Random(seed);
             let name = names[random.below(names.len())];
             let mut bytes = original.files[name].clone();
@@ -151,7 +151,7 @@ fn random_damage_of_the_log_is_dropped_by_a_rebuild() {
     run_named(|says| {
         let original = Original::new();
         let names: Vec<&String> = original.files.keys().filter(|name| name.starts_with("log-")).collect();
-        for seed in 0..(ROUNDS * scale()) as u64 {
+        for seed in seeds(ROUNDS) {
             let mut random = Random(!seed);
             let name = names[random.below(names.len())];
             let mut bytes = original.files[name].clone();
@@ -213,7 +213,7 @@ fn forged_records_with_matching_checksums() {
     run_named(|says| {
         let original = Original::new();
         let names: Vec<&String> = original.files.keys().filter(|name| name.starts_with("log-")).collect();
-        for seed in 0..(ROUNDS * scale()) as u64 {
+        for seed in seeds(ROUNDS) {
             let mut random = Random(seed << 32);
             let name = names[random.below(names.len())];
             let mut bytes = original.files[name].clone();

@@ -8,7 +8,7 @@ use super::acts::{Act, Contents, put, tagged};
 use super::audit::{audit, live};
 use super::power::{after_cut, check_prefix, steady};
 use super::world::{Handle, World, living, open, open_durably, path};
-use super::{Dice, scale, spread};
+use super::{Dice, rounds, scale, spread};
 use crate::error::{Error, Result};
 use crate::os::sim::{CallKind, Machine};
 
@@ -53,8 +53,8 @@ fn sync_calls(machine: &Machine, work: impl FnOnce()) -> u64 {
 
 #[test]
 fn d1_what_a_durable_change_returned_for_survives_any_power_cut() {
-    let mut dice = Dice(21);
-    for round in 0..3 * scale() as u64 {
+    for round in rounds(3) {
+        let mut dice = Dice(round);
         let (mut world, buffered) = World::with(round, &[]);
         let durable = [open_durably(&world.machine), open_durably(&world.machine)];
         let mut history = vec![world.contents.clone()];
@@ -294,7 +294,7 @@ fn nobody_asks_the_disk_for_what_is_durable() {
 /// Threads of the test play the processes at the same time.
 #[test]
 fn d1_d2_processes_that_wait_together_lose_nothing() {
-    for round in 0..4 * scale() as u64 {
+    for round in rounds(4) {
         let machine = World::new(round).machine;
         drop(open_durably(&machine));
         let cut = std::thread::scope(|scope| {

@@ -9,7 +9,7 @@ use super::super::store::Store;
 use super::acts::{Act, Contents, Item};
 use super::audit::{audit, live};
 use super::world::{Handle, SMALL_LIMIT, World, living, opening, path};
-use super::{Dice, scale};
+use super::{Dice, rounds};
 use crate::options::Eviction;
 use crate::os::Os;
 use crate::os::sim::Machine;
@@ -317,8 +317,8 @@ fn run(seed: u64, policy: Eviction, operations: usize, deaths: bool) {
 #[test]
 fn what_is_found_in_a_full_store_is_the_newest_under_every_policy() {
     for policy in POLICIES {
-        for seed in 0..scale() as u64 {
-            run(seed, policy, 4_000, false);
+        for seed in rounds(1) {
+            run(seed, policy, 2_000, false);
         }
     }
 }
@@ -326,8 +326,8 @@ fn what_is_found_in_a_full_store_is_the_newest_under_every_policy() {
 #[test]
 fn what_is_found_in_a_full_store_is_the_newest_whoever_dies_and_whenever_the_power_goes() {
     for policy in POLICIES {
-        for seed in 0..scale() as u64 {
-            run(1_000 + seed, policy, 3_000, true);
+        for seed in rounds(1) {
+            run(1_000 + seed, policy, 1_500, true);
         }
     }
 }

@@ -2,14 +2,15 @@
 //! is drawn again and again. Each such image is opened, some with a death or another power cut while they are, and must
 //! hold the store as it was at one moment since the last sync. It knows nothing of what the operations were.
 //!
-//! `LARDER_TEST_IMAGES` says how many images are drawn; unset, it is the everyday number times the scale.
+//! `LARDER_TEST_IMAGES` says how many images are drawn; unset, it is the everyday number times the scale. `LARDER_TEST_RUN`
+//! names one run, by the seed that a failure printed last, to be made alone.
 
 use super::acts::{Act, Contents, put};
 use super::audit::{audit, drift, live};
 use super::history::{History, Verdict};
 use super::workload::Workload;
 use super::world::{Handle, SMALL_LIMIT, open_sized, try_open_sized};
-use super::{Dice, scale};
+use super::{Dice, number, scale, seed};
 use crate::os::Os;
 use crate::os::sim::Machine;
 
@@ -146,20 +147,25 @@ fn run(seed: u64, images: usize, tally: &mut Tally) {
 }
 
 fn images() -> usize {
-    let asked = std::env::var("LARDER_TEST_IMAGES").ok().and_then(|text| text.parse().ok());
-    asked.unwrap_or(IMAGES * scale())
+    number("LARDER_TEST_IMAGES").unwrap_or(IMAGES * scale())
 }
 
 /// Runs with the seeds that leave `part` when divided by the number of parts.
 fn campaign(part: u64) {
     let mut tally = Tally::default();
-    let base: u64 = std::env::var("LARDER_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    if let Some(seed) = number::<u64>("LARDER_TEST_RUN") {
+        // The other half then has nothing to do.
+        if seed % 2 == part {
+            run(seed, IMAGES_OF_RUN, &mut tally);
+        }
+        return;
+    }
     let images = images();
     for round in 0.. {
         if tally.images >= images {
             break;
         }
-        let seed = base * 1_000_000_000 + 2 * round + part;
+        let seed = seed() * 1_000_000_000 + 2 * round + part;
         // Shown if it fails.
         println!("seed {seed}");
         run(seed, IMAGES_OF_RUN.min(images - tally.images), &mut tally);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::acts::{Act, Contents, Item, put, tagged};
 use super::audit::{audit, drift, live};
 use super::world::{Handle, World, living, open, sync_all};
-use super::{Dice, scale};
+use super::{Dice, rounds, scale};
 
 /// A sequence of operations that retires no segment and has no large values: every prefix of it can be found.
 pub(super) fn steady(dice: &mut Dice, count: usize) -> Vec<Act> {
@@ -64,9 +64,9 @@ pub(super) fn check_prefix(world: &World, history: &[Contents], acknowledged: us
 
 #[test]
 fn power_cut_leaves_a_prefix() {
-    let mut dice = Dice(1);
     let mut lengths = std::collections::BTreeSet::new();
-    for round in 0..4 * scale() as u64 {
+    for round in rounds(4) {
+        let mut dice = Dice(10 * round + 1);
         let (mut world, handle) = World::with(round, &[]);
         let mut history = vec![world.contents.clone()];
         for (i, act) in steady(&mut dice, 60).iter().enumerate() {
@@ -89,8 +89,8 @@ fn power_cut_leaves_a_prefix() {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_synced() {
-    let mut dice = Dice(2);
-    for round in 0..3 * scale() as u64 {
+    for round in rounds(3) {
+        let mut dice = Dice(10 * round + 2);
         let (mut world, handle) = World::with(round, &[]);
         let mut history = vec![world.contents.clone()];
         let mut durable = 0;
@@ -119,8 +119,8 @@ fn a_power_cut_loses_nothing_that_was_synced() {
 /// With retired segments and large values an item may be missing. What is there is still as of one moment.
 #[test]
 fn a_power_cut_never_brings_an_older_version_back() {
-    let mut dice = Dice(3);
-    for round in 0..3 * scale() as u64 {
+    for round in rounds(3) {
+        let mut dice = Dice(10 * round + 3);
         let (mut world, handle) = World::with(round, &[]);
         let mut history = vec![world.contents.clone()];
         for i in 0..160u32 {

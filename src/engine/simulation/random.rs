@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::acts::{Act, Contents, Item};
 use super::audit::{audit, inserted_order, live, lookup};
 use super::world::{Handle, World, living, open};
-use super::{Dice, scale};
+use super::{Dice, rounds};
 use crate::os::Os;
 
 const KEYS: u64 = 60;
@@ -256,8 +256,6 @@ pub fn each_key_once(acts: Vec<Act>) -> Act {
 }
 
 fn run(seed: u64, operations: usize, deaths: bool) {
-    // Shown if it fails.
-    println!("seed {seed}");
     let mut run = Run::new(seed);
     for i in 0..operations {
         let act = run.act();
@@ -279,21 +277,21 @@ fn run(seed: u64, operations: usize, deaths: bool) {
 
 #[test]
 fn processes_in_turn_agree_with_a_model() {
-    for seed in 0..2 * scale() as u64 {
+    for seed in rounds(2) {
         run(seed, 400, false);
     }
 }
 
 #[test]
 fn processes_in_turn_agree_with_a_model_whoever_dies() {
-    for seed in 0..3 * scale() as u64 {
-        run(1_000_000 + seed, 400, true);
+    for seed in rounds(3) {
+        run(500_000 + seed, 400, true);
     }
 }
 
 #[test]
 fn the_volume_stays_under_the_limit_whoever_dies() {
-    for seed in 0..scale() as u64 {
+    for seed in rounds(1) {
         let mut run = Run::new(77 + seed);
         for i in 0..450u64 {
             let item = Item { len: 3_000 + (i as usize * 37) % 30_000, expires: None, ..run.item() };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::acts::{Act, Contents, key_bytes, put, tagged};
 use super::audit::{audit, live};
 use super::world::{Handle, World, living, open, path};
-use super::{Dice, scale};
+use super::{Dice, rounds};
 
 /// Makes a store durable, closes it, and changes bytes of a file behind its back. Who opens it then has to rebuild.
 fn damaged(acts: &[Act], unsynced: &[Act], damage: impl FnOnce(&World)) -> (World, Handle) {
@@ -170,9 +170,9 @@ fn the_newest_durable_record_may_be_the_damaged_one() {
 /// Wherever it is: every key holds what it held or nothing.
 #[test]
 fn random_damage_in_durable_data_costs_little_and_shows_nothing_else() {
-    let mut dice = Dice(5);
     let acts = many(50, 1_200);
-    for round in 0..24 * scale() {
+    for round in rounds(24) {
+        let mut dice = Dice(round);
         let mut place = String::new();
         let (world, found) = damaged(&acts, &[], |world| {
             let files = segments(world);

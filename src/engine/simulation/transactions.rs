@@ -11,7 +11,7 @@ use super::super::{Change, Found, Op, Put, Tag, Value};
 use super::acts::{Act, Contents, expiring, key_bytes, put, tag_name, tagged, value_bytes};
 use super::audit::{audit, drift, live};
 use super::world::{World, living, open, opening, path};
-use super::{Dice, scale, spread};
+use super::{Dice, rounds, scale, spread};
 use crate::error::{Error, Result};
 use crate::os::Os;
 use crate::os::sim::{Machine, SimOs};
@@ -188,8 +188,8 @@ fn t2_death_at_every_step_of_a_transaction_leaves_all_or_nothing() {
 /// T2 for power cuts: every image holds whole transactions, and a prefix of them.
 #[test]
 fn t2_a_power_cut_leaves_a_prefix_of_whole_transactions() {
-    let mut dice = Dice(5);
-    for round in 0..3 * scale() as u64 {
+    for round in rounds(3) {
+        let mut dice = Dice(round);
         // Without large values: the file of one that was replaced may be gone before its removal is durable.
         let (mut world, first) = World::with(round, &furniture()[..16]);
         let process = process(&world.machine);

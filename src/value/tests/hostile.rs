@@ -79,6 +79,8 @@ fn recursion_is_bounded_alike_on_both_sides() {
 }
 
 proptest! {
+    #![proptest_config(drawn())]
+
     #[test]
     fn hostile_bytes_end(kind: u8, bytes: Vec<u8>, payload in proptest::collection::vec(any::<u8>(), 0..64)) {
         let _ = decode::<Nested, _>(&Postcard, kind, &bytes);
