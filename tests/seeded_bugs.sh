@@ -41,10 +41,6 @@ clock_set_back_revives                simulation::model
 moved_before_the_bucket               simulation::deaths
 nothing_says_what_is_dead             simulation::eviction
 marks_go_with_their_segment           simulation::eviction
-what_is_read_last_counts              simulation::eviction
-a_copy_does_not_count                 simulation::eviction
-a_copy_takes_a_new_place              simulation::random
-compaction_passes_the_limit           simulation::eviction
 "
 
 export CARGO_TARGET_DIR=${LARDER_BUGS_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/seeded-bugs}

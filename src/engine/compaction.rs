@@ -356,7 +356,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
             kind: header.kind,
             tag: header.tag,
             expires: Some(header.expires).filter(|&at| at != u64::MAX),
-            replaces: Some((0, if seeded!("a_copy_takes_a_new_place") { u64::MAX >> 8 } else { old.order() })),
+            replaces: Some((0, old.order())),
             large: header.is_large(),
             ..Draft::bare(Type::Put, header.sequence)
         };
@@ -364,9 +364,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         let entry = Entry::new(Entry::from_bits(cell.bits).tag(), to).bits();
         self.commit.stage_cell(cell.table, cell.offset, cell.bits, entry);
         self.commit.add_state(row_word(location.slot(), row::LIVE), -1);
-        if !seeded!("a_copy_does_not_count") {
-            self.commit.add_state(row_word(to.slot(), row::LIVE), 1);
-        }
+        self.commit.add_state(row_word(to.slot(), row::LIVE), 1);
         if let Some(expires) = draft.expires {
             self.commit.count_expiry(to.slot(), expires.max(1));
         }
