@@ -416,7 +416,7 @@ impl<O: Os> Commit<'_, O> {
                 }
                 // The main stream has no epochs: what was wiped there must not come back with a power cut.
                 if self.main && segment.file.as_ref().is_none_or(|file| file.sync().is_err()) {
-                    self.store.state.store(state::UNSWEPT, 1);
+                    self.store.state.fetch_max(state::UNSWEPT, 1);
                 }
             }
         }

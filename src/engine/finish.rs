@@ -11,7 +11,7 @@ use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Change, Place};
 use crate::storage::segment::{self, MAIN};
-use crate::storage::state::{self, PENDING, VISIBLE};
+use crate::storage::state::{self, NAME_MAY_RETURN, PENDING, UNSWEPT, VISIBLE};
 
 use super::lock::Locked;
 use super::store::Store;
@@ -38,9 +38,8 @@ impl<O: Os> Store<O> {
         self.empty_tail(state::MAIN_TAIL)?;
         let geometry = self.geometry()?;
         let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
+        self.sweep_segments_made_ahead()?;
         for name in [
-            Name::Segment(word(state::NEXT_SEGMENT)),
-            Name::Segment(word(state::NEXT_MAIN) | MAIN),
             Name::Value(word(state::NEXT_VALUE)),
             Name::Tags(word(state::TAG_CHUNKS)),
             Name::Index(generation_after(newest.generation).into()),
@@ -51,6 +50,33 @@ impl<O: Os> Store<O> {
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// The segments among them. Their removal is made durable at once: one that came back with a power cut would say that the
+    /// segment before it ended where it did then, and take the place of all that was committed there since.
+    fn sweep_segments_made_ahead(&self) -> Result<()> {
+        let before = self.state.load(UNSWEPT);
+        self.state.store(UNSWEPT, NAME_MAY_RETURN);
+        let mut removed = before == NAME_MAY_RETURN;
+        for id in [self.state.load(state::NEXT_SEGMENT), self.state.load(state::NEXT_MAIN) | MAIN] {
+            let path = self.paths.of(Name::Segment(id));
+            match self.os.remove(&path) {
+                Ok(()) => removed = true,
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("remove", &path, e)),
+            }
+        }
+        if removed { self.make_removal_durable(before) } else { Ok(self.state.store(UNSWEPT, before)) }
+    }
+
+    /// Makes durable that a segment is gone; `before` is what `UNSWEPT` said of other files. If it fails, that word says what is
+    /// missing.
+    pub(super) fn make_removal_durable(&self, before: u64) -> Result<()> {
+        self.state.store(UNSWEPT, NAME_MAY_RETURN);
+        let root = self.paths.root();
+        self.os.sync_dir(root).map_err(|e| Error::io("make durable", root, e))?;
+        self.state.store(UNSWEPT, if before == NAME_MAY_RETURN { 0 } else { before });
         Ok(())
     }
 

@@ -135,7 +135,8 @@ impl<O: Os> Store<O> {
         let taken_over = self.state.compare_exchange32(LOCK, 0, self.owner).is_err() && self.lock_contended(timeout)?;
         let locked = Locked { store: self, _thread: PhantomData };
         if taken_over {
-            self.state.store(UNSWEPT, 1);
+            // What is said of names that may return holds on.
+            self.state.fetch_max(UNSWEPT, 1);
             self.begin_epoch();
         }
         // A file of a commit that never happened would mislead a rebuild about every later one: nobody writes beside it.

@@ -163,8 +163,15 @@ impl<O: Os> Store<O> {
             _ => self.os.remove(&path),
         };
         // The next owner of the lock tries again before it writes anything.
-        if undone.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
-            self.state.store(state::UNSWEPT, 1);
+        match undone {
+            Ok(()) if matches!(made, Made::Segment { .. }) => {
+                // If it fails, that is for the next owner too.
+                let _ = self.make_removal_durable(self.state.load(state::UNSWEPT));
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                self.state.fetch_max(state::UNSWEPT, 1);
+            }
+            _ => {}
         }
     }
 

@@ -7,7 +7,8 @@
 //!    256  LOCK (32 bits)   compare-and-exchange: owner id, or 0; bit 31: somebody sleeps
 //!    264  PENDING          the lock's owner: sequence of the commit being applied, else 0
 //!    272  YIELD_UNTIL      a waiter: uptime in ms until which newcomers let others first   (advisory)
-//!    280  UNSWEPT          the lock's owner: not 0 while a file of a commit that never happened may be there; see `finish`
+//!    280  UNSWEPT          the lock's owner: 1 while a file of a commit that never happened may be there, 2 while it may come back with a power
+//!                                 cut; see `finish`
 //!    320  VISIBLE          the lock's owner: the newest sequence that readers accept
 //!    384  GEOMETRY         list; see `index`
 //!    392  CLEARED          list: sequence of the newest `clear`; older records are dead
@@ -81,6 +82,8 @@ pub const LOCK: usize = 256;
 pub const PENDING: usize = 264;
 pub const YIELD_UNTIL: usize = 272;
 pub const UNSWEPT: usize = 280;
+/// The value of `UNSWEPT` while the removal of a segment is not known to be durable.
+pub const NAME_MAY_RETURN: u64 = 2;
 pub const VISIBLE: usize = 320;
 pub const GEOMETRY: usize = 384;
 pub const CLEARED: usize = 392;

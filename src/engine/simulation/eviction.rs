@@ -308,7 +308,7 @@ fn run(seed: u64, policy: Eviction, operations: usize, deaths: bool) {
     full.check();
     let is_there = |stream: &str| full.world.machine.paths().iter().any(|path| path.to_string_lossy().contains(stream));
     let moves = policy != Eviction::LeastRecentlyStored;
-    assert!(policy == Eviction::None || full.most_gone > 100, "{} items were evicted", full.most_gone);
+    assert!(policy == Eviction::None || full.most_gone > 20, "{} items were evicted", full.most_gone);
     assert!(!moves || is_there("main-"), "nothing was moved");
     full.rebuild();
     full.check();
