@@ -55,7 +55,7 @@ use super::lock::Locked;
 use super::log::Batches;
 use super::policy::{Judge, Victim, hand_word};
 use super::read::Life;
-use super::room::Purpose;
+use super::room::{Purpose, segment_bytes};
 use super::statistics::Counter;
 use super::store::Store;
 
@@ -65,8 +65,8 @@ const RECORDS: usize = 64;
 const DEAD_RECORDS: usize = 1024;
 /// Bytes of survivors moved in one quantum.
 const BYTES: usize = 64 << 10;
-/// Large values evicted in one quantum: each is a file to unlink, and the ring of retirees is short.
-const LARGE_VALUES: usize = 8;
+/// Large values evicted in one quantum: each gives back by itself what may be all that is needed.
+const LARGE_VALUES: usize = 1;
 
 /// What a quantum came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,17 @@ enum Kept {
     Mark { candidate: usize },
     /// The key of a record whose older versions in the main stream are dead.
     Dead { candidate: usize },
+}
+
+impl Kept {
+    fn candidate(&self) -> usize {
+        match *self {
+            Kept::Item { candidate, .. }
+            | Kept::Name { candidate, .. }
+            | Kept::Mark { candidate }
+            | Kept::Dead { candidate } => candidate,
+        }
+    }
 }
 
 /// A quantum under way.
@@ -141,7 +152,8 @@ impl<O: Os> Store<O> {
         if hand == victim.hand && !victim.is_at_end() {
             return Ok(Step::Nothing);
         }
-        quantum.write(&judge)?;
+        let left = quantum.write(&judge)?.and_then(|left| quantum.candidates.get(left));
+        let hand = left.map_or(hand, |left| left.location.offset() as u64);
         let (evicted, expired) = (quantum.evicted, quantum.expired);
         let moved = quantum.bytes as u64;
         let progressed = commit.move_hand(&victim, hand);
@@ -292,21 +304,19 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         Ok(())
     }
 
-    /// Step 4. If there is no room for survivors, they are evicted like the rest, where that may be.
-    fn write(&mut self, judge: &Judge) -> Result<()> {
+    /// Step 4. If there is no room for survivors, some of them are evicted like the rest, where that may be: then the number
+    /// of the first candidate that is left for the next quantum.
+    fn write(&mut self, judge: &Judge) -> Result<Option<usize>> {
         let mut kept = std::mem::take(&mut self.kept);
         if kept.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
+        let mut left = None;
         let mut room = self.commit.open_batch(BATCH_RECORD + self.bytes, Purpose::Compact);
         if matches!(room, Err(crate::error::Error::Full)) && judge.evicts {
-            for one in kept.extract_if(.., |one| matches!(one, Kept::Item { .. })) {
-                let Kept::Item { old, cell, .. } = one else { continue };
-                self.bytes -= old.header.with_order(0).size();
-                self.evict(&old, &cell);
-            }
+            left = self.give_up(&mut kept);
             if kept.is_empty() {
-                return Ok(());
+                return Ok(left);
             }
             room = self.commit.open_batch(BATCH_RECORD + self.bytes, Purpose::Renew);
         }
@@ -320,7 +330,34 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
             let sequence = self.commit.sequence;
             self.commit.stage_state(state::CARRIED, sequence);
         }
-        Ok(())
+        Ok(left)
+    }
+
+    /// Evicts survivors for which there is no room: all of them, but no more than it takes to gain a segment's space where they
+    /// have files of their own. The number of the candidate behind the last of these.
+    fn give_up(&mut self, kept: &mut Vec<Kept>) -> Option<usize> {
+        let enough = segment_bytes(self.commit.state(state::SIZE_LIMIT));
+        let (mut gained, mut left) = (0, None);
+        for one in &*kept {
+            let Kept::Item { candidate, old, cell, .. } = *one else { continue };
+            gained += self.commit.large_of(&old).map_or(0, |large| file_space(large.len));
+            self.evict(&old, &cell);
+            if gained >= enough {
+                left = Some(candidate + 1);
+                break;
+            }
+        }
+        kept.retain(|one| !matches!(one, Kept::Item { .. }) && left.is_none_or(|left| one.candidate() < left));
+        self.bytes = kept.iter().map(|one| self.size_of(one)).sum();
+        left
+    }
+
+    /// Bytes of what is kept, if it is no item.
+    fn size_of(&self, kept: &Kept) -> usize {
+        match kept {
+            Kept::Dead { .. } => Draft::bare(Type::Dead, 0).size() + DEAD_VALUE,
+            other => self.candidates[other.candidate()].header.size(),
+        }
     }
 
     fn write_one(&mut self, kept: &Kept) -> Result<()> {
@@ -416,7 +453,7 @@ impl<O: Os> Commit<'_, O> {
             if victim.is_main { (state::MAIN_HAND, state::MAIN_HAND_ID) } else { (state::HAND, state::HAND_ID) };
         let at_end = hand >= victim.end && !victim.is_open;
         if !at_end || !self.can_retire() {
-            let word = hand_word(victim.id, victim.is_gleaned());
+            let word = hand_word(victim);
             self.stage_state(place, Tail { slot: victim.slot, offset: hand, epoch: 0 }.bits());
             self.stage_state(id, word);
             return !at_end;

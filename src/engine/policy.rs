@@ -46,10 +46,13 @@ const DEAD_SHARE: u64 = 8;
 /// Bit of the word `MAIN_HAND_ID` while the walk is one through a segment that is appended to: nothing is moved, and of
 /// what is evicted only values with files of their own, as the rest of the segment stays (K5).
 const GLEANED: u64 = 1 << 56;
+/// Bit of that word once such a walk was at its end: on the next one, whatever may be evicted is.
+const AGAIN: u64 = 1 << 57;
 
-/// What the word says that belongs to a hand.
-pub(super) fn hand_word(id: u64, gleans: bool) -> u64 {
-    if gleans { id | GLEANED } else { id }
+/// What the word says that belongs to a victim's hand.
+pub(super) fn hand_word(victim: &Victim) -> u64 {
+    let bit = |is: bool, bit| if is { bit } else { 0 };
+    victim.id | bit(victim.is_gleaned(), GLEANED) | bit(victim.again, AGAIN)
 }
 
 /// Where a victim's walk begins.
@@ -172,7 +175,8 @@ impl<O: Os> Store<O> {
         } else {
             (state::HAND, state::HAND_ID, state::TAIL)
         };
-        let (at, id) = (Tail::from_bits(commit.state(hand)), commit.state(hand_id) & !GLEANED);
+        let word = commit.state(hand_id);
+        let (at, id) = (Tail::from_bits(commit.state(hand)), word & !(GLEANED | AGAIN));
         let (slot, id) = if id != 0 && self.segment_in(at.slot) == id {
             (at.slot, id)
         } else {
@@ -181,7 +185,7 @@ impl<O: Os> Store<O> {
         };
         let is_open = Tail::from_bits(commit.state(tail)).slot == slot;
         // What was gleaned while it was open is walked in earnest once it is not.
-        let known = commit.state(hand_id) == hand_word(id, main && is_open);
+        let known = word & !AGAIN == if main && is_open { id | GLEANED } else { id };
         let main_large = commit.state(state::MAIN_LARGE_BYTES);
         let large = if main { main_large } else { commit.state(state::LARGE_BYTES).saturating_sub(main_large) };
         let victim = Victim {
@@ -191,7 +195,7 @@ impl<O: Os> Store<O> {
             is_open,
             hand: if known { at.offset.max(START) } else { START },
             end: self.committed_end(slot),
-            again: false,
+            again: known && word & AGAIN != 0,
         };
         (!is_open || (large > 0 && !loses_nothing(self.policy()))).then_some(victim)
     }

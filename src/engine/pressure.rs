@@ -24,6 +24,9 @@ use super::store::Store;
 const QUANTA: usize = 16;
 /// A write does a quantum if less than this share of a segment is free beside the spare.
 const AHEAD: u64 = 8;
+/// So many holds of the lock at most until a file has gone: more than the longest segment takes. Words that are damaged could
+/// else keep a write busy for ever.
+const STEPS: usize = 1 << 14;
 /// So often a write that found no room tries again; others may take what it made.
 const TRIES: usize = 100;
 
@@ -74,7 +77,10 @@ impl<O: Os> Store<O> {
     /// Gives back what is over the limit. How many items went.
     pub(super) fn shrink(&self) -> Result<u64> {
         let mut gone = 0;
-        while self.volume() > self.state.load(state::SIZE_LIMIT) {
+        for _ in 0..STEPS {
+            if self.volume() <= self.state.load(state::SIZE_LIMIT) {
+                break;
+            }
             let locked = self.lock()?;
             let made = self.make_room(&locked, QUANTA)?;
             drop(locked);
@@ -96,7 +102,7 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn make_room_once(&self) -> Result<bool> {
         let before = self.state.load(state::RETIRED);
-        loop {
+        for _ in 0..STEPS {
             let locked = self.lock()?;
             let more = self.make_room(&locked, QUANTA)?.is_some();
             drop(locked);
@@ -105,9 +111,10 @@ impl<O: Os> Store<O> {
                 return Ok(true);
             }
             if !more {
-                return Ok(false);
+                break;
             }
         }
+        Ok(false)
     }
 
     /// Calls `attempt` until it finds room, or no more can be made. Not under the lock.
@@ -143,7 +150,7 @@ impl<O: Os> Store<O> {
     /// As [`Store::until_there_is_room`], for a thread that holds the lock. True if something was given back.
     pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>) -> Result<bool> {
         let retired = self.state.load(state::RETIRED);
-        while self.make_room(locked, usize::MAX)?.is_some() {
+        while self.make_room(locked, QUANTA * STEPS)?.is_some() {
             let waiting = self.waiting();
             self.unlink_retired_by(|| Ok(self.held()))?;
             if self.waiting() < waiting {

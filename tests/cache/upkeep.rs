@@ -1,7 +1,7 @@
 //! The whole store: counts, expiring, evicting, clearing, statistics, checking, repairing.
 
 use super::{HOUR, Scratch, expired, lasting, sorted, tagged};
-use larder::{Cache, Stats};
+use larder::{Cache, Eviction, Stats};
 use std::time::Duration;
 
 #[test]
@@ -189,6 +189,24 @@ fn volume_is_what_the_files_take_and_stays_under_the_limit() {
     cache.clear().unwrap();
     assert!(on_disk() <= cache.volume());
     cache.assert_clean();
+}
+
+/// All items are values with files of their own, and all were used just now: one goes all the same.
+#[test]
+fn something_goes_when_everything_was_used_just_now() {
+    for policy in [Eviction::S3Fifo, Eviction::LeastRecentlyUsed, Eviction::LeastFrequentlyUsed] {
+        let cache = Scratch::with_limit(2 << 20);
+        cache.update_settings(|settings| settings.eviction = policy).unwrap();
+        let value = vec![7u8; 100_000];
+        for i in 0..60u32 {
+            cache.set_bytes(i, &value).unwrap();
+            for _ in 0..3 {
+                cache.keys::<u32>().for_each(|key| assert!(cache.get_bytes(key.unwrap()).unwrap().is_some()));
+            }
+        }
+        assert!((8..=19).contains(&cache.len()), "{policy:?}: {} items", cache.len());
+        cache.assert_clean();
+    }
 }
 
 #[test]
