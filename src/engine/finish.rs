@@ -67,7 +67,11 @@ impl<O: Os> Store<O> {
                 Err(e) => return Err(Error::io("remove", &path, e)),
             }
         }
-        if removed { self.make_removal_durable(before) } else { Ok(self.state.store(UNSWEPT, before)) }
+        if removed {
+            return self.make_removal_durable(before);
+        }
+        self.state.store(UNSWEPT, before);
+        Ok(())
     }
 
     /// Makes durable that a segment is gone; `before` is what `UNSWEPT` said of other files. If it fails, that word says what is
