@@ -147,18 +147,22 @@ impl<O: Os> Store<O> {
         Ok(())
     }
 
-    /// As [`Store::until_there_is_room`], for a thread that holds the lock. True if something was given back.
+    /// As [`Store::until_there_is_room`], for a thread that holds the lock. True if something was given back. It ends, because
+    /// each round but the last one retires something, and there is no room for that for ever: what has to be durable first
+    /// (K4) stays in the ring, as nobody waits for the disk under the lock.
     pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>) -> Result<bool> {
-        let retired = self.state.load(state::RETIRED);
+        let mut retired = self.state.load(state::RETIRED);
         while self.make_room(locked, QUANTA * STEPS)?.is_some() {
             let waiting = self.waiting();
             self.unlink_retired_by(|| Ok(self.held()))?;
             if self.waiting() < waiting {
                 return Ok(true);
             }
-            if self.state.load(state::RETIRED) == retired {
+            let now = self.state.load(state::RETIRED);
+            if now == retired {
                 break;
             }
+            retired = now;
         }
         Ok(false)
     }

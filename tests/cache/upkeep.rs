@@ -209,6 +209,37 @@ fn something_goes_when_everything_was_used_just_now() {
     }
 }
 
+/// What a full store moves has to be on the disk before the files that it came from go, and nobody waits for the disk in a
+/// transaction: so it may be refused, and does not look for room for ever.
+#[test]
+fn a_transaction_that_finds_the_store_full_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Cache::builder(dir.path()).size_limit(8 << 20).eviction(Eviction::None);
+    let cache = builder.open().unwrap();
+    let value = vec![7u8; 1000];
+    // Segments of little that lives, so that each of them takes next to nothing to give back, but none goes by itself.
+    let mut kept = 0u32;
+    while cache.volume() < 14 << 19 {
+        cache.set(("kept", kept), &value).unwrap();
+        cache.set_many((0..50u32).map(|i| (("replaced", i), &value))).unwrap();
+        kept += 1;
+    }
+    let mut outcomes = Vec::new();
+    for round in 0..10u32 {
+        outcomes.push(cache.transact(|tx| {
+            for i in 0..900u32 {
+                tx.set(("added", i), &(round, &value))?;
+            }
+            Ok(())
+        }));
+        cache.expire().unwrap();
+    }
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(larder::Error::Full))), "{outcomes:?}");
+    assert!(outcomes.last().unwrap().is_ok(), "there was room in the end: {outcomes:?}");
+    assert_eq!(cache.len(), kept as usize + 50 + 900);
+    cache.check().unwrap().problems.iter().for_each(|problem| panic!("{problem:?}"));
+}
+
 #[test]
 fn overwriting_for_ever_needs_no_more_room() {
     let cache = Scratch::with_limit(4 << 20);
