@@ -41,6 +41,7 @@ clock_set_back_revives                simulation::model
 moved_before_the_bucket               simulation::deaths
 nothing_says_what_is_dead             simulation::eviction
 marks_go_with_their_segment           simulation::eviction
+files_of_a_pending_commit_go          simulation::power::a_durable_value_stays
 "
 
 export CARGO_TARGET_DIR=${LARDER_BUGS_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/seeded-bugs}

@@ -225,3 +225,35 @@ fn a_batch_that_is_no_commit_never_stands_in_for_the_one_that_overwrote_it() {
         }
     }
 }
+
+/// A writer dies while it replaces a large value that is durable. The file of that value goes once the commit that
+/// replaces it is durable itself: if the power is cut while the next process opens the store, one of the two is there.
+#[test]
+fn a_durable_value_stays_until_what_replaced_it_is_durable() {
+    let (old, new) = (put(0, 1, 20_000), put(0, 2, 100));
+    let prepared = || {
+        let (world, victim) = World::with(9, std::slice::from_ref(&old));
+        victim.store.sync().unwrap();
+        (world, victim)
+    };
+    let steps = {
+        let (_world, victim) = prepared();
+        let before = victim.os.steps();
+        new.apply_alone(&victim.store);
+        victim.os.steps() - before
+    };
+    for step in 0..steps {
+        let (world, victim) = prepared();
+        victim.os.kill_after(step);
+        victim.os.run(|| new.apply_alone(&victim.store));
+        victim.os.kill();
+        drop(victim);
+        let heir = open(&world.machine);
+        heir.store.unlink_retired().unwrap();
+        for seed in 0..6 {
+            let found = live(&after_cut(&world, step * 10 + seed).store);
+            let version = found.get(&0).map(|item| item.version);
+            assert!(matches!(version, Some(1 | 2)), "death at step {step}, power cut {seed}: {}", list(&found));
+        }
+    }
+}
