@@ -41,6 +41,8 @@ clock_set_back_revives                simulation::model
 moved_before_the_bucket               simulation::deaths
 nothing_says_what_is_dead             simulation::eviction
 marks_go_with_their_segment           simulation::eviction
+evicted_keys_are_not_removed          simulation::limit::whatever
+cleared_segments_leave_the_main_stream simulation::limit::whatever
 files_of_a_pending_commit_go          simulation::power::a_durable_value_stays
 "
 

@@ -107,7 +107,8 @@ impl<O: Os> Commit<'_, O> {
             match &op.change {
                 Change::Put(put) => self.put(&op, put, &place, false)?,
                 Change::Remove if was_live => self.remove(&op, &place, false, &mut removed)?,
-                Change::Remove | Change::Keep => continue,
+                Change::Remove => drop(self.remove_evicted(&op, &place, false)?),
+                Change::Keep => continue,
             }
             replaced += u64::from(was_live);
         }

@@ -52,8 +52,23 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// Seals the segment of the main stream that is appended to, so that it can go with the others: as long as it is there,
+    /// no segment of the commit stream goes without a look at each of its records (`retire_dead_segments`).
+    fn begin_main_anew(&self, locked: &Locked<'_, O>) -> Result<()> {
+        let mut commit = Commit::to_main(locked)?;
+        if !segment::is_main(self.segment_in(commit.tail.slot)) {
+            return Ok(());
+        }
+        match commit.begin_segment() {
+            // Then they are victims of compaction, one by one.
+            Err(Error::Full) => Ok(()),
+            outcome => outcome.and_then(|()| commit.publish()),
+        }
+    }
+
     /// The second commit of `clear`.
     pub(super) fn replace_index(&self, locked: &Locked<'_, O>) -> Result<()> {
+        self.begin_main_anew(locked)?;
         let geometry = self.geometry()?;
         let mut commit = Commit::new(locked)?;
         let tables = [Some(geometry.current), geometry.next.map(|(next, _)| next)];
@@ -190,6 +205,8 @@ impl<O: Os> Commit<'_, O> {
         let before = self.state(state::CLEARED);
         self.stage_state(state::CLEARED_BEFORE, before);
         self.stage_state(state::CLEARED, sequence);
+        let next_main = self.state(state::NEXT_MAIN);
+        self.stage_state(state::MAIN_CLEARED, next_main);
         if !seeded!("clear_keeps_the_count") {
             self.stage_state(state::LIVE, 0);
         }

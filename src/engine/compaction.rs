@@ -38,8 +38,13 @@
 //!   that was evicted from the first half of a segment, put again, and evicted again, would else be there in its first
 //!   version.
 //! - **K6** A copy counts only if its sequence is not beyond the end of the commit stream, so a prefix stays a prefix.
+//! - **K7** No record says that an item was evicted, so until its segment is gone for good a rebuild may find it. A removal
+//!   of a key that is absent is therefore written down once anything was evicted (`remove_evicted`).
+//! - **K8** A segment of the commit stream that was cleared goes without a look at its records only after everything in the
+//!   main stream that is older than the `clear`: a power cut may take the `clear`, and what it cleared in the one stream
+//!   may have been the end of something in the other.
 //!
-//! What was evicted for space may be back after a rebuild, in the version that was evicted.
+//! What was evicted for space and not removed since may be back after a rebuild, in the version that was evicted.
 
 use crate::error::Result;
 use crate::os::{Access, Os, OsMap};

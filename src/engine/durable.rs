@@ -14,15 +14,15 @@
 //! The leader:
 //!
 //! 3. What a dead leader left in `SYNC_STAGE`: the kernel may have told it of a failure and tells nobody else. Those
-//!    files are made anew (`remake`), and so are those that `SYNC_FAILED` names, if `sync` was called.
+//!    files are written once more, and those that `SYNC_FAILED` names are made anew, if `sync` was called (`remake`).
 //! 4. Wait a moment for those who came in the last rounds ([`GATHERING`]): whoever was let go by the last leader is about to
 //!    commit again, and would miss this round by a hair.
 //! 5. Load `VISIBLE`, then where the tail is, then the next id of a value: in this order, so that all that the commits up to
 //!    that `VISIBLE` wrote is in the files asked for.
 //! 6. `SYNC_STAGE = VALUES`; each value file that is not durable yet, `SYNCED_VALUES` following; `SYNC_STAGE = NAMES`; the
-//!    directory, if a file may be new in it; `SYNC_STAGE = LOG`; the segments of the main stream from `SYNCED_MAIN` on, then
-//!    those of the commit stream from `SYNCED_SEGMENT` on, in order, those words following: a sealed one is asked for once.
-//!    Before a victim of compaction goes, the main stream alone is asked for.
+//!    directory, if a file may be new in it; `SYNC_STAGE = MAIN_LOG`; the segments of the main stream from `SYNCED_MAIN` on;
+//!    `SYNC_STAGE = LOG`; those of the commit stream from `SYNCED_SEGMENT` on, in order, those words following: a sealed one
+//!    is asked for once. Before a victim of compaction goes, the main stream alone is asked for.
 //! 7. `SYNCED = ` the `VISIBLE` of step 5; `SYNC_STAGE = 0`. Now and then, and for `sync` always: write to the file
 //!    `synced` how far the log is durable, and make that durable (see `rebuild` for its use).
 //! 8. `SYNCING = 0`; wake all sleepers. Most are done by step 1; one of the others leads everybody who came meanwhile.
@@ -45,7 +45,8 @@
 //! - **D1** What was visible when a call of `sync`, or a change under `Durability::Sync`, returned `Ok` survives a power cut.
 //! - **D2** What a power cut leaves is what the store held at some moment not before the newest such return.
 //! - **D3** After a failed `fsync` no call returns `Ok` that depends on the bytes it was about, in any process, until they
-//!   stand in another file that is durable. The death of whoever was told changes nothing.
+//!   stand in another file that is durable. If whoever was told died before it could say so, they were written once more
+//!   and verified, and the disk was asked again.
 //! - **D4** A leader's death at any step delays the others by two rounds at most.
 
 use std::time::Duration;
@@ -67,11 +68,12 @@ use super::store::Store;
 pub const VALUES: u64 = 1;
 pub const NAMES: u64 = 2;
 pub const LOG: u64 = 4;
-const STAGES: u64 = VALUES | NAMES | LOG;
+pub const MAIN_LOG: u64 = 8;
+const STAGES: u64 = VALUES | NAMES | LOG | MAIN_LOG;
 /// Bit of `SYNC_FAILED`: somebody was told, so it stays until `sync` has put it right.
-const TOLD: u64 = 8;
+const TOLD: u64 = 16;
 /// `SYNC_FAILED` counts up by this with each failure, so that one that comes while an older one is put right is not lost.
-const ONE_FAILURE: u64 = 16;
+const ONE_FAILURE: u64 = 32;
 
 /// Bit of `SYNCING` that says that somebody sleeps on it.
 const SLEEPERS: u32 = 1 << 31;
@@ -345,8 +347,9 @@ impl<O: Os> Lead<'_, O> {
             })?;
         }
         state.store(SYNCED_VALUES, next_value);
-        state.store(SYNC_STAGE, LOG);
+        state.store(SYNC_STAGE, MAIN_LOG);
         self.ask_for_main()?;
+        state.store(SYNC_STAGE, LOG);
         let log = |name| if let Name::Segment(id) = name { Some(id).filter(|&id| !is_main(id)) } else { None };
         let from = if seeded!("sync_of_the_newest_segment_alone") { segment } else { state.load(SYNCED_SEGMENT) };
         for id in self.numbers(from, segment.saturating_add(1), log)? {
@@ -367,7 +370,7 @@ impl<O: Os> Lead<'_, O> {
         }
         for id in self.numbers(state.load(SYNCED_MAIN), last.saturating_add(1), main)? {
             state.store(SYNCED_MAIN, id);
-            store.sync_named(Name::Segment(id | MAIN), LOG)?;
+            store.sync_named(Name::Segment(id | MAIN), MAIN_LOG)?;
         }
         state.store(SYNCED_MAIN, last);
         Ok(())
@@ -378,7 +381,7 @@ impl<O: Os> Lead<'_, O> {
         let (store, state) = (self.store, &self.store.state);
         let carried = state.load(state::CARRIED);
         let is_new = store.main_tail() > state.load(SYNCED_MAIN);
-        state.store(SYNC_STAGE, LOG);
+        state.store(SYNC_STAGE, MAIN_LOG);
         let mut asked = self.ask_for_main();
         if asked.is_ok() && is_new {
             state.store(SYNC_STAGE, NAMES);
@@ -410,7 +413,7 @@ impl<O: Os> Lead<'_, O> {
         if doubt == 0 {
             return Ok(false);
         }
-        if let Err(error) = store.remake(doubt & STAGES) {
+        if let Err(error) = store.remake(doubt & STAGES, doubt & TOLD != 0) {
             if !matches!(error, Error::Timeout | Error::Forked) {
                 store.announce_failure(doubt & STAGES, true);
             }

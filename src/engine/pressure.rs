@@ -82,7 +82,11 @@ impl<O: Os> Store<O> {
                 break;
             }
             let locked = self.lock()?;
-            let made = self.make_room(&locked, QUANTA)?;
+            let made = match self.make_room(&locked, QUANTA) {
+                // Nothing may go, and there is no room to move anything: it stays over the limit.
+                Err(Error::Full) => break,
+                made => made?,
+            };
             drop(locked);
             self.unlink_retired()?;
             let Some(items) = made else { break };

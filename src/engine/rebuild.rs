@@ -40,12 +40,15 @@ const GENERATION: u32 = 1;
 pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usize, u64)]) -> Result<O::Map> {
     let mark = read_mark(os, paths, manifest)?;
     let mut ends = Ends::default();
-    let (commits, dropped) = read_chain(os, paths, manifest, mark, &mut ends)?;
+    let (commits, mut dropped) = read_chain(os, paths, manifest, mark, &mut ends)?;
     let newest = commits.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
     // The youngest commit may be lost to damage; its number is not given twice.
     let newest = mark.map_or(newest, |mark| newest.max(mark.sequence));
     let (mut chain, survivors) = read_main(os, paths, manifest, &mut ends, newest)?;
     chain.truncate((manifest.rows as usize).saturating_sub(commits.len()));
+    // What cannot be read of the main stream would be in nobody's count.
+    let all_of_main = ids_of_stream(os, paths, MAIN)?;
+    dropped.extend(all_of_main.iter().filter(|id| chain.iter().all(|segment| segment.id != **id)));
     chain.extend(commits);
     // A state file with doubts stays until another one knows them: it was marked as suspect, and nobody trusts it.
     sweep_derived(os, paths, &dropped, doubts.is_empty())?;
@@ -64,7 +67,8 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usi
     sweep_values(os, paths, &values)?;
     // A batch of the main stream has a number too, and it may be younger than what is left of the other.
     let newest = newest.max(survivors);
-    let found = Rebuilt { replay: &replay, chain: &chain, newest, doubts };
+    let next_main = all_of_main.last().map_or(1, |id| (id & !MAIN) + 1);
+    let found = Rebuilt { replay: &replay, chain: &chain, newest, next_main, doubts };
     write_state(os, paths, manifest, &found)
 }
 
@@ -73,6 +77,8 @@ struct Rebuilt<'r, 'c, O: Os> {
     replay: &'r Replay<'c, O>,
     chain: &'r [Chained<O>],
     newest: u64,
+    /// A number that no segment of the main stream had.
+    next_main: u64,
     doubts: &'r [(usize, u64)],
 }
 
@@ -391,7 +397,8 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         (state::TAIL, tail_of(0, epoch).bits()),
         (state::NEXT_SEGMENT, next_of(0)),
         (state::MAIN_TAIL, tail_of(MAIN, 0).bits()),
-        (state::NEXT_MAIN, next_of(MAIN)),
+        (state::NEXT_MAIN, found.next_main),
+        (state::MAIN_CLEARED, found.next_main),
         (state::MAIN_LARGE_BYTES, replay.main_value_bytes),
         (state::NEXT_VALUE, next_value),
         (state::TAG_CHUNKS, replay.chunks() as u64),

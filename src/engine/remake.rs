@@ -1,5 +1,7 @@
-//! Files whose bytes the disk may not have, although it was asked: their contents, which are still in memory, go into new
-//! files. For the leader of `durable`; it does not know how the doubt arose.
+//! Files whose bytes the disk may not have, although it was asked: their contents are still in memory. For the leader of
+//! `durable`.
+//!
+//! If the disk has failed, they go into new files, whose pages have never failed:
 //!
 //! 1. Under `LOCK`: seal the segments that the tails are in, so that nobody appends to what is being copied, and note which
 //!    segments there are from `SYNCED_SEGMENT` and `SYNCED_MAIN` on.
@@ -12,6 +14,11 @@
 //! The leader then makes the names durable. Maps of the old files stay valid, and hold the same bytes. A copy has the
 //! same nonce and offsets, so its checksums match where they stand. For a while the copies take space that no limit
 //! counts. What cannot be verified is an error, and stays suspect until a `clear`.
+//!
+//! If a leader has died, it may have been told of a failure and nobody knows; most likely it was told nothing. Then the
+//! bytes are written once more to where they are, which makes their pages wait for the disk again, and verified. That
+//! takes no space: a process may be killed while the store is at its limit, and what goes next waits for this. Whoever
+//! reads meanwhile sees the same bytes throughout.
 
 use std::sync::atomic::Ordering;
 
@@ -26,7 +33,7 @@ use crate::storage::state::{
 };
 
 use super::commit::Commit;
-use super::durable::{LOG, VALUES};
+use super::durable::{LOG, MAIN_LOG, VALUES};
 use super::lock::Locked;
 use super::log::Batches;
 use super::store::Store;
@@ -46,6 +53,22 @@ struct Copy<'s, O: Os> {
     store: &'s Store<O>,
     of: Name,
     draft: Name,
+}
+
+/// A file that was written once more, and the copy that it is, if it is one.
+type Again<'s, O> = (Option<Copy<'s, O>>, <O as Os>::File);
+
+/// Reads the first bytes of a file and writes them to a file, piece by piece.
+fn write_through<F: OsFile>(from: &F, to: &F, len: u64) -> std::io::Result<()> {
+    let mut buffer = vec![0; len.min(PIECE) as usize];
+    let mut at = 0;
+    while at < len {
+        let part = &mut buffer[..(len - at).min(PIECE) as usize];
+        from.read_at(part, at)?;
+        to.write_at(part, at)?;
+        at += part.len() as u64;
+    }
+    Ok(())
 }
 
 impl<O: Os> Drop for Copy<'_, O> {
@@ -82,23 +105,25 @@ impl<O: Os> Locked<'_, O> {
 }
 
 impl<O: Os> Store<O> {
-    /// Makes the files of these stages anew.
-    pub(super) fn remake(&self, stages: u64) -> Result<()> {
-        if stages & (LOG | VALUES) == 0 {
+    /// Makes the files of these stages anew if the disk `has_failed`; else writes them once more.
+    pub(super) fn remake(&self, stages: u64, has_failed: bool) -> Result<()> {
+        if stages & (LOG | MAIN_LOG | VALUES) == 0 {
             return Ok(());
         }
         let sealed = self.seal_suspects()?;
         let mut copies = Vec::new();
-        if stages & LOG != 0 {
-            for one in &sealed {
-                copies.push(self.copy_segment(one)?);
-            }
+        let stage_of = |one: &Sealed| if is_main(one.id) { MAIN_LOG } else { LOG };
+        for one in sealed.iter().filter(|one| stages & stage_of(one) != 0) {
+            copies.extend(self.remake_segment(one, has_failed)?);
         }
         if stages & VALUES != 0 {
             let id = self.state.load(SYNCED_VALUES);
             if let Some(large) = self.reference_to(id, &sealed)? {
-                copies.extend(self.copy_value(large)?);
+                copies.extend(self.remake_value(large, has_failed)?);
             }
+        }
+        if copies.is_empty() {
+            return Ok(());
         }
         let _locked = self.lock()?;
         for copy in copies {
@@ -134,43 +159,56 @@ impl<O: Os> Store<O> {
             }
     }
 
-    /// Step 2 for a segment.
-    fn copy_segment(&self, sealed: &Sealed) -> Result<Copy<'_, O>> {
+    /// Step 2 for a segment; `None` if it needs no other file, or is gone.
+    fn remake_segment(&self, sealed: &Sealed, has_failed: bool) -> Result<Option<Copy<'_, O>>> {
         let name = Name::Segment(sealed.id);
         let path = self.paths.of(name);
-        let old = self.os.open(&path, OpenMode::Read).map_err(|e| Error::not_written(&path, e))?;
-        let (copy, new) = self.copy_of(name, &old, sealed.end)?;
+        let Some((copy, file)) = self.written_again(name, sealed.end, has_failed)? else { return Ok(None) };
         let mut bytes = [0; segment::HEAD];
-        new.read_at(&mut bytes, 0).map_err(|e| Error::not_written(&path, e))?;
+        file.read_at(&mut bytes, 0).map_err(|e| Error::not_written(&path, e))?;
         let head = Head::decode(&bytes, self.store_id, sealed.id).map_err(|what| Error::corrupt(&path, 0, what))?;
         let end = usize::try_from(sealed.end).unwrap_or(0);
-        let map = new.map(end, Access::Read).map_err(|e| Error::not_written(&path, e))?;
+        let map = file.map(end, Access::Read).map_err(|e| Error::not_written(&path, e))?;
         let mut batches = Batches::of(&map, head.id, head.nonce, end);
         while batches.next_batch().is_some() {}
         if batches.offset != end {
             return Err(Error::corrupt(&path, batches.offset as u64, Corruption::Checksum));
         }
-        new.extend(head.capacity.into()).and_then(|()| new.sync()).map_err(|e| Error::not_written(&path, e))?;
+        let extend = || if copy.is_some() { file.extend(head.capacity.into()) } else { Ok(()) };
+        extend().and_then(|()| file.sync()).map_err(|e| Error::not_written(&path, e))?;
         Ok(copy)
     }
 
-    /// Step 2 for a large value; `None` if it is gone.
-    fn copy_value(&self, large: LargeReference) -> Result<Option<Copy<'_, O>>> {
+    /// Step 2 for a large value; `None` if it needs no other file, or is gone.
+    fn remake_value(&self, large: LargeReference, has_failed: bool) -> Result<Option<Copy<'_, O>>> {
         let name = Name::Value(large.file);
         let path = self.paths.of(name);
-        let old = match self.os.open(&path, OpenMode::Read) {
-            Ok(old) => old,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::not_written(&path, e)),
-        };
-        let (copy, new) = self.copy_of(name, &old, large.len)?;
-        let map = new.map(usize::try_from(large.len).unwrap_or(0), Access::Read);
+        let Some((copy, file)) = self.written_again(name, large.len, has_failed)? else { return Ok(None) };
+        let map = file.map(usize::try_from(large.len).unwrap_or(0), Access::Read);
         let map = map.map_err(|e| Error::not_written(&path, e))?;
         if map.immutable(0, map.len()).is_none_or(|bytes| checksum(0, bytes) != large.crc) {
             return Err(Error::corrupt(&path, 0, Corruption::Checksum));
         }
-        new.sync().map_err(|e| Error::not_written(&path, e))?;
-        Ok(Some(copy))
+        file.sync().map_err(|e| Error::not_written(&path, e))?;
+        Ok(copy)
+    }
+
+    /// The first bytes of a file, written once more: to another file, or to where they are. `None` if the file is gone:
+    /// it was retired, and nothing in it counts any more.
+    fn written_again(&self, of: Name, len: u64, anew: bool) -> Result<Option<Again<'_, O>>> {
+        let path = self.paths.of(of);
+        let mode = if anew { OpenMode::Read } else { OpenMode::Write };
+        let old = match self.os.open(&path, mode) {
+            Ok(old) => old,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::not_written(&path, e)),
+        };
+        if anew {
+            let (copy, new) = self.copy_of(of, &old, len)?;
+            return Ok(Some((Some(copy), new)));
+        }
+        write_through(&old, &old, len).map_err(|e| Error::not_written(&path, e))?;
+        Ok(Some((None, old)))
     }
 
     fn copy_of(&self, of: Name, old: &O::File, len: u64) -> Result<(Copy<'_, O>, O::File)> {
@@ -180,14 +218,7 @@ impl<O: Os> Store<O> {
         let copy = Copy { store: self, of, draft };
         let fill = || {
             let new = self.os.open(&path, OpenMode::Create)?;
-            let mut buffer = vec![0; len.min(PIECE) as usize];
-            let mut at = 0;
-            while at < len {
-                let part = &mut buffer[..(len - at).min(PIECE) as usize];
-                old.read_at(part, at)?;
-                new.write_at(part, at)?;
-                at += part.len() as u64;
-            }
+            write_through(old, &new, len)?;
             Ok(new)
         };
         let new = fill().map_err(|e| Error::not_written(&path, e))?;

@@ -253,6 +253,11 @@ impl<O: Os> Commit<'_, O> {
         Ok(())
     }
 
+    /// Seals the segment that the tail is in and begins another.
+    pub(super) fn begin_segment(&mut self) -> Result<()> {
+        self.roll(0, false, Purpose::Free)
+    }
+
     /// Seals the segment that the tail is in and begins another, long enough for `bytes`.
     #[cold]
     fn roll(&mut self, bytes: u64, whole: bool, purpose: Purpose) -> Result<()> {
@@ -368,20 +373,30 @@ impl<O: Os> Commit<'_, O> {
     /// in them removed is gone already, and nothing can come back when the index is rebuilt from the rest.
     ///
     /// No index entry may lead into them; and if there is a main stream, which they may have marks about, a `clear` must have
-    /// been since. Others are victims of compaction.
+    /// been since, and of the main stream everything must be gone that is older: a power cut may take the `clear`. Others are
+    /// victims of compaction.
     pub(super) fn retire_dead_segments(&mut self) {
         let has_main = is_main(self.store.segment_in(Tail::from_bits(self.state(state::MAIN_TAIL)).slot));
-        let streams: &[(bool, usize)] =
-            if has_main { &[(false, state::TAIL), (true, state::MAIN_TAIL)] } else { &[(false, state::TAIL)] };
-        for &(main, tail) in streams {
-            let open = Tail::from_bits(self.state(tail)).slot;
-            while self.can_retire() && self.retire_oldest(main, open, has_main) {}
+        if has_main {
+            let open = Tail::from_bits(self.state(state::MAIN_TAIL)).slot;
+            while self.can_retire() && self.retire_oldest(true, open, true) {}
+            let oldest = self.oldest_of(true).map_or(u64::MAX, |(id, _)| id & !MAIN);
+            if oldest < self.state(state::MAIN_CLEARED) && !seeded!("cleared_segments_leave_the_main_stream") {
+                return;
+            }
         }
+        let open = Tail::from_bits(self.state(state::TAIL)).slot;
+        while self.can_retire() && self.retire_oldest(false, open, has_main) {}
+    }
+
+    /// The oldest segment of a stream, and its slot.
+    fn oldest_of(&self, main: bool) -> Option<(u64, usize)> {
+        let rows = (0..self.store.rows).map(|slot| (self.state(row_word(slot, row::ID)), slot));
+        rows.filter(|&(id, _)| id != 0 && is_main(id) == main).min()
     }
 
     fn retire_oldest(&mut self, main: bool, open: usize, has_main: bool) -> bool {
-        let rows = (0..self.store.rows).map(|slot| (self.state(row_word(slot, row::ID)), slot));
-        let Some((id, slot)) = rows.filter(|&(id, _)| id != 0 && is_main(id) == main).min() else { return false };
+        let Some((id, slot)) = self.oldest_of(main) else { return false };
         let names = if seeded!("segments_with_names_go") { u64::from(u32::MAX) } else { u64::MAX };
         if slot == open || slot == self.tail.slot || self.state(row_word(slot, row::LIVE)) & names != 0 {
             return false;

@@ -12,6 +12,7 @@ mod eviction;
 mod failures;
 mod history;
 mod images;
+mod limit;
 mod model;
 mod named;
 mod power;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::Guard;
 
 use crate::error::{Error, Result};
+use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::index::Table;
 use crate::storage::location::{Entry, Location, Tail};
@@ -185,7 +186,8 @@ impl<O: Os> Commit<'_, O> {
             Change::Remove if place.is_live() => {
                 self.remove(op, place, true, &mut Vec::new())?;
             }
-            Change::Remove | Change::Keep => return Ok(false),
+            Change::Remove => return self.remove_evicted(op, place, true),
+            Change::Keep => return Ok(false),
         }
         Ok(true)
     }
@@ -347,6 +349,29 @@ impl<O: Os> Commit<'_, O> {
                 self.retire(Retiree::Value(large.file), bytes);
             }
         }
+    }
+
+    /// Steps 3 and 4 of the removal of a key that has no cell. It may have been evicted, and until the segment that it was
+    /// evicted from is gone for good, a rebuild finds it there: what was removed and synced must not be back. So its
+    /// removal is written down once anything was evicted. False if that is not needed.
+    pub(super) fn remove_evicted(&mut self, op: &Op<'_>, place: &KeyPlace, alone: bool) -> Result<bool> {
+        let main_hand = self.state(state::MAIN_HAND_ID);
+        let has_evicted = self.state(state::RETIRED) | self.state(state::HAND_ID) | main_hand != 0;
+        if place.old.is_some()
+            || !has_evicted
+            || self.store.policy() == Eviction::None
+            || seeded!("evicted_keys_are_not_removed")
+        {
+            return Ok(false);
+        }
+        let draft =
+            Draft { key: op.key, alone, over_main: main_hand != 0, ..Draft::bare(Type::Removal, self.sequence) };
+        if alone {
+            self.reserve(draft.size(), true, Purpose::Free)?;
+        }
+        let location = self.append(&draft)?;
+        self.add_state(row_word(location.slot(), row::DEAD), draft.size() as i64);
+        Ok(true)
     }
 
     /// Step 3 and 4 of one removal of a live key.

@@ -10,12 +10,13 @@ use super::acts::{Act, Contents, Item};
 use super::audit::{audit, live};
 use super::world::{Handle, SMALL_LIMIT, World, living, opening, path};
 use super::{Dice, rounds};
+use crate::error::Result;
 use crate::options::Eviction;
 use crate::os::Os;
-use crate::os::sim::Machine;
+use crate::os::sim::{Machine, SimOs};
 
 const SECOND: u64 = 1_000_000_000;
-const POLICIES: [Eviction; 5] = [
+pub(super) const POLICIES: [Eviction; 5] = [
     Eviction::S3Fifo,
     Eviction::LeastRecentlyUsed,
     Eviction::LeastFrequentlyUsed,
@@ -24,10 +25,10 @@ const POLICIES: [Eviction; 5] = [
 ];
 
 /// A store under a policy, and what it may hold: of each key the newest version, if it was not removed.
-struct Full {
-    world: World,
-    handles: Vec<Handle>,
-    dice: Dice,
+pub(super) struct Full {
+    pub(super) world: World,
+    pub(super) handles: Vec<Handle>,
+    pub(super) dice: Dice,
     version: u32,
     policy: Eviction,
     /// What the store may have held after each operation since the last sync, the newest last.
@@ -45,12 +46,19 @@ fn open(machine: &Machine, opening: &Opening) -> Handle {
 }
 
 /// Opens a store with the policy that it has.
-fn reopen(machine: &Machine) -> Handle {
-    open(machine, &Opening { eviction: None, ..opening(None) })
+pub(super) fn reopen(machine: &Machine) -> Handle {
+    let os = machine.process();
+    let store = reopen_in(&os).unwrap();
+    Handle { store, os }
+}
+
+/// The same in a process.
+pub(super) fn reopen_in(os: &SimOs) -> Result<Store<SimOs>> {
+    Store::open(os.clone(), &path(""), &Opening { eviction: None, ..opening(None) })
 }
 
 impl Full {
-    fn new(seed: u64, policy: Eviction) -> Full {
+    pub(super) fn new(seed: u64, policy: Eviction) -> Full {
         let world = World::new(seed);
         let opening = Opening { eviction: Some(policy.to_bits()), ..opening(Some(SMALL_LIMIT)) };
         let handles = vec![open(&world.machine, &opening)];
@@ -85,7 +93,7 @@ impl Full {
         self.dice.below(range) as u32
     }
 
-    fn act(&mut self) -> Act {
+    pub(super) fn act(&mut self) -> Act {
         match self.dice.below(60) {
             0 => Act::Evict(self.dice.below(4) as u8),
             1 if self.dice.below(20) == 0 => Act::Clear,
@@ -108,7 +116,7 @@ impl Full {
         }
     }
 
-    fn newest(&self) -> &Contents {
+    pub(super) fn newest(&self) -> &Contents {
         self.history.last().unwrap()
     }
 
@@ -119,16 +127,20 @@ impl Full {
         self.history.push(after);
     }
 
-    fn apply(&mut self, act: &Act) {
-        let who = self.dice.below(self.handles.len() as u64) as usize;
-        let store = &self.handles[who].store;
-        let time = store.now();
-        // An update makes of what is there what it can: of an evicted item nothing.
+    /// An update makes of what is there what it can: of an evicted item nothing.
+    pub(super) fn forget_evicted(&mut self, who: usize, act: &Act) {
         if let Act::Update(key, _) = act
-            && super::audit::lookup(store, *key).is_none()
+            && super::audit::lookup(&self.handles[who].store, *key).is_none()
         {
             self.history.last_mut().unwrap().remove(key);
         }
+    }
+
+    pub(super) fn apply(&mut self, act: &Act) {
+        let who = self.dice.below(self.handles.len() as u64) as usize;
+        let time = self.handles[who].store.now();
+        self.forget_evicted(who, act);
+        let store = &self.handles[who].store;
         match act.apply(store) {
             Ok(_) => {
                 self.note(act, time);
@@ -141,7 +153,7 @@ impl Full {
     }
 
     /// Reads some keys, so that there is something to tell items by.
-    fn read(&mut self) {
+    pub(super) fn read(&mut self) {
         for _ in 0..8 {
             let key = self.key();
             let found = super::audit::lookup(&self.handles[0].store, key);
@@ -156,11 +168,11 @@ impl Full {
     }
 
     /// True if a store may hold just that when it should hold something.
-    fn fits(&self, found: &Contents, expected: &Contents) -> bool {
+    pub(super) fn fits(&self, found: &Contents, expected: &Contents) -> bool {
         if self.policy == Eviction::None { found == expected } else { Full::is_part(found, expected) }
     }
 
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         for handle in &self.handles {
             audit(&handle.store);
         }
@@ -177,13 +189,9 @@ impl Full {
     fn die(&mut self, act: &Act) {
         let steps = self.dice.below(400);
         let who = self.dice.below(self.handles.len() as u64) as usize;
+        self.forget_evicted(who, act);
         let victim = self.handles.swap_remove(who);
         let time = victim.store.now();
-        if let Act::Update(key, _) = act
-            && super::audit::lookup(&victim.store, *key).is_none()
-        {
-            self.history.last_mut().unwrap().remove(key);
-        }
         victim.os.kill_after(steps);
         let _ = victim.os.run(|| act.apply(&victim.store));
         victim.os.kill();
@@ -224,6 +232,25 @@ impl Full {
         }
     }
 
+    /// The newest moment since the last sync that may have held what was found.
+    pub(super) fn moment_of(&self, found: &Contents, now: u64) -> Option<usize> {
+        self.history.iter().rposition(|contents| self.fits(found, &living(contents, now)))
+    }
+
+    /// Moments since the last sync.
+    pub(super) fn moments(&self) -> usize {
+        self.history.len()
+    }
+
+    pub(super) fn policy(&self) -> Eviction {
+        self.policy
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.handles[0].store.sync().unwrap();
+        self.history.drain(..self.history.len() - 1);
+    }
+
     /// After a rebuild: what is found is what some moment since the last sync may have held.
     fn rebuilt(&mut self) {
         let store = &self.handles[0].store;
@@ -261,8 +288,7 @@ impl Full {
     fn cut(&mut self) {
         let time = self.handles[0].store.now();
         if self.dice.below(2) == 0 {
-            self.handles[0].store.sync().unwrap();
-            self.history.drain(..self.history.len() - 1);
+            self.sync();
         }
         self.handles.clear();
         self.world.machine.set_clock(time);

@@ -5,14 +5,16 @@
 //! `LARDER_TEST_IMAGES` says how many images are drawn; unset, it is the everyday number times the scale. `LARDER_TEST_RUN`
 //! names one run, by the seed that a failure printed last, to be made alone.
 
+use super::super::store::Store;
 use super::acts::{Act, Contents, put};
 use super::audit::{audit, drift, live};
 use super::history::{History, Verdict};
 use super::workload::Workload;
-use super::world::{Handle, SMALL_LIMIT, open_sized, try_open_sized};
+use super::world::{Handle, SMALL_LIMIT, try_open_sized};
 use super::{Dice, number, scale, seed};
+use crate::error::Result;
 use crate::os::Os;
-use crate::os::sim::Machine;
+use crate::os::sim::{Machine, SimOs};
 
 /// Images of everyday tests, and of one run of operations.
 const IMAGES: usize = 5_000;
@@ -20,7 +22,7 @@ const IMAGES_OF_RUN: usize = 250;
 
 /// What was seen, so that a campaign can tell what it was about.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+pub(super) struct Tally {
     images: usize,
     runs: usize,
     operations: usize,
@@ -28,8 +30,8 @@ struct Tally {
     /// Images of a moment within an operation.
     within: usize,
     /// Deaths while an image was opened, and power cuts then.
-    deaths_in_recovery: usize,
-    cuts_in_recovery: usize,
+    pub(super) deaths_in_recovery: usize,
+    pub(super) cuts_in_recovery: usize,
     /// Runs that went on with what an image held.
     adopted: usize,
     /// Images that held what there was at some moment, as it was then; of these, those that had lost something.
@@ -57,11 +59,16 @@ impl Tally {
 }
 
 /// Opens an image; before that, it may be opened by a process that dies, after which the power may go once more.
-fn open_image(mut image: Machine, dice: &mut Dice, tally: &mut Tally) -> Handle {
+pub(super) fn open_image(
+    mut image: Machine,
+    dice: &mut Dice,
+    tally: &mut Tally,
+    open: impl Fn(&SimOs) -> Result<Store<SimOs>>,
+) -> Handle {
     while dice.below(6) == 0 {
         let victim = image.process();
         victim.kill_after(dice.below(500));
-        let _ = victim.run(|| try_open_sized(&victim, SMALL_LIMIT).map(drop));
+        let _ = victim.run(|| open(&victim).map(drop));
         victim.kill();
         tally.deaths_in_recovery += 1;
         if dice.below(2) == 0 {
@@ -74,13 +81,16 @@ fn open_image(mut image: Machine, dice: &mut Dice, tally: &mut Tally) -> Handle 
         image.remount();
         image = image.copy();
     }
-    open_sized(&image, SMALL_LIMIT)
+    let os = image.process();
+    let store = open(&os).unwrap();
+    Handle { store, os }
 }
 
 /// Draws one image of a moment, opens and judges it. What it held.
 fn judge(moment: &Machine, history: &History, seed: u64, tally: &mut Tally) -> (Handle, Contents) {
     let mut dice = Dice(seed);
-    let handle = open_image(moment.power_cut_copy(seed), &mut dice, tally);
+    let open = |os: &SimOs| try_open_sized(os, SMALL_LIMIT);
+    let handle = open_image(moment.power_cut_copy(seed), &mut dice, tally, open);
     let seen = live(&handle.store);
     let Some(verdict) = history.judge(&seen, handle.os.now()) else {
         panic!(

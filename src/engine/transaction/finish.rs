@@ -159,7 +159,8 @@ impl<O: Os> Commit<'_, O> {
                 {
                     self.remove(op, &place, false, &mut removed)?;
                 }
-                Change::Remove | Change::Keep => {}
+                Change::Remove => drop(self.remove_evicted(op, &place, false)?),
+                Change::Keep => {}
             }
         }
         if self.end_batch(batch)? {

@@ -2,6 +2,7 @@
 //! or evicted. It writes nothing.
 
 use crate::error::{Error, Result};
+use crate::options::Eviction;
 use std::borrow::Borrow;
 
 use crate::os::{Os, OsMap};
@@ -144,7 +145,10 @@ impl<O: Os> Transaction<O> {
                 let was_live = self.is_live(overlay, op.key, op.hash)?;
                 match op.change {
                     Change::Put(put) => self.put(overlay, op.key, op.hash, put)?,
-                    Change::Remove if was_live => self.push(overlay, op.key, op.hash, None)?,
+                    // One that is absent may have been evicted.
+                    Change::Remove if was_live || self.store.policy() != Eviction::None => {
+                        self.push(overlay, op.key, op.hash, None)?;
+                    }
                     Change::Remove | Change::Keep => continue,
                 }
                 live += u64::from(was_live);
