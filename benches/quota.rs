@@ -1,6 +1,8 @@
 //! What does a full store cost: how long do single calls take while items go and others are moved, at the median and in
 //! the tail? Plain timing of every call, for criterion has no percentiles; a call takes some 40 ns longer for it.
 //!
+//! Each row is measured with the background thread and without it, in turn.
+//!
 //! `cargo bench --bench quota`; `LARDER_BENCH_LIMIT` is the size limit in MiB (64), `LARDER_BENCH_CALLS` the number of calls
 //! of each row (a million).
 
@@ -32,25 +34,32 @@ fn print(row: &str, times: &[u32]) {
     let at = |share: f64| f64::from(times[((times.len() - 1) as f64 * share) as usize]) / 1000.0;
     let mean = times.iter().map(|&time| f64::from(time)).sum::<f64>() / times.len() as f64 / 1000.0;
     let (p50, p99, p999, most) = (at(0.5), at(0.99), at(0.999), at(1.0));
-    println!("{row:44} {mean:8.2} {p50:8.2} {p99:8.2} {p999:8.2} {most:10.1}");
+    println!("{row:48} {mean:8.2} {p50:8.2} {p99:8.2} {p999:8.2} {most:10.1}");
 }
 
 /// A store at its limit, filled with new items.
-fn full(limit: u64, len: usize, policy: Eviction) -> (Cache, Directory, u64) {
+fn full(limit: u64, len: usize, policy: Eviction, background: bool) -> (Cache, Directory, u64) {
     let directory = Directory::new();
-    let cache = Cache::builder(directory.path()).size_limit(limit).eviction(policy).open().expect("opened");
+    let builder = Cache::builder(directory.path()).size_limit(limit).eviction(policy);
+    let cache = builder.background(background).open().expect("opened");
     let bytes = value(len);
     let count = 2 * limit / (len as u64 + 60);
     (0..count).for_each(|i| cache.set_bytes(key(i), &bytes).expect("stored"));
     (cache, directory, count)
 }
 
-fn sets(limit: u64, calls: u64, len: usize, policy: Eviction) {
-    let (cache, _directory, first) = full(limit, len, policy);
+/// How a row with the thread, or without it, is told from the other.
+fn mode(background: bool) -> &'static str {
+    if background { "" } else { ", alone" }
+}
+
+fn sets(limit: u64, calls: u64, len: usize, policy: Eviction, background: bool) {
+    let (cache, _directory, first) = full(limit, len, policy, background);
+    let alone = mode(background);
     let bytes = value(len);
     cache.reset_stats().expect("reset");
     let new = times(calls, |i| cache.set_bytes(key(first + i), &bytes).expect("stored"));
-    print(&format!("set new, {len} B, {policy:?}"), &new);
+    print(&format!("set new, {len} B, {policy:?}{alone}"), &new);
     let live = cache.len() as u64;
     let mut draws = Uniform::below(live);
     let mut read = Uniform::below(live);
@@ -59,15 +68,16 @@ fn sets(limit: u64, calls: u64, len: usize, policy: Eviction) {
         std::hint::black_box(bytes_read);
         cache.set_bytes(key(first + calls - 1 - draws.draw()), &bytes).expect("stored");
     });
-    print(&format!("get and overwrite, {len} B, {policy:?}"), &mixed);
+    print(&format!("get and overwrite, {len} B, {policy:?}{alone}"), &mixed);
     let stats = cache.stats().expect("stats");
-    println!("{:44} write amplification {:.2}, {} culled", "", stats.write_amplification(), stats.culled);
+    println!("{:48} write amplification {:.2}, {} culled", "", stats.write_amplification(), stats.culled);
 }
 
 /// Reads beside a writer under which the store is compacted all the time, and beside one that removes and stores
 /// without taking space.
-fn gets(limit: u64, calls: u64) {
-    let (cache, _directory, first) = full(limit, 100, Eviction::S3Fifo);
+fn gets(limit: u64, calls: u64, background: bool) {
+    let (cache, _directory, first) = full(limit, 100, Eviction::S3Fifo, background);
+    let alone = mode(background);
     let bytes = value(100);
     let live = cache.len() as u64;
     for (row, compacts) in
@@ -87,7 +97,7 @@ fn gets(limit: u64, calls: u64) {
             let found = times(calls, |_| {
                 std::hint::black_box(cache.get_bytes(key(first - 1 - draws.draw())).expect("read"));
             });
-            print(row, &found);
+            print(&format!("{row}{alone}"), &found);
             stop.store(true, Ordering::Relaxed);
         });
     }
@@ -97,10 +107,10 @@ fn main() {
     let limit = number("LARDER_BENCH_LIMIT", 64) << 20;
     let calls = number("LARDER_BENCH_CALLS", 1_000_000);
     println!("limit {} MiB, {calls} calls a row; microseconds", limit >> 20);
-    println!("{:44} {:>8} {:>8} {:>8} {:>8} {:>10}", "", "mean", "p50", "p99", "p99.9", "longest");
+    println!("{:48} {:>8} {:>8} {:>8} {:>8} {:>10}", "", "mean", "p50", "p99", "p99.9", "longest");
     for policy in [Eviction::S3Fifo, Eviction::LeastRecentlyUsed, Eviction::LeastRecentlyStored] {
-        sets(limit, calls, 100, policy);
+        [true, false].map(|background| sets(limit, calls, 100, policy, background));
     }
-    sets(limit, calls / 4, 1024, Eviction::S3Fifo);
-    gets(limit, calls);
+    [true, false].map(|background| sets(limit, calls / 4, 1024, Eviction::S3Fifo, background));
+    [true, false].map(|background| gets(limit, calls, background));
 }

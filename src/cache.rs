@@ -99,6 +99,7 @@ pub struct Builder<C: Codec = Postcard> {
     lock_timeout: Duration,
     durability: Durability,
     read_only: bool,
+    background: bool,
     codec: C,
 }
 
@@ -139,6 +140,7 @@ impl Cache {
             lock_timeout: LOCK_TIMEOUT,
             durability: Durability::Buffered,
             read_only: false,
+            background: true,
             codec: Postcard,
         }
     }
@@ -226,6 +228,29 @@ impl<C: Codec> Builder<C> {
         self
     }
 
+    /// Whether a thread of this process may do the upkeep of the store. It may if nothing is said.
+    ///
+    /// The thread is started by the first write that finds little room left, and by an item that expires; not before, and not
+    /// for handles that only read. It makes room a little before writers need it, waits for the disk where what goes has to
+    /// wait for it, and removes what expired some seconds ago from a store that nobody writes to. It sleeps whenever there
+    /// is nothing to do, and ends with the last clone of the handle. Of several processes one works at a time, and if that one
+    /// is killed another one goes on.
+    ///
+    /// Without it writers do all of that themselves when they need room, so that some calls take milliseconds; and what
+    /// has expired takes space until that, or until [`expire`](Cache::expire) or [`cull`](Cache::cull) is called. The limit
+    /// holds either way. For programs that must have one thread, as those that `fork` and go on may.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).background(false).open()?;
+    /// cache.set("k", "v")?; // nothing but this thread works for the cache
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn background(mut self, background: bool) -> Self {
+        self.background = background;
+        self
+    }
+
     /// The codec for values that are not numbers, strings, `bool`s or byte strings. All handles of a directory should have
     /// the same: a value of another codec is [`Error::Type`] when read.
     ///
@@ -244,6 +269,7 @@ impl<C: Codec> Builder<C> {
             lock_timeout: self.lock_timeout,
             durability: self.durability,
             read_only: self.read_only,
+            background: self.background,
             codec,
         }
     }
@@ -264,6 +290,7 @@ impl<C: Codec> Builder<C> {
             lock_timeout: self.lock_timeout,
             durability: self.durability,
             read_only: self.read_only,
+            background: self.background,
         };
         let os = RealOs::new().map_err(|e| Error::io("open", &self.directory, e))?;
         let store = Handle::new(Store::open(os, &self.directory, &opening)?);

@@ -45,10 +45,10 @@ impl<O: Os> Store<O> {
 
     /// What gives the space of a store back that has been cleared, outside the lock.
     pub(super) fn after_clear(&self) {
-        self.epilogue();
+        self.epilogue_at_once();
         let _ = self.unlink_cleared_values();
         while self.retire_cleared().unwrap_or(false) {
-            self.epilogue();
+            self.epilogue_at_once();
         }
     }
 
@@ -131,7 +131,7 @@ impl<O: Os> Store<O> {
     pub fn expire(&self) -> Result<u64> {
         self.before_change()?;
         let removed = self.expire_by(|| self.lock())?;
-        self.epilogue();
+        self.epilogue_at_once();
         self.after_change(self.visible(), Ok(removed))
     }
 

@@ -133,6 +133,12 @@ impl<O: Os> Store<O> {
     /// One quantum.
     #[cold]
     pub(super) fn compact(&self, locked: &Locked<'_, O>) -> Result<Step> {
+        self.compact_some(locked, RECORDS)
+    }
+
+    /// One quantum of another size.
+    #[cold]
+    pub(super) fn compact_some(&self, locked: &Locked<'_, O>, records: usize) -> Result<Step> {
         let mut commit = Commit::to_main(locked)?;
         let Some(victim) = self.victim(&commit)? else { return Ok(Step::Nothing) };
         if victim.is_at_end() && !commit.can_retire() {
@@ -143,14 +149,14 @@ impl<O: Os> Store<O> {
             store: locked.store,
             commit: &mut commit,
             victim,
-            candidates: Vec::with_capacity(RECORDS),
+            candidates: Vec::with_capacity(records),
             keys: Vec::new(),
             kept: Vec::new(),
             bytes: 0,
             evicted: 0,
             expired: 0,
         };
-        let hand = quantum.look(if judge.is_dead { DEAD_RECORDS } else { RECORDS })?;
+        let hand = quantum.look(if judge.is_dead { DEAD_RECORDS / RECORDS * records } else { records })?;
         let done = quantum.decide(&judge)?;
         // The first candidate that was not decided on is the next to be looked at.
         let hand = quantum.candidates.get(done).map_or(hand, |next| next.location.offset() as u64);

@@ -12,7 +12,6 @@
 //! items, the move reads the keys instead: it takes fresh tags and leaves the dead behind.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
@@ -85,18 +84,6 @@ impl<O: Os> Store<O> {
             }
         }
         Ok(())
-    }
-
-    /// What every write does after it has unlocked: unlinks what was retired.
-    #[inline]
-    pub(super) fn epilogue(&self) {
-        if self.retires.load(Ordering::Relaxed) {
-            self.retires.store(false, Ordering::Relaxed);
-            // The write itself is done and stays done. What could not be unlinked now, a later one unlinks.
-            if self.unlink_retired().is_err() {
-                self.retires.store(true, Ordering::Relaxed);
-            }
-        }
     }
 
     /// Step 1, with as many home buckets if most cells are dead, else with twice as many. False at the largest level.

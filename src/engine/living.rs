@@ -21,40 +21,62 @@ use super::recovery::Opening;
 use super::store::Store;
 
 /// A store, or in a child of `fork` the one that was opened in its place.
-pub struct Living<O: Os>(Arc<Store<O>>);
+pub struct Living<O: Os> {
+    store: Arc<Store<O>>,
+    /// Dropped by the last clone: while the thread is in a round it holds the store too, and must not be the one that closes it.
+    _end: Arc<End<O>>,
+}
+
+/// Ends the thread of a store, or of the one that was opened in its place.
+struct End<O: Os>(Arc<Store<O>>);
+
+impl<O: Os> Drop for End<O> {
+    fn drop(&mut self) {
+        let mut store = &self.0;
+        while store.os.is_forked() {
+            let Some(heir) = store.heir.get() else { return };
+            store = heir;
+        }
+        store.end_upkeep();
+    }
+}
 
 impl<O: Os> Clone for Living<O> {
     fn clone(&self) -> Self {
-        Living(Arc::clone(&self.0))
+        Living { store: Arc::clone(&self.store), _end: Arc::clone(&self._end) }
     }
 }
 
 impl<O: Os> Living<O> {
     /// A store that was opened in this process.
     pub fn new(store: Store<O>) -> Living<O> {
-        Living(Arc::new(store))
+        Living::over(store.share())
     }
 
     /// The same of a store that others hold too.
     #[cfg(test)]
     pub fn of(store: Arc<Store<O>>) -> Living<O> {
-        Living(store)
+        Living::over(store)
+    }
+
+    fn over(store: Arc<Store<O>>) -> Living<O> {
+        Living { _end: Arc::new(End(Arc::clone(&store))), store }
     }
 
     /// The store of this process. What fails in a child is opening it; the inherited one then says so to each call.
     #[inline(always)]
     pub fn store(&self) -> &Arc<Store<O>> {
-        if self.0.os.is_forked() { self.heir() } else { &self.0 }
+        if self.store.os.is_forked() { self.heir() } else { &self.store }
     }
 
     #[cold]
     fn heir(&self) -> &Arc<Store<O>> {
-        let mut store = &self.0;
+        let mut store = &self.store;
         while store.os.is_forked() {
             store = match store.heir.get() {
                 Some(heir) => heir,
                 None => match store.open_anew() {
-                    Ok(opened) => store.heir.set(Arc::new(opened)),
+                    Ok(opened) => store.heir.set(opened.share()),
                     Err(_) => return store,
                 },
             };
@@ -83,6 +105,7 @@ impl<O: Os> Store<O> {
             lock_timeout: self.lock_timeout,
             read_only: self.read_only,
             durability: self.durability,
+            background: self.duty.allowed,
         };
         let os = self.os.after_fork().map_err(|e| Error::io("open", root, e))?;
         Store::open_same(os, root, &opening, Some(self.store_id))

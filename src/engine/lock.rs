@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::state::{LOCK, PENDING, UNSWEPT, VISIBLE, YIELD_UNTIL};
+use crate::storage::state::{LOCK, PENDING, UNSWEPT, UPKEEP, VISIBLE, YIELD_UNTIL};
 
 use super::store::Store;
 
@@ -28,6 +28,8 @@ use super::store::Store;
 const SLEEPERS: u32 = 1 << 31;
 /// Tries before the first sleep: about two microseconds, ten times the length of a commit.
 const SPINS: u32 = 60;
+/// The same where the owner is the one that is elected to give space back: it holds the lock for some microseconds, and often.
+const SPINS_BESIDE_UPKEEP: u32 = 600;
 /// The longest sleep between two probes; it bounds how late a death is noticed.
 const ROUND_MAX: Duration = Duration::from_millis(4);
 const ROUND_FIRST: Duration = Duration::from_millis(1);
@@ -169,7 +171,8 @@ impl<O: Os> Store<O> {
         if Inside::contains(self.store_id) {
             return Err(Error::InTransaction);
         }
-        for _ in 0..SPINS {
+        let is_upkeep = self.state.load32(LOCK) & !SLEEPERS == self.state.load32(UPKEEP);
+        for _ in 0..if is_upkeep { SPINS_BESIDE_UPKEEP } else { SPINS } {
             self.os.spin();
             if self.state.load32(LOCK) == 0 && self.state.compare_exchange32(LOCK, 0, self.owner).is_ok() {
                 return Ok(false);

@@ -38,6 +38,7 @@ mod clear;
 mod commit;
 mod compaction;
 mod durable;
+mod duty;
 mod ends;
 mod finish;
 mod found;
@@ -71,6 +72,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upkeep;
 mod view;
 mod write;
 

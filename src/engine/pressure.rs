@@ -1,18 +1,20 @@
 //! When space is given back: before it is needed, a little by every write; at once, when a write finds none. It does not
 //! know how (`compaction`), nor what goes (`policy`).
 //!
-//! - A write that finds less than an eighth of a segment free beside the spare does one quantum first. A quantum gives back more than
-//!   a small write takes, so writes hardly ever find nothing.
+//! - A write that finds less free than the margin of the background thread (`upkeep`) calls it, or starts it.
+//! - A write that finds less than an eighth of a segment free beside the spare, even with what waits to be unlinked, does one
+//!   quantum first. A quantum gives back more than a small write takes, so writes hardly ever find nothing.
 //! - A write that does goes on in steps of [`QUANTA`] quanta, each under the lock for itself, until a file has gone; then it
 //!   tries again. It ends, because each victim gives something back, and where nothing may be evicted it begins only if
 //!   enough is dead.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::options::Eviction;
 use crate::os::{Os, OsMap};
-use crate::storage::state::{self, RETIREES, RETIREES_MAX};
+use crate::storage::state;
 
 use super::compaction::Step;
 use super::lock::Locked;
@@ -31,23 +33,43 @@ const STEPS: usize = 1 << 14;
 const TRIES: usize = 100;
 
 impl<O: Os> Store<O> {
-    /// True if a write should do a quantum first.
+    /// True if a write should see to it that space is given back, by its own work or the thread's.
     #[inline]
-    pub(super) fn is_short(&self) -> bool {
-        let limit = self.state.load(state::SIZE_LIMIT);
-        let taken = self.state.load(state::VOLUME).saturating_add(self.reserved());
-        let spares = 1 + u64::from(self.policy() == Eviction::None);
-        let segment = segment_bytes(limit);
-        taken.saturating_add(spares * segment + segment / AHEAD) > limit
+    pub(super) fn is_low(&self) -> bool {
+        self.is_beyond(self.duty.margin.load(Ordering::Relaxed), 0)
     }
 
-    /// A write's share of giving space back.
+    /// True if what is free or waits to be unlinked is less than a margin, and less than what a write keeps free by its own work.
+    #[cold]
+    pub(super) fn is_short_by(&self, margin: u64) -> bool {
+        self.is_beyond(margin, self.waiting().1)
+    }
+
+    #[inline]
+    fn is_beyond(&self, margin: u64, coming: u64) -> bool {
+        let limit = self.state.load(state::SIZE_LIMIT);
+        let taken = self.state.load(state::VOLUME).saturating_add(self.reserved()).saturating_sub(coming);
+        let spares = 1 + u64::from(self.policy() == Eviction::None);
+        let segment = segment_bytes(limit);
+        taken.saturating_add(spares * segment + margin.max(segment / AHEAD)) > limit
+    }
+
+    /// A write's share of giving space back: to call the thread, and to work if that does not keep up.
     #[cold]
     pub(super) fn relieve(&self, locked: &Locked<'_, O>) -> Result<()> {
-        if self.is_worth_compacting() {
+        self.ask_for_upkeep();
+        if self.is_short_by(0) && self.is_worth_compacting() {
             self.compact(locked)?;
         }
         Ok(())
+    }
+
+    /// Has the thread called once the lock is free.
+    fn ask_for_upkeep(&self) {
+        if self.duty.allowed {
+            self.duty.want();
+            self.retires.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Quanta under one hold of the lock, until a file is out of use. How many items have gone; `None` if there was nothing
@@ -106,6 +128,7 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn make_room_once(&self) -> Result<bool> {
         let before = self.state.load(state::RETIRED);
+        self.duty.stalls.fetch_add(1, Ordering::Relaxed);
         for _ in 0..STEPS {
             let locked = self.lock()?;
             let more = self.make_room(&locked, QUANTA)?.is_some();
@@ -139,15 +162,20 @@ impl<O: Os> Store<O> {
     /// What a transaction does first: once it has the lock, it cannot wait for the disk, which what goes may need.
     #[inline]
     pub(super) fn make_room_ahead(&self, timeout: Option<Duration>) -> Result<()> {
-        if self.is_short() && !self.is_inside_transaction() { self.make_room_ahead_now(timeout) } else { Ok(()) }
+        if self.is_low() && !self.is_inside_transaction() { self.make_room_ahead_now(timeout) } else { Ok(()) }
     }
 
     #[cold]
     fn make_room_ahead_now(&self, timeout: Option<Duration>) -> Result<()> {
-        let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
-        let _ = self.make_room(&locked, QUANTA);
-        drop(locked);
-        self.epilogue();
+        self.ask_for_upkeep();
+        if self.is_beyond(0, 0) {
+            let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
+            if self.is_short_by(0) {
+                let _ = self.make_room(&locked, QUANTA);
+            }
+            drop(locked);
+            self.epilogue_at_once();
+        }
         Ok(())
     }
 
@@ -157,9 +185,9 @@ impl<O: Os> Store<O> {
     pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>) -> Result<bool> {
         let mut retired = self.state.load(state::RETIRED);
         while self.make_room(locked, QUANTA * STEPS)?.is_some() {
-            let waiting = self.waiting();
+            let (waiting, _) = self.waiting();
             self.unlink_retired_by(|| Ok(self.held()))?;
-            if self.waiting() < waiting {
+            if self.waiting().0 < waiting {
                 return Ok(true);
             }
             let now = self.state.load(state::RETIRED);
@@ -169,10 +197,5 @@ impl<O: Os> Store<O> {
             retired = now;
         }
         Ok(false)
-    }
-
-    /// Files that wait to be unlinked.
-    fn waiting(&self) -> usize {
-        (0..RETIREES_MAX).filter(|i| self.state.load(RETIREES + i * 16) != 0).count()
     }
 }

@@ -30,6 +30,7 @@ use crate::storage::paths::{Name, Paths};
 use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
 use crate::storage::tag_table::CHUNKS_MAX;
 
+use super::duty::Duty;
 use super::settings::{self, Shared};
 use super::statistics;
 use super::store::Store;
@@ -37,6 +38,9 @@ use super::view::View;
 
 /// Owner ids are 30 bits wide. A sole opener begins anew long before they run out.
 const OWNERS: u64 = 1 << 30;
+
+/// Bytes that a presence takes on disk: set aside as long as it has its name.
+const PRESENCE_SPACE: u64 = 4096;
 
 /// What an opener asks for; `None` leaves what the directory has, or the default.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct Opening {
     pub lock_timeout: Duration,
     pub durability: Durability,
     pub read_only: bool,
+    /// A thread may do in the background what writers would else do.
+    pub background: bool,
 }
 
 /// What a store is set to if nobody says otherwise.
@@ -175,6 +181,7 @@ impl<O: Os> Store<O> {
             remap: Mutex::new(()),
             seen: CachePadded::new(AtomicU64::new(0)),
             retires: AtomicBool::new(true),
+            duty: Duty::new(opening.background && !opening.read_only),
             next_draft: AtomicU64::new(0),
             heir: WriteOnce::new(),
         }
@@ -233,6 +240,7 @@ impl<O: Os> Store<O> {
                 Ok(presence) => {
                     self.owner = owner as u32;
                     self.presence = Some(presence);
+                    self.set_aside(PRESENCE_SPACE);
                     return Ok(());
                 }
                 // A file of an id that was given out by a state file that is no more.
@@ -370,7 +378,9 @@ impl<O: Os> Drop for Store<O> {
         statistics::read_page(&self.os, &self.paths, self.owner.into(), &mut sums);
         self.fold(&sums);
         // Without the name nobody adds the counters a second time.
-        let _ = self.os.remove(&self.paths.presence(self.owner.into()));
+        if self.os.remove(&self.paths.presence(self.owner.into())).is_ok() {
+            self.state.fetch_add(state::RESERVED, PRESENCE_SPACE.wrapping_neg());
+        }
         drop(presence);
     }
 }

@@ -81,7 +81,7 @@ impl<O: Os> Store<O> {
         let truth = self.replay_truth();
         let values = self.publish_anew(&locked, truth)?;
         drop(locked);
-        self.epilogue();
+        self.epilogue_at_once();
         self.unlink_values_but(&values);
         Ok(report)
     }

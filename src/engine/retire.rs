@@ -94,6 +94,56 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// What every write does after it has unlocked: unlinks what was retired, or has it done.
+    #[inline]
+    pub(super) fn epilogue(&self) {
+        if self.retires.load(Ordering::Relaxed) {
+            self.epilogue_now(true);
+        }
+    }
+
+    /// The same for a call that is about giving space back: it does not return before.
+    pub(super) fn epilogue_at_once(&self) {
+        self.epilogue_now(false);
+    }
+
+    #[cold]
+    fn epilogue_now(&self, may_leave: bool) {
+        self.retires.store(false, Ordering::Relaxed);
+        if self.duty.wanted.swap(false, Ordering::Relaxed) {
+            self.call_upkeep();
+        }
+        if may_leave && self.duty.is_done_by_thread() && self.takes_long() {
+            return self.call_upkeep();
+        }
+        // The write itself is done and stays done. What could not be unlinked now, a later one unlinks.
+        if self.unlink_retired().is_err() {
+            self.retires.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What waits to be unlinked.
+    fn retirees(&self) -> impl Iterator<Item = (usize, u64)> {
+        let all = (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
+        all.filter(|&(_, bits)| bits != 0)
+    }
+
+    /// True if something waits to be unlinked.
+    pub(super) fn is_anything_retired(&self) -> bool {
+        self.retirees().next().is_some()
+    }
+
+    /// Files that wait to be unlinked, and their bytes.
+    pub(super) fn waiting(&self) -> (usize, u64) {
+        self.retirees()
+            .fold((0, 0), |(files, bytes), (at, _)| (files + 1, bytes.saturating_add(self.state.load(at + 8))))
+    }
+
+    /// True if what waits is long, or needs the disk first.
+    fn takes_long(&self) -> bool {
+        self.retirees().any(|(_, bits)| is_segment(bits) || (self.is_vouched_for(bits) && !self.is_all_durable()))
+    }
+
     /// Unlinks what the ring names, outside the lock, and empties it.
     #[cold]
     pub(super) fn unlink_retired(&self) -> Result<()> {
@@ -105,8 +155,7 @@ impl<O: Os> Store<O> {
         &'s self,
         lock: impl FnOnce() -> Result<L>,
     ) -> Result<()> {
-        let named = || (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
-        let mut found: Vec<(usize, u64)> = named().filter(|&(_, bits)| bits != 0).collect();
+        let mut found: Vec<(usize, u64)> = self.retirees().collect();
         found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
         // Read after the ring: if it is 0, whatever named these files is visible, and so counts in what is to be durable.
         if !found.is_empty() && self.state.load(PENDING) != 0 && !seeded!("files_of_a_pending_commit_go") {

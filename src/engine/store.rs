@@ -16,6 +16,7 @@ use crate::storage::index::Geometry;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
+use super::duty::Duty;
 use super::view::{Segment, View};
 
 /// An open store. Shared by all threads of a process through an `Arc`.
@@ -37,8 +38,11 @@ pub struct Store<O: Os> {
     pub(super) remap: Mutex<()>,
     /// A visible sequence seen before: records up to it need no look at the contended word.
     pub(super) seen: CachePadded<AtomicU64>,
-    /// True once a commit of this handle has retired a file that it has not unlinked yet.
+    /// True once this handle has something to do after it has unlocked: to unlink what a commit of it has retired, or to call
+    /// its thread.
     pub(super) retires: AtomicBool,
+    /// What the store and its background thread tell each other.
+    pub(super) duty: Duty<Store<O>>,
     /// Number of the next draft of a large value.
     pub(super) next_draft: AtomicU64,
     /// In a child of `fork`: the store that was opened there in the place of this one.

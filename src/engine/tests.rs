@@ -15,6 +15,7 @@ pub fn opening() -> Opening {
         lock_timeout: Duration::from_secs(10),
         durability: crate::options::Durability::Buffered,
         read_only: false,
+        background: false,
     }
 }
 
@@ -142,4 +143,75 @@ fn members_of_every_kind_and_length_come_back_whole() {
     drop(store);
     std::fs::remove_file(dir.path().join("state")).unwrap();
     as_it_should_be(&open(dir.path()));
+}
+
+/// A shared store that may have a thread.
+fn open_with_thread(dir: &std::path::Path, size_limit: u64) -> std::sync::Arc<Store<RealOs>> {
+    let opening = Opening { background: true, size_limit: Some(size_limit), ..opening() };
+    Store::open(RealOs::new().unwrap(), dir, &opening).unwrap().share()
+}
+
+/// Waits until something is so; a minute is for ever.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_thread_is_started_by_the_first_need_and_keeps_space_free_that_no_writer_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with_thread(dir.path(), 2 << 20);
+    let mut i = 0u32;
+    while !store.is_low() {
+        assert!(!store.duty.companion.runs(), "before it is needed");
+        put_in(&store, &i.to_be_bytes(), put(&[7; 500], Tag::None));
+        i += 1;
+    }
+    put_in(&store, &i.to_be_bytes(), put(&[7; 500], Tag::None));
+    assert!(store.duty.companion.runs());
+    // Nobody writes any more, and yet there is room again.
+    until("room", || store.duty.margin.load(std::sync::atomic::Ordering::Relaxed) > 0 && !store.is_low());
+    assert_eq!(get(&store, &i.to_be_bytes()), Some(vec![7; 500]), "the newest is there");
+    for j in i + 1..i + 20_000 {
+        put_in(&store, &j.to_be_bytes(), put(&[7; 500], Tag::None));
+    }
+    store.end_upkeep();
+    assert!(!store.duty.companion.runs());
+    assert_eq!(std::sync::Arc::strong_count(&store), 1, "the thread has let go");
+    let report = store.check(&mut |_| {}).unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    put_in(&store, b"alone again", put(&[7; 500], Tag::None));
+}
+
+#[test]
+fn a_thread_removes_what_has_expired_from_a_store_that_nobody_writes_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let opening = Opening { background: true, ..opening() };
+    let store = Store::open(RealOs::new().unwrap(), dir.path(), &opening).unwrap();
+    // It was due a minute ago.
+    let long_ago = store.now() - 60_000_000_000;
+    put_in(&store, b"stays", put(b"v", Tag::None));
+    put_in(&store, b"goes", Put { expires: Some(long_ago), ..put(b"v", Tag::None) });
+    assert_eq!(store.len(), 2);
+    let store = store.share();
+    until("the item goes", || store.len() == 1);
+    // One that comes later: the thread sleeps, and is called for it once it has been at rest long enough.
+    assert!(store.duty.companion.runs());
+    store.end_upkeep();
+    assert_eq!(get(&store, b"stays").unwrap(), b"v");
+}
+
+#[test]
+fn nobody_has_a_thread_who_does_not_want_one_or_only_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = Store::open(RealOs::new().unwrap(), dir.path(), &opening()).unwrap().share();
+    let expires = Some(alone.now());
+    put_in(&alone, b"k", Put { expires, ..put(b"v", Tag::None) });
+    assert!(!alone.duty.companion.runs());
+    let reading = Opening { read_only: true, background: true, size_limit: None, ..opening() };
+    let reader = Store::open(RealOs::new().unwrap(), dir.path(), &reading).unwrap().share();
+    assert!(!reader.duty.companion.runs());
 }

@@ -160,7 +160,7 @@ impl<O: Os> Locked<'_, O> {
     /// View and tail of a commit of some new keys, likewise.
     #[inline(always)]
     fn begin_with(&self, view: Guard<Arc<View<O>>>, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
-        if self.store.must_grow(&view, new_keys) || (new_keys > 0 && self.store.is_short()) {
+        if self.store.must_grow(&view, new_keys) || (new_keys > 0 && self.store.is_low()) {
             return self.begin_prepared(new_keys);
         }
         Ok((view, self.tail()?))
@@ -168,7 +168,7 @@ impl<O: Os> Locked<'_, O> {
 
     #[cold]
     fn begin_prepared(&self, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
-        if new_keys > 0 && self.store.is_short() {
+        if new_keys > 0 && self.store.is_low() {
             // Whether it succeeds is seen by who needs the room.
             let _ = self.store.relieve(self);
         }
@@ -316,6 +316,7 @@ impl<O: Os> Commit<'_, O> {
         let earliest = self.state(min);
         if earliest == 0 || expires < earliest {
             self.stage_state(min, expires);
+            self.store.note_expiry(expires);
         }
     }
 

@@ -9,6 +9,7 @@
 //! - bytes are copied out and in; no reference into a map leaves this floor but through [`Pinned`];
 //! - a map is never larger than the space that was allocated to its file, and files never shrink.
 
+pub mod companion;
 pub mod once;
 pub mod real;
 #[cfg(test)]
@@ -92,6 +93,8 @@ pub trait Os: Clone + Send + Sync + 'static {
     fn wait(&self, map: &Self::Map, offset: usize, expected: u32, timeout: Duration);
     /// Wakes up to `count` sleepers on the word at `offset`, in every process.
     fn wake(&self, map: &Self::Map, offset: usize, count: u32);
+    /// Runs something in a thread of its own. A simulation has none: `Unsupported`, and `body` is dropped.
+    fn spawn(&self, body: impl FnOnce() + Send + 'static) -> io::Result<()>;
     /// Says that the caller is spinning: a processor hint, or the simulation's turn to run somebody else.
     fn spin(&self);
 

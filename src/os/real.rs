@@ -245,6 +245,10 @@ impl Os for RealOs {
         map.wake32(offset, count);
     }
 
+    fn spawn(&self, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        std::thread::Builder::new().name("larder upkeep".into()).spawn(body).map(drop)
+    }
+
     fn spin(&self) {
         std::hint::spin_loop();
     }

@@ -60,6 +60,7 @@
 //!    912  COPIED_BEFORE    anybody: COPIED then (advisory)
 //!    920  FORGONE          LOCK's owner: bytes that could have been moved, by what was stored, and were not (advisory)
 //!    928  MAIN_CLEARED     list: NEXT_MAIN at the newest `clear`: in segments with smaller numbers everything is dead
+//!    936  UPKEEP (32 bits) compare-and-exchange: id of the handle whose thread gives space back, or 0 (advisory); see `upkeep`
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
@@ -138,6 +139,7 @@ pub const APPENDED_BEFORE: usize = 904;
 pub const COPIED_BEFORE: usize = 912;
 pub const FORGONE: usize = 920;
 pub const MAIN_CLEARED: usize = 928;
+pub const UPKEEP: usize = 936;
 pub const REDO: usize = 4096;
 pub const REDO_BYTES: usize = 65536;
 pub const ROWS: usize = REDO + REDO_BYTES;
@@ -162,7 +164,7 @@ pub const LIVE_NAME: i64 = 1 << 32;
 pub const HEAD: usize = 96;
 const MAGIC: &[u8; 8] = b"LARDRSTA";
 
-const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && MAIN_CLEARED + 8 <= RETIREES);
+const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && UPKEEP + 8 <= RETIREES);
 const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
 const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);
 const _: () = assert!(ROWS.is_multiple_of(4096) && ROW_BYTES == row::NEWEST + 8);

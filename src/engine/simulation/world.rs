@@ -42,6 +42,7 @@ pub fn opening(size_limit: Option<u64>) -> Opening {
         lock_timeout: Duration::from_secs(10),
         durability: Durability::Buffered,
         read_only: false,
+        background: false,
     }
 }
 

@@ -171,6 +171,10 @@ impl Os for SimOs {
         self.step(|| ());
     }
 
+    fn spawn(&self, _body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn spin(&self) {
         self.is_alive_here();
         std::thread::yield_now();

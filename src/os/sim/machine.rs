@@ -104,7 +104,14 @@ impl Machine {
         sound(self.state().space.lock()).linked
     }
 
-    /// The most that [`Machine::linked_bytes`] was at any instant since the machine started.
+    /// Forgets what [`Machine::peak_linked_bytes`] says.
+    pub fn forget_peak(&self) {
+        let state = self.state();
+        let mut space = sound(state.space.lock());
+        space.peak = space.linked;
+    }
+
+    /// The most that [`Machine::linked_bytes`] was at any instant since the machine started, or since that was forgotten.
     pub fn peak_linked_bytes(&self) -> u64 {
         sound(self.state().space.lock()).peak
     }
