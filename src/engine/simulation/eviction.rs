@@ -420,7 +420,7 @@ fn what_is_found_in_a_full_store_is_the_newest_whoever_dies_and_whenever_the_pow
 
 #[test]
 fn threads_that_give_space_back_change_nothing_but_what_goes() {
-    under_every_policy(Plan { seed: 2_000, operations: 1_500, deaths: false, upkeep: true });
+    under_every_policy(Plan { seed: 2_000, operations: 2_000, deaths: false, upkeep: true });
 }
 
 #[test]
