@@ -436,20 +436,20 @@ fn under_every_policy(plan: Plan) {
 
 #[test]
 fn what_is_found_in_a_full_store_is_the_newest_under_every_policy() {
-    under_every_policy(Plan { seed: 0, operations: 2_000, deaths: false, upkeep: false });
+    under_every_policy(Plan { seed: 0, operations: 1_600, deaths: false, upkeep: false });
 }
 
 #[test]
 fn what_is_found_in_a_full_store_is_the_newest_whoever_dies_and_whenever_the_power_goes() {
-    under_every_policy(Plan { seed: 1_000, operations: 1_500, deaths: true, upkeep: false });
+    under_every_policy(Plan { seed: 1_000, operations: 1_000, deaths: true, upkeep: false });
 }
 
 #[test]
 fn threads_that_give_space_back_change_nothing_but_what_goes() {
-    under_every_policy(Plan { seed: 2_000, operations: 2_400, deaths: false, upkeep: true });
+    under_every_policy(Plan { seed: 2_000, operations: 2_000, deaths: false, upkeep: true });
 }
 
 #[test]
 fn a_death_anywhere_in_upkeep_leaves_what_is_the_newest_and_a_thread_that_goes_on() {
-    under_every_policy(Plan { seed: 3_000, operations: 2_000, deaths: true, upkeep: true });
+    under_every_policy(Plan { seed: 3_000, operations: 1_200, deaths: true, upkeep: true });
 }

@@ -18,12 +18,12 @@ use crate::storage::state;
 /// Operations until such a store is full, and what compaction moved comes round.
 const UNTIL_FULL: usize = 1_200;
 /// Operations in each of which somebody dies, and deaths tried in one.
-const OPERATIONS: usize = 3;
+const OPERATIONS: usize = 2;
 const DEATHS: usize = 6;
 /// Of so many operations one makes room: where nothing is evicted, only once enough is dead.
 const LOOKS: usize = 1_000;
 /// Images of everyday tests under each policy, of one moment, and of one run.
-const IMAGES: usize = 200;
+const IMAGES: usize = 100;
 const IMAGES_OF_MOMENT: usize = 4;
 const IMAGES_OF_RUN: usize = 500;
 
