@@ -71,6 +71,8 @@ pub struct Commit<'l, O: Os> {
     used_in: Option<Table>,
     /// Space of large values that this commit adopts: still reserved for their drafts, and not to be counted twice.
     pub adopted: u64,
+    /// The part of it that is a segment made ahead, which is set aside until this commit is over.
+    pub made_ahead: u64,
     /// Files that the ring of retirees had no room for.
     pub unlink_after: Vec<Retiree>,
     /// Bytes of puts.
@@ -126,6 +128,7 @@ impl<'l, O: Os> Commit<'l, O> {
             used: 0,
             used_in: None,
             adopted: 0,
+            made_ahead: 0,
             unlink_after: Vec::new(),
             appended: 0,
         }
@@ -427,6 +430,9 @@ impl<O: Os> Drop for Commit<'_, O> {
     fn drop(&mut self) {
         if self.written.is_some() || !self.made.is_empty() {
             self.wipe();
+        }
+        if self.made_ahead != 0 && !self.store.os.is_forked() {
+            self.store.set_aside(self.made_ahead.wrapping_neg());
         }
         self.staged.give_back();
     }

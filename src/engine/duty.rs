@@ -14,6 +14,13 @@ pub struct Duty<S> {
     pub wanted: AtomicBool,
     /// Bytes that the thread keeps free, or coming free, beside what writers keep free by themselves. 0 until it runs.
     pub margin: AtomicU64,
+    /// Bytes of a segment that is made ahead.
+    pub ahead: AtomicU64,
+    /// Writers come so fast that what is done under the lock is theirs.
+    pub fast: AtomicBool,
+    /// How many commits there were, and when, as the thread saw last.
+    pub commits_seen: AtomicU64,
+    pub seen_at: AtomicU64,
     /// How often a writer found no room at all.
     pub stalls: AtomicU64,
     /// When the thread wakes by itself, in nanoseconds since 1970.
@@ -31,6 +38,10 @@ impl<S> Duty<S> {
             allowed,
             wanted: AtomicBool::new(false),
             margin: AtomicU64::new(0),
+            ahead: AtomicU64::new(0),
+            fast: AtomicBool::new(false),
+            commits_seen: AtomicU64::new(0),
+            seen_at: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             wakes_at: AtomicU64::new(u64::MAX),
             paused_until: AtomicU64::new(0),

@@ -30,6 +30,7 @@
 //! - **I7** Replaying the log gives the index, up to cells of dead items.
 //! - **I8** Words from disk are checked before they are used as an offset, a length or a number of steps.
 
+mod ahead;
 mod batch;
 mod cells;
 mod change;

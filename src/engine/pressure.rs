@@ -36,17 +36,17 @@ impl<O: Os> Store<O> {
     /// True if a write should see to it that space is given back, by its own work or the thread's.
     #[inline]
     pub(super) fn is_low(&self) -> bool {
-        self.is_beyond(self.duty.margin.load(Ordering::Relaxed), 0)
+        self.is_beyond(self.duty.margin.load(Ordering::Relaxed), self.made_ahead())
     }
 
     /// True if what is free or waits to be unlinked is less than a margin, and less than what a write keeps free by its own work.
     #[cold]
     pub(super) fn is_short_by(&self, margin: u64) -> bool {
-        self.is_beyond(margin, self.waiting().1)
+        self.is_beyond(margin, self.waiting().1.saturating_add(self.made_ahead()))
     }
 
     #[inline]
-    fn is_beyond(&self, margin: u64, coming: u64) -> bool {
+    pub(super) fn is_beyond(&self, margin: u64, coming: u64) -> bool {
         let limit = self.state.load(state::SIZE_LIMIT);
         let taken = self.state.load(state::VOLUME).saturating_add(self.reserved()).saturating_sub(coming);
         let spares = 1 + u64::from(self.policy() == Eviction::None);
@@ -54,11 +54,24 @@ impl<O: Os> Store<O> {
         taken.saturating_add(spares * segment + margin.max(segment / AHEAD)) > limit
     }
 
+    /// True if puts may take no more than what is taken now.
+    pub(super) fn is_full_for_puts(&self) -> bool {
+        let limit = self.state.load(state::SIZE_LIMIT);
+        let spares = 1 + u64::from(self.policy() == Eviction::None);
+        let taken = self.state.load(state::VOLUME).saturating_add(self.reserved());
+        taken.saturating_add(spares * segment_bytes(limit)) > limit
+    }
+
     /// A write's share of giving space back: to call the thread, and to work if that does not keep up.
     #[cold]
     pub(super) fn relieve(&self, locked: &Locked<'_, O>) -> Result<()> {
-        self.ask_for_upkeep();
-        if self.is_short_by(0) && self.is_worth_compacting() {
+        // Fast writers do this themselves; what they leave to the thread they call it for when they have unlocked.
+        let is_fast = self.duty.fast.load(Ordering::Relaxed);
+        if !is_fast {
+            self.ask_for_upkeep();
+        }
+        let margin = if is_fast { self.duty.margin.load(Ordering::Relaxed) } else { 0 };
+        if self.is_short_by(margin) && self.is_worth_compacting() {
             self.compact(locked)?;
         }
         Ok(())
@@ -129,6 +142,9 @@ impl<O: Os> Store<O> {
     pub(super) fn make_room_once(&self) -> Result<bool> {
         let before = self.state.load(state::RETIRED);
         self.duty.stalls.fetch_add(1, Ordering::Relaxed);
+        if self.give_up_ahead() {
+            return Ok(true);
+        }
         for _ in 0..STEPS {
             let locked = self.lock()?;
             let more = self.make_room(&locked, QUANTA)?.is_some();
@@ -168,7 +184,7 @@ impl<O: Os> Store<O> {
     #[cold]
     fn make_room_ahead_now(&self, timeout: Option<Duration>) -> Result<()> {
         self.ask_for_upkeep();
-        if self.is_beyond(0, 0) {
+        if self.is_beyond(0, self.made_ahead()) {
             let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
             if self.is_short_by(0) {
                 let _ = self.make_room(&locked, QUANTA);
@@ -183,6 +199,9 @@ impl<O: Os> Store<O> {
     /// each round but the last one retires something, and there is no room for that for ever: what has to be durable first
     /// (K4) stays in the ring, as nobody waits for the disk under the lock.
     pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>) -> Result<bool> {
+        if self.give_up_ahead() {
+            return Ok(true);
+        }
         let mut retired = self.state.load(state::RETIRED);
         while self.make_room(locked, QUANTA * STEPS)?.is_some() {
             let (waiting, _) = self.waiting();

@@ -182,6 +182,7 @@ impl<O: Os> Store<O> {
             seen: CachePadded::new(AtomicU64::new(0)),
             retires: AtomicBool::new(true),
             duty: Duty::new(opening.background && !opening.read_only),
+            ahead: Mutex::new(None),
             next_draft: AtomicU64::new(0),
             heir: WriteOnce::new(),
         }
@@ -373,6 +374,7 @@ impl<O: Os> Drop for Store<O> {
             std::mem::forget(self.presence.take());
             return;
         }
+        self.give_up_ahead();
         let Some(presence) = self.presence.take() else { return };
         let mut sums = Default::default();
         statistics::read_page(&self.os, &self.paths, self.owner.into(), &mut sums);

@@ -19,7 +19,7 @@ use crate::storage::segment::{self, Head, MAIN, is_main};
 use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, Made, signed};
-use super::view::Segment;
+use super::view::{Ahead, Segment};
 
 /// The most bytes zeroed at a time.
 const WINDOW: u64 = 256 << 10;
@@ -271,12 +271,22 @@ impl<O: Os> Commit<'_, O> {
             return Err(Error::TransactionTooLarge { bytes, limit: SEGMENT_BYTES_MAX - BLOCK });
         }
         let written_whole = whole && bytes >= WRITE_MIN as u64;
-        let first = if written_whole { needed } else { window_end(needed + WINDOW / 2, false, capacity) };
-        self.admit(first, purpose)?;
+        let ahead = self.take_ahead(capacity);
+        let first = match &ahead {
+            Some(_) => capacity,
+            None if written_whole => needed,
+            None => window_end(needed + WINDOW / 2, false, capacity),
+        };
+        let slot = match self.admit(first, purpose).and_then(|()| self.free_slot(self.tail.slot)) {
+            Ok(slot) => slot,
+            Err(error) => {
+                ahead.inspect(|ahead| self.store.drop_ahead(ahead));
+                return Err(error);
+            }
+        };
 
         let sealed = self.tail;
         let previous = if self.is_own(sealed.slot) { self.state(row_word(sealed.slot, row::ID)) } else { 0 };
-        let slot = self.free_slot(sealed.slot)?;
         let (next, stream) = if self.main { (state::NEXT_MAIN, MAIN) } else { (state::NEXT_SEGMENT, 0) };
         let id = self.state(next) | stream;
         let head = Head {
@@ -292,7 +302,10 @@ impl<O: Os> Commit<'_, O> {
             },
             born: self.sequence - 1,
         };
-        let created = self.create_segment(&head, if written_whole { BLOCK } else { first })?;
+        let created = match ahead {
+            Some(ahead) => self.name_segment(&head, ahead)?,
+            None => self.create_segment(&head, if written_whole { BLOCK } else { first })?,
+        };
         self.made.push(Made::Segment { slot, id });
         let created = Arc::new(created);
         self.made_segment = Some(Arc::clone(&created));
@@ -303,11 +316,20 @@ impl<O: Os> Commit<'_, O> {
             self.stage_state(row_word(sealed.slot, row::END), sealed.offset);
             self.stage_state(row_word(sealed.slot, row::NEWEST), self.sequence - 1);
         }
+        self.stage_row(slot, id, capacity, first);
+        self.add_state(next, 1);
+        self.add_state(state::VOLUME, signed(first));
+        self.tail = Tail { slot, offset: segment::HEAD as u64, ..self.tail };
+        Ok(())
+    }
+
+    /// The row of a new segment.
+    fn stage_row(&mut self, slot: usize, id: u64, capacity: u64, allocated: u64) {
         for (word, value) in [
             (row::ID, id),
             (row::END, 0),
             (row::CAPACITY, capacity),
-            (row::ALLOCATED, first),
+            (row::ALLOCATED, allocated),
             (row::LIVE, 0),
             (row::EXPIRES_MIN, 0),
             (row::DEAD, 0),
@@ -315,10 +337,19 @@ impl<O: Os> Commit<'_, O> {
         ] {
             self.stage_state(row_word(slot, word), value);
         }
-        self.add_state(next, 1);
-        self.add_state(state::VOLUME, signed(first));
-        self.tail = Tail { slot, offset: segment::HEAD as u64, ..self.tail };
-        Ok(())
+    }
+
+    /// A segment that was made ahead, if there is one of that length. What is set aside for it is this commit's until it is over.
+    fn take_ahead(&mut self, capacity: u64) -> Option<Ahead<O>> {
+        let ahead = self.store.take_ahead(capacity)?;
+        self.made_ahead += ahead.bytes;
+        self.adopted += ahead.bytes;
+        Some(ahead)
+    }
+
+    fn name_segment(&self, head: &Head, ahead: Ahead<O>) -> Result<Segment<O>> {
+        let named = self.store.name_ahead(ahead, head.id, head.nonce, &head.encode());
+        named.map_err(|e| self.failed("create", head.id, e))
     }
 
     fn create_segment(&self, head: &Head, zeroed: u64) -> Result<Segment<O>> {
@@ -422,7 +453,8 @@ fn window_end(wanted: u64, exact: bool, capacity: u64) -> u64 {
     wanted.next_multiple_of(if exact { BLOCK } else { window }).min(capacity)
 }
 
-fn zero<O: Os>(segment: &Segment<O>, from: u64, to: u64) -> std::io::Result<()> {
+/// Writes zeros over a part of a segment.
+pub fn zero<O: Os>(segment: &Segment<O>, from: u64, to: u64) -> std::io::Result<()> {
     let Some(file) = &segment.file else { return Err(std::io::ErrorKind::PermissionDenied.into()) };
     let mut at = from;
     while at < to {

@@ -17,7 +17,7 @@ use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
 use super::duty::Duty;
-use super::view::{Segment, View};
+use super::view::{Ahead, Segment, View};
 
 /// An open store. Shared by all threads of a process through an `Arc`.
 pub struct Store<O: Os> {
@@ -43,7 +43,9 @@ pub struct Store<O: Os> {
     pub(super) retires: AtomicBool,
     /// What the store and its background thread tell each other.
     pub(super) duty: Duty<Store<O>>,
-    /// Number of the next draft of a large value.
+    /// A segment that the thread has made before it is needed. Held for as long as it takes to put one in its place.
+    pub(super) ahead: Mutex<Option<Ahead<O>>>,
+    /// Number of the next draft.
     pub(super) next_draft: AtomicU64,
     /// In a child of `fork`: the store that was opened there in the place of this one.
     pub(super) heir: WriteOnce<Arc<Store<O>>>,

@@ -11,8 +11,9 @@
 //! 1. Is there anything to do? If not, rest: until a writer calls, or until something has been due for [`GRACE`].
 //! 2. *Election*: the word `UPKEEP` from 0, or from the id of a handle that is dead, to my id. It names a living other one: that
 //!    one is at it, so look again in a while. Once there is nothing left to do, 0 again.
-//! 3. One of these, the first that is called for:
-//!    - space is short, counting what waits to be unlinked as free: one quantum under the lock;
+//! 3. Whoever has a thread that was needed once has a segment made ahead (`ahead`), if there is room for one. Then one of these, the first that is called for:
+//!    - space is short, counting what waits to be unlinked as free: one quantum under the lock. Not while writers commit so
+//!      fast ([`FAST`]) that a quantum of their own costs them less than to find the lock taken;
 //!    - something waits to be unlinked: make durable what that needs, unlink, and take it out of the ring. Nothing but
 //!      the last of it is under the lock;
 //!    - something has been due for long enough: remove what has expired, and the segments in which nothing is left.
@@ -57,9 +58,12 @@ const ROUND: Duration = Duration::from_millis(10);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Records looked at under one hold of the lock: a writer that comes meanwhile need not sleep, as a rule.
 const RECORDS: usize = 8;
-/// The smallest margin is this share of a segment …
-const MARGIN_MIN: u64 = 2;
-/// … and the largest this share of the limit.
+/// If a commit comes each so many nanoseconds, quanta are left to writers: to wait for a lock that another thread has costs
+/// more than to do a quantum, above all where that thread has lost its processor.
+const FAST: u64 = 16_000;
+/// How long the thread looks before it finds writers fast or slow, in nanoseconds.
+const LOOK: u64 = 200_000;
+/// The margin is a segment at least, which is made ahead, and this share of the limit at most.
 const MARGIN_MAX: u64 = 32;
 /// The margin is halved after so many rounds at the disk in which no writer found the store full.
 const CALM: u32 = 64;
@@ -133,6 +137,10 @@ impl<O: Os> Store<O> {
             return Ok(Next::Call);
         }
         let due = self.due_in();
+        // Where that fails, room is given back all the same, and writers make their own segments.
+        if self.margin() != 0 && self.make_ahead().unwrap_or(false) {
+            return Ok(Next::Round);
+        }
         if !self.has_to_give_back() && due != Some(Duration::ZERO) {
             self.resign();
             return Ok(due.map_or(Next::Call, Next::Rest));
@@ -180,13 +188,17 @@ impl<O: Os> Store<O> {
 
     /// Step 3.
     fn give_back_or_expire(&self, due: Option<Duration>) -> Result<Next> {
-        if self.is_short_by(self.margin()) && self.is_worth_compacting() {
+        let is_short = self.is_short_by(self.margin()) && self.is_worth_compacting();
+        if is_short && !self.are_writers_fast() {
             let locked = self.lock_within(ROUND)?;
             if self.reclaim(&locked)? {
                 return Ok(Next::Round);
             }
             match self.compact_some(&locked, RECORDS) {
-                Ok(Step::Moved(_)) => return Ok(Next::Round),
+                Ok(Step::Moved(_)) => {
+                    self.duty.commits_seen.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Next::Round);
+                }
                 Ok(Step::Nothing | Step::RingFull) | Err(Error::Full) => {}
                 Err(error) => return Err(error),
             }
@@ -199,8 +211,9 @@ impl<O: Os> Store<O> {
             return Ok(if went { Next::Round } else { Next::Rest(AFTER_FAILURE) });
         }
         if due != Some(Duration::ZERO) {
-            // Short of room, and nothing can go.
-            return Ok(Next::Rest(AFTER_FAILURE));
+            // Short of room, and either writers see to it themselves or nothing can go.
+            let is_fast = self.duty.fast.load(Ordering::Relaxed);
+            return Ok(Next::Rest(if is_fast { ROUND } else { AFTER_FAILURE }));
         }
         let start = self.os.uptime();
         let removed = self.expire_by(|| self.lock())?;
@@ -215,10 +228,24 @@ impl<O: Os> Store<O> {
         Ok(Next::Round)
     }
 
+    /// True if writers commit so often that they are better left to do quanta themselves.
+    fn are_writers_fast(&self) -> bool {
+        let duty = &self.duty;
+        let (now, commits) = (nanoseconds(self.os.uptime()), self.state.load(state::VISIBLE));
+        let time = now.saturating_sub(duty.seen_at.load(Ordering::Relaxed));
+        if time >= LOOK {
+            let made = commits.saturating_sub(duty.commits_seen.load(Ordering::Relaxed));
+            duty.fast.store(made.saturating_mul(FAST) > time, Ordering::Relaxed);
+            duty.commits_seen.store(commits, Ordering::Relaxed);
+            duty.seen_at.store(now, Ordering::Relaxed);
+        }
+        duty.fast.load(Ordering::Relaxed)
+    }
+
     /// Doubles the margin if writers found the store full since the last time, and halves it if they have not for long.
     fn adapt(&self, stalls: &mut u64, calm: &mut u32) {
         let limit = self.state.load(state::SIZE_LIMIT);
-        let least = segment_bytes(limit) / MARGIN_MIN;
+        let least = segment_bytes(limit);
         let margin = self.margin().max(least);
         let now = self.duty.stalls.load(Ordering::Relaxed);
         *calm = if now == *stalls { *calm + 1 } else { 0 };

@@ -19,6 +19,15 @@ pub struct Segment<O: Os> {
     pub file: Option<O::File>,
 }
 
+/// A segment that has no name yet, all zeros.
+pub struct Ahead<O: Os> {
+    /// The number of the draft that it is.
+    pub number: u64,
+    /// Its length.
+    pub bytes: u64,
+    pub segment: Segment<O>,
+}
+
 impl<O: Os> HoldsMap for Segment<O> {
     type Map = O::Map;
     fn held(&self) -> &O::Map {

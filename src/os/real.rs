@@ -246,6 +246,10 @@ impl Os for RealOs {
     }
 
     fn spawn(&self, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let body = move || {
+            give_way_on_waking();
+            body();
+        };
         std::thread::Builder::new().name("larder upkeep".into()).spawn(body).map(drop)
     }
 
@@ -275,6 +279,21 @@ impl Os for RealOs {
 #[cfg(target_os = "linux")]
 const SHARED_FILE_SYSTEMS: [u64; 8] =
     [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x794C_7630, 0x8584_58F6, 0xCA45_1A4E];
+
+/// Asks the kernel to let go on whoever runs when this thread is woken: what is done in the background has time. The thread
+/// gets as much of the processor as any other, for it may hold what others wait for.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn give_way_on_waking() {
+    // SAFETY: all zeros is a value of this struct of integers.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: 0 means the calling thread, and the pointer is to a value that lives through the call. A failure leaves the thread
+    // as it is.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_way_on_waking() {}
 
 /// A clock before 1970 counts as 1970.
 fn nanoseconds(time: rustix::time::Timespec) -> u64 {
