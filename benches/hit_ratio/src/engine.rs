@@ -86,7 +86,9 @@ pub fn run(
     directory: &Path,
 ) -> Result<Measured, Box<dyn std::error::Error>> {
     let directory = tempfile::Builder::new().prefix("hit_ratio-").tempdir_in(directory)?;
-    let cache = Cache::builder(directory.path()).size_limit(size_limit).eviction(policy).statistics(true).open()?;
+    let cache = Cache::builder(directory.path()).size_limit(size_limit).eviction(policy).statistics(true);
+    // What goes is to follow from the trace, not from when a thread gets a processor.
+    let cache = cache.background(false).open()?;
     Ok(replay(trace, values, &Larder(cache), size_limit)?)
 }
 
