@@ -250,6 +250,9 @@ pub struct Stats {
     pub stored_bytes: u64,
     /// Bytes that were written again because their items stay while what is around them goes; since the last reset.
     pub moved_bytes: u64,
+    /// Bytes on disk that hold items, as far as that is known: what was evicted by tag, cleared or has expired counts until its
+    /// space is looked at.
+    pub live_bytes: u64,
     /// Bytes on disk that hold nothing any more and have not been given back yet, as far as that is known.
     pub dead_bytes: u64,
     /// Bytes by which the volume is under the size limit.

@@ -288,6 +288,7 @@ fn stats(sums: Sums, space: Space) -> Stats {
         culled: of(Counter::Culled),
         stored_bytes: space.stored,
         moved_bytes: space.moved,
+        live_bytes: space.live,
         dead_bytes: space.dead,
         free_bytes: space.free,
         segments: space.segments,

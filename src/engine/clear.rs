@@ -12,6 +12,7 @@ use crate::storage::segment;
 use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, signed};
+use super::compaction::Step;
 use super::lock::Locked;
 use super::read::Life;
 use super::room::Purpose;
@@ -64,6 +65,23 @@ impl<O: Os> Store<O> {
             Err(Error::Full) => Ok(()),
             outcome => outcome.and_then(|()| commit.publish()),
         }
+    }
+
+    /// Retires what a `clear` has left, the names of tags moved out of it. True if there may be more.
+    pub(super) fn retire_cleared(&self) -> Result<bool> {
+        let locked = self.lock()?;
+        let retired = self.state.load(state::RETIRED);
+        let mut more = self.reclaim(&locked)?;
+        while self.state.load(state::RETIRED) == retired {
+            let victim = self.victim(&Commit::new(&locked)?)?;
+            if !victim.is_some_and(|victim| self.nothing_leads_into(&victim))
+                || !matches!(self.compact(&locked)?, Step::Moved(_))
+            {
+                return Ok(more);
+            }
+            more = true;
+        }
+        Ok(more)
     }
 
     /// The second commit of `clear`.

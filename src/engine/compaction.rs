@@ -481,22 +481,3 @@ impl<O: Os> Commit<'_, O> {
         false
     }
 }
-
-impl<O: Os> Store<O> {
-    /// Retires what a `clear` has left, the names of tags moved out of it. True if there may be more.
-    pub(super) fn retire_cleared(&self) -> Result<bool> {
-        let locked = self.lock()?;
-        let retired = self.state.load(state::RETIRED);
-        let mut more = self.reclaim(&locked)?;
-        while self.state.load(state::RETIRED) == retired {
-            let victim = self.victim(&Commit::new(&locked)?)?;
-            if !victim.is_some_and(|victim| self.nothing_leads_into(&victim))
-                || !matches!(self.compact(&locked)?, Step::Moved(_))
-            {
-                return Ok(more);
-            }
-            more = true;
-        }
-        Ok(more)
-    }
-}

@@ -5,6 +5,7 @@
 //! drawn is drawn from `LARDER_TEST_SEED`, so that the same seed tries the same again.
 
 mod acts;
+mod ahead;
 mod audit;
 mod deaths;
 mod durability;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::Result;
 use crate::os::{OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Paths;
+use crate::storage::segment;
 use crate::storage::state::{self, BASELINE, TOTALS, row, row_word};
 
 use super::store::Store;
@@ -44,6 +45,8 @@ pub struct Space {
     pub stored: u64,
     /// Bytes of items that were moved to the main stream since then.
     pub moved: u64,
+    /// Bytes of the log that something may lead to, and of large values.
+    pub live: u64,
     /// Bytes of the log that nothing leads to, as far as that is known.
     pub dead: u64,
     /// Bytes that may still be taken.
@@ -120,12 +123,14 @@ impl<O: Os> Store<O> {
     pub fn space(&self) -> Space {
         let word = |offset| self.state.load(offset);
         let used = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0);
-        let (segments, dead) = used.fold((0, 0u64), |(segments, dead), slot| {
-            (segments + 1, dead.saturating_add(word(row_word(slot, row::DEAD))))
+        let (segments, written, dead) = used.fold((0, 0u64, 0u64), |(segments, written, dead), slot| {
+            let end = self.committed_end(slot).saturating_sub(segment::HEAD as u64);
+            (segments + 1, written.saturating_add(end), dead.saturating_add(word(row_word(slot, row::DEAD))))
         });
         Space {
             stored: word(state::APPENDED).wrapping_sub(word(state::APPENDED_BEFORE)),
             moved: word(state::COPIED).wrapping_sub(word(state::COPIED_BEFORE)),
+            live: written.saturating_sub(dead).saturating_add(word(state::LARGE_BYTES)),
             dead,
             free: word(state::SIZE_LIMIT).saturating_sub(word(state::VOLUME)),
             segments,

@@ -398,3 +398,24 @@ fn sync_returns_and_changes_nothing() {
     cache.touch("k", Some(HOUR)).unwrap();
     cache.assert_clean();
 }
+
+#[test]
+fn bytes_that_live_grow_with_what_is_stored_and_shrink_with_what_is_removed_or_replaced() {
+    let cache = Scratch::new();
+    let live = || cache.stats().unwrap().live_bytes;
+    assert_eq!(live(), 0);
+    for key in 0..100 {
+        cache.set_bytes(key, &[1; 1000]).unwrap();
+    }
+    let full = live();
+    assert!((100_000..110_000).contains(&full), "{full}");
+    cache.set_bytes("large", &[1; 400_000]).unwrap();
+    assert!((500_000..520_000).contains(&live()), "{}", live());
+    cache.delete("large").unwrap();
+    for key in 0..50 {
+        cache.set_bytes(key, &[2; 10]).unwrap();
+        cache.delete(50 + key).unwrap();
+    }
+    // What removes has its bytes too, until its segment goes.
+    assert!(live() < full / 10, "{}", live());
+}
