@@ -7,6 +7,7 @@
 use std::sync::PoisonError;
 
 use crate::error::{Error, Result};
+use crate::options::Eviction;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::state;
@@ -33,7 +34,8 @@ impl<O: Os> Store<O> {
     /// lock.
     pub(super) fn make_ahead(&self) -> Result<bool> {
         let bytes = segment_bytes(self.state.load(state::SIZE_LIMIT));
-        if self.made_ahead() == bytes {
+        // Where nothing is evicted, space that is set aside is space that somebody is refused.
+        if self.made_ahead() == bytes || self.policy() == Eviction::None {
             return Ok(false);
         }
         self.give_up_ahead();

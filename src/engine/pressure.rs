@@ -140,17 +140,22 @@ impl<O: Os> Store<O> {
     /// Makes room until a file has gone. False if no more can be made. Not under the lock.
     #[cold]
     pub(super) fn make_room_once(&self) -> Result<bool> {
-        let before = self.state.load(state::RETIRED);
+        let (before, volume) = (self.state.load(state::RETIRED), self.volume());
         self.duty.stalls.fetch_add(1, Ordering::Relaxed);
         if self.give_up_ahead() {
             return Ok(true);
         }
         for _ in 0..STEPS {
             let locked = self.lock()?;
-            let more = self.make_room(&locked, QUANTA)?.is_some();
+            let made = self.make_room(&locked, QUANTA);
             drop(locked);
+            let more = match made {
+                // What others have taken out of use may be all that there is to gain.
+                Err(Error::Full) => false,
+                made => made?.is_some(),
+            };
             self.unlink_retired()?;
-            if self.state.load(state::RETIRED) != before {
+            if self.state.load(state::RETIRED) != before || self.volume() < volume {
                 return Ok(true);
             }
             if !more {
@@ -172,7 +177,8 @@ impl<O: Os> Store<O> {
                 outcome => return outcome,
             }
         }
-        Err(Error::Full)
+        // Others may have made room meanwhile.
+        attempt()
     }
 
     /// What a transaction does first: once it has the lock, it cannot wait for the disk, which what goes may need.

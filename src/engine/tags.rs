@@ -161,10 +161,15 @@ impl<O: Os> Store<O> {
     /// Evicts every item of a tag by one commit. The number of items that counted as live.
     pub fn evict(&self, name: &str) -> Result<u64> {
         self.before_change()?;
-        let locked = self.lock()?;
-        let items = self.evict_by(&locked, name)?;
-        let newest = locked.newest();
-        drop(locked);
+        let attempt = || {
+            let locked = self.lock()?;
+            let items = self.evict_by(&locked, name)?;
+            Ok((items, locked.newest()))
+        };
+        let (items, newest) = match attempt() {
+            Err(Error::Full) => self.until_there_is_room(attempt)?,
+            outcome => outcome?,
+        };
         self.after_change(newest, Ok(items))
     }
 
