@@ -48,7 +48,7 @@ pub(super) struct Full {
     is_rebuilt: bool,
 }
 
-fn open(machine: &Machine, opening: &Opening) -> Handle {
+pub(super) fn open(machine: &Machine, opening: &Opening) -> Handle {
     let os = machine.process();
     let store = Store::open(os.clone(), &path(""), opening).unwrap();
     Handle { store, os }
