@@ -1,7 +1,7 @@
 //! Stores at their limit, where every write may evict and move: a death at every step of an operation, and what power
 //! cuts may leave of a moment within one. It knows the operations and what must be found from `eviction`.
 //!
-//! Under each policy a tenth of `LARDER_TEST_IMAGES` are drawn; unset, it is the everyday number times the scale.
+//! Under each policy a twenty-fifth of `LARDER_TEST_IMAGES` are drawn; unset, it is the everyday number times the scale.
 
 use super::acts::{Act, Contents, put};
 use super::audit::{audit, drift, live};
@@ -185,7 +185,7 @@ fn images_of(seed: u64, policy: Eviction, count: usize, tally: &mut Tally) -> us
 fn whatever_a_power_cut_leaves_of_a_full_store_is_part_of_one_moment_since_the_last_sync() {
     let mut tally = Tally::default();
     for policy in POLICIES.into_iter().filter(|policy| *policy != Eviction::None) {
-        let images = super::number("LARDER_TEST_IMAGES").map_or(IMAGES * scale(), |images: usize| images / 10);
+        let images = super::number("LARDER_TEST_IMAGES").map_or(IMAGES * scale(), |images: usize| images / 25);
         let mut behind = 0;
         for (round, seed) in (0..images.div_ceil(IMAGES_OF_RUN)).zip(super::seed() * 1_000_000..) {
             let count = IMAGES_OF_RUN.min(images - round * IMAGES_OF_RUN);
