@@ -109,8 +109,8 @@ fn main() {
     println!("limit {} MiB, {calls} calls a row; microseconds", limit >> 20);
     println!("{:48} {:>8} {:>8} {:>8} {:>8} {:>10}", "", "mean", "p50", "p99", "p99.9", "longest");
     for policy in [Eviction::S3Fifo, Eviction::LeastRecentlyUsed, Eviction::LeastRecentlyStored] {
-        [true, false].map(|background| sets(limit, calls, 100, policy, background));
+        [true, false].into_iter().for_each(|background| sets(limit, calls, 100, policy, background));
     }
-    [true, false].map(|background| sets(limit, calls / 4, 1024, Eviction::S3Fifo, background));
-    [true, false].map(|background| gets(limit, calls, background));
+    [true, false].into_iter().for_each(|background| sets(limit, calls / 4, 1024, Eviction::S3Fifo, background));
+    [true, false].into_iter().for_each(|background| gets(limit, calls, background));
 }
