@@ -171,7 +171,8 @@ impl<O: Os> Store<O> {
         if Inside::contains(self.store_id) {
             return Err(Error::InTransaction);
         }
-        let is_upkeep = self.state.load32(LOCK) & !SLEEPERS == self.state.load32(UPKEEP);
+        let owner = self.state.load32(LOCK) & !SLEEPERS;
+        let is_upkeep = owner != 0 && owner == self.state.load32(UPKEEP);
         for _ in 0..if is_upkeep { SPINS_BESIDE_UPKEEP } else { SPINS } {
             self.os.spin();
             if self.state.load32(LOCK) == 0 && self.state.compare_exchange32(LOCK, 0, self.owner).is_ok() {

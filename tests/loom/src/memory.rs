@@ -210,6 +210,9 @@ impl Os for Loom {
         loom::thread::yield_now();
     }
     fn wake(&self, _map: &Map, _offset: usize, _count: u32) {}
+    fn spawn(&self, _body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// No yield: loom would let the owner go on to its end then, and nobody would ever come to sleep.
     fn spin(&self) {}
     fn now(&self) -> u64 {
