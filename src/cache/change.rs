@@ -209,7 +209,8 @@ impl<C: Codec> Cache<C> {
     /// Removes a key. False if it is absent or has expired.
     ///
     /// Works on a full store too. A key that is absent may have been evicted: once the store has evicted anything, its
-    /// removal is written down as well, so that no power cut brings back what was deleted and synced.
+    /// removal is written down as well, so that no power cut brings back what was deleted and synced. (Under
+    /// `Eviction::None` it is not: what was evicted under another policy before may come back.)
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
