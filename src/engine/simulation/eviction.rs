@@ -412,7 +412,7 @@ struct Happened {
     /// Whether items were moved to the main log.
     moved: bool,
     /// How many background threads died in their work.
-    killed_in_upkeep: usize,
+    killed_in_upkeep: u64,
 }
 
 fn run(plan: Plan, policy: Eviction) -> Happened {
@@ -436,7 +436,7 @@ fn run(plan: Plan, policy: Eviction) -> Happened {
 
 /// Runs the plan under every policy, with other seeds in each round.
 fn under_every_policy(plan: Plan) {
-    let (mut evict, mut move_items, mut killed_in_upkeep) = (0, 0, 0);
+    let (mut evict, mut move_items, mut killed_in_upkeep) = (0, 0, 0_u64);
     for policy in POLICIES {
         for round in rounds(1) {
             let happened = run(Plan { seed: plan.seed + round, ..plan }, policy);
