@@ -6,6 +6,7 @@
 
 mod access;
 mod bulk;
+mod calls;
 mod change;
 mod counter;
 mod iterate;
@@ -22,14 +23,15 @@ pub use typed::TypedCache;
 pub use upkeep::{Progress, Report};
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use calls::Calls;
+
 use crate::codec::{Codec, Postcard};
-use crate::engine::{Handle, Opening, Store};
+use crate::engine::Opening;
 use crate::error::{Error, Result};
-use crate::key::{self, EncodedKey, Key};
 use crate::options::{Durability, Eviction, MAX_TAG_BYTES, SetOptions};
-use crate::os::real::RealOs;
 
 /// How long a writer waits for the lock if the builder says nothing else.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,13 +58,13 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Cache<C: Codec = Postcard> {
-    store: Handle<RealOs>,
+    store: Arc<dyn Calls>,
     codec: C,
 }
 
 impl<C: Codec> Clone for Cache<C> {
     fn clone(&self) -> Self {
-        Cache { store: self.store.clone(), codec: self.codec.clone() }
+        Cache { store: Arc::clone(&self.store), codec: self.codec.clone() }
     }
 }
 
@@ -292,9 +294,7 @@ impl<C: Codec> Builder<C> {
             read_only: self.read_only,
             background: self.background,
         };
-        let os = RealOs::new().map_err(|e| Error::io("open", &self.directory, e))?;
-        let store = Handle::new(Store::open(os, &self.directory, &opening)?);
-        Ok(Cache { store, codec: self.codec })
+        Ok(Cache { store: calls::open(&self.directory, &opening)?, codec: self.codec })
     }
 }
 
@@ -308,40 +308,6 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn directory(&self) -> &Path {
         self.store.directory()
-    }
-}
-
-/// A large value of this store, written and not yet committed.
-type Draft<'s> = crate::engine::Draft<'s, RealOs>;
-/// A live record.
-type Found<'f> = crate::engine::Found<'f, RealOs>;
-
-/// An encoded key with its hash.
-struct Hashed {
-    key: EncodedKey,
-    hash: u64,
-}
-
-impl Hashed {
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.key.as_bytes()
-    }
-}
-
-impl<C: Codec> Cache<C> {
-    #[inline]
-    fn hashed(&self, key: &impl Key) -> Result<Hashed> {
-        let key = key::encode(key)?;
-        let hash = self.store.hash(key.as_bytes());
-        Ok(Hashed { key, hash })
-    }
-
-    /// When an item with these options expires, in nanoseconds since 1970.
-    #[inline]
-    fn expiry(&self, after: Option<Duration>) -> Option<u64> {
-        let after = u64::try_from(after?.as_nanos()).ok()?;
-        self.store.now().checked_add(after).filter(|&at| at != u64::MAX)
     }
 }
 

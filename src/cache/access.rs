@@ -6,13 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 
-use super::{Cache, Found};
+use super::Cache;
+use super::calls::{Borrowed, Facts};
 use crate::codec::{Codec, Postcard};
-use crate::engine::{Counter, Segment};
 use crate::error::{Error, Result};
-use crate::key::Key;
-use crate::os::Pinned;
-use crate::os::real::{RealMap, RealOs};
+use crate::key::{self, EncodedKey, Key};
 use crate::value;
 
 thread_local! {
@@ -66,21 +64,10 @@ pub struct ValueRef<C: Codec = Postcard> {
     codec: C,
 }
 
-enum Borrowed {
-    Log(Pinned<Segment<RealOs>>),
-    File(Pinned<RealMap>),
-    /// What a transaction has staged is nowhere to be borrowed from.
-    Copied(Vec<u8>),
-}
-
 impl<C: Codec> Deref for ValueRef<C> {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        match &self.bytes {
-            Borrowed::Log(bytes) => bytes,
-            Borrowed::File(bytes) => bytes,
-            Borrowed::Copied(bytes) => bytes,
-        }
+        &self.bytes
     }
 }
 
@@ -103,40 +90,6 @@ impl<C: Codec> ValueRef<C> {
     pub fn decode<V: DeserializeOwned>(&self) -> Result<V> {
         value::decode(&self.codec, self.kind, self)
     }
-}
-
-/// What a read copied out of the store.
-pub(super) struct Facts {
-    pub kind: u8,
-    pub expires: u64,
-    pub tag: u32,
-    pub sequence: u64,
-    pub order: u64,
-}
-
-impl Facts {
-    pub fn of(record: &Found<'_>) -> Facts {
-        let header = record.header();
-        Facts {
-            kind: header.kind,
-            expires: header.expires,
-            tag: header.tag,
-            sequence: header.sequence,
-            order: record.order(),
-        }
-    }
-}
-
-/// Copies a record's value into `to`, which is emptied first.
-pub(super) fn copy_value<C: Codec>(cache: &Cache<C>, record: &Found<'_>, to: &mut Vec<u8>) -> Result<Facts> {
-    to.clear();
-    if record.header().is_large() {
-        let reference = record.large().ok_or_else(|| record.damaged(cache.directory()))?;
-        *to = cache.store.read_large(reference)?;
-    } else if !record.append_value(to) {
-        return Err(record.damaged(cache.directory()));
-    }
-    Ok(Facts::of(record))
 }
 
 impl<C: Codec> Cache<C> {
@@ -170,11 +123,8 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_bytes(&self, key: impl Key) -> Result<Option<Vec<u8>>> {
-        let hashed = self.hashed(&key)?;
         let mut bytes = Vec::new();
-        let found = self.store.read(hashed.bytes(), hashed.hash, |record| copy_value(self, record, &mut bytes))?;
-        self.count_read(found.is_some());
-        let Some(facts) = found else { return Ok(None) };
+        let Some(facts) = self.store.get(key::encode(&key)?.as_bytes(), &mut bytes)? else { return Ok(None) };
         if facts.kind != value::Kind::Bytes as u8 && facts.kind != value::Kind::Text as u8 {
             return Err(Error::mismatch("bytes", value::kind_name(facts.kind)));
         }
@@ -192,22 +142,8 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_ref(&self, key: impl Key) -> Result<Option<ValueRef<C>>> {
-        let hashed = self.hashed(&key)?;
-        let found = self.store.read(hashed.bytes(), hashed.hash, |record| {
-            let damaged = || record.damaged(self.directory());
-            let bytes = if record.header().is_large() {
-                let map = std::sync::Arc::new(self.store.map_large(record.large().ok_or_else(damaged)?)?);
-                let len = crate::os::OsMap::len(&*map);
-                Borrowed::File(Pinned::new(map, 0, len).ok_or_else(damaged)?)
-            } else if record.is_staged() {
-                Borrowed::Copied(record.value().ok_or_else(damaged)?)
-            } else {
-                Borrowed::Log(record.pin().ok_or_else(damaged)?)
-            };
-            Ok(ValueRef { bytes, kind: record.header().kind, codec: self.codec.clone() })
-        })?;
-        self.count_read(found.is_some());
-        Ok(found)
+        let found = self.store.borrow(key::encode(&key)?.as_bytes())?;
+        Ok(found.map(|(bytes, kind)| ValueRef { bytes, kind, codec: self.codec.clone() }))
     }
 
     /// The value of a key with its expiry, tag and size.
@@ -236,36 +172,24 @@ impl<C: Codec> Cache<C> {
     /// ```
     #[doc(alias = "contains_key")]
     pub fn contains(&self, key: impl Key) -> Result<bool> {
-        let hashed = self.hashed(&key)?;
-        Ok(self.store.look(hashed.bytes(), hashed.hash, |_| Ok(()))?.is_some())
+        self.store.contains(key::encode(&key)?.as_bytes())
     }
 
     /// Reads a value into the thread's buffer, counts, and decodes it there.
     fn with_value<R>(&self, key: &impl Key, decode: impl FnOnce(&Facts, &[u8]) -> Result<R>) -> Result<Option<R>> {
-        let hashed = self.hashed(key)?;
+        let mut encoded = EncodedKey::new();
+        let key = key::encode_into(key, &mut encoded)?;
         // Taken, not borrowed: decoding runs the caller's code, which may read the cache again.
         let mut buffer = BUFFER.take();
-        let found = self.store.read(hashed.bytes(), hashed.hash, |record| copy_value(self, record, &mut buffer));
-        let decoded = match found {
-            Ok(Some(facts)) => {
-                self.count_read(true);
-                decode(&facts, &buffer).map(Some)
-            }
-            Ok(None) => {
-                self.count_read(false);
-                Ok(None)
-            }
+        let decoded = match self.store.get(key, &mut buffer) {
+            Ok(Some(facts)) => decode(&facts, &buffer).map(Some),
+            Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
         if buffer.capacity() <= BUFFER_MAX {
             BUFFER.set(buffer);
         }
         decoded
-    }
-
-    #[inline]
-    fn count_read(&self, hit: bool) {
-        self.store.count(if hit { Counter::Hits } else { Counter::Misses }, 1);
     }
 
     pub(super) fn entry_of<V: DeserializeOwned>(&self, facts: &Facts, bytes: &[u8]) -> Result<Entry<V>> {

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Cache, Hashed, checked_tag};
+use super::calls::{self, Calls, Taken, Written};
+use super::{Cache, checked_tag};
 use crate::codec::Codec;
 use crate::engine::{Change, Counter, Op, Put, Tag, Value};
 use crate::error::Result;
@@ -23,12 +24,6 @@ impl Arena {
         self.bytes.extend_from_slice(bytes);
         start..self.bytes.len()
     }
-}
-
-/// What `get_many` has copied so far: for each key found, kind and place of its value.
-struct Taken {
-    arena: Arena,
-    found: Vec<Option<(u8, std::ops::Range<usize>)>>,
 }
 
 /// One pair of `set_many`, encoded: where its bytes are, key before value.
@@ -68,36 +63,19 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_many<V: DeserializeOwned>(&self, keys: impl IntoIterator<Item = impl Key>) -> Result<Vec<Option<V>>> {
-        let mut arena = Arena::default();
-        let mut places = Vec::new();
+        let (mut arena, mut places) = (Arena::default(), Vec::new());
+        let mut buffer = EncodedKey::new();
         for key in keys {
-            let hashed = self.hashed(&key)?;
-            places.push((arena.add(hashed.bytes()), hashed.hash));
+            let key = key::encode_into(&key, &mut buffer)?;
+            places.push((arena.add(key), self.store.hash(key)));
         }
         let keys: Vec<(&[u8], u64)> = places.iter().map(|(key, hash)| (&arena.bytes[key.clone()], *hash)).collect();
-        let mut taken = Taken { arena: Arena::default(), found: vec![None; keys.len()] };
-        let restart = |taken: &mut Taken| {
-            taken.arena.bytes.clear();
-            taken.found.fill(None);
-        };
-        self.store.read_many(&keys, &mut taken, restart, |Taken { arena, found }, i, record| {
-            let start = arena.bytes.len();
-            if record.header().is_large() {
-                let reference = record.large().ok_or_else(|| record.damaged(self.directory()))?;
-                arena.bytes.extend_from_slice(&self.store.read_large(reference)?);
-            } else if !record.append_value(&mut arena.bytes) {
-                return Err(record.damaged(self.directory()));
-            }
-            found[i] = Some((record.header().kind, start..arena.bytes.len()));
-            Ok(())
-        })?;
-        let Taken { arena, found } = taken;
-        let hits = found.iter().flatten().count() as u64;
-        self.store.count(Counter::Hits, hits);
-        self.store.count(Counter::Misses, found.len() as u64 - hits);
+        let mut taken = Taken { bytes: Vec::new(), found: vec![None; keys.len()] };
+        self.store.get_many(&keys, &mut taken)?;
+        let Taken { bytes, found } = taken;
         found
             .into_iter()
-            .map(|found| found.map(|(kind, range)| value::decode(&self.codec, kind, &arena.bytes[range])).transpose())
+            .map(|found| found.map(|(kind, range)| value::decode(&self.codec, kind, &bytes[range])).transpose())
             .collect()
     }
 
@@ -132,47 +110,15 @@ impl<C: Codec> Cache<C> {
         pairs: impl IntoIterator<Item = (K, V)>,
         options: SetOptions<'_>,
     ) -> Result<()> {
-        let tag = checked_tag(&options)?.map_or(Tag::None, Tag::Named);
-        let expires = self.expiry(options.expire);
+        checked_tag(&options)?;
         let pairs = pairs.into_iter();
-        let ahead = pairs.size_hint().0.clamp(4, PAIRS_AHEAD);
-        let mut arena = Arena { bytes: Vec::with_capacity(ahead * PAIR_BYTES) };
-        let mut drafts: Vec<super::Draft<'_>> = Vec::new();
-        let mut encoded: Vec<Pair> = Vec::with_capacity(ahead);
+        let mut gathered = Pairs::with_capacity(pairs.size_hint().0.clamp(4, PAIRS_AHEAD));
         let mut buffer = EncodedKey::new();
         for (key, value) in pairs {
-            let bytes = key::encode_into(&key, &mut buffer)?;
-            let hash = self.store.hash(bytes);
-            let key = arena.add(bytes);
-            let pair = value::encode_with(&self.codec, &value, |kind, bytes| {
-                let mut pair = Pair { hash, key: key.start, value: key.end, end: key.end, kind, draft: None };
-                if let Some(draft) = self.draft_if_large(bytes)? {
-                    pair.draft = Some(drafts.len());
-                    drafts.push(draft);
-                } else {
-                    pair.end = arena.add(bytes).end;
-                }
-                Ok(pair)
-            })?;
-            encoded.push(pair?);
+            let key = key::encode_into(&key, &mut buffer)?;
+            value::encode_with(&self.codec, &value, |kind, bytes| gathered.add(&*self.store, key, kind, bytes))??;
         }
-        if !all_differ(&encoded) {
-            encoded = last_of_each(&arena, &encoded);
-        }
-        let op = |pair: &Pair| {
-            let value = match pair.draft.and_then(|at| drafts.get(at)) {
-                Some(draft) => Value::Draft { number: draft.number, len: draft.len, crc: draft.crc },
-                None => Value::Inline(&arena.bytes[pair.value..pair.end]),
-            };
-            let change = Change::Put(Put { kind: pair.kind, value, expires, tag });
-            Op { key: pair.key(&arena), hash: pair.hash, change }
-        };
-        let ops: Vec<Op<'_>> = encoded.iter().map(op).collect();
-        if !ops.is_empty() {
-            self.store.batch(&ops)?;
-            self.store.count(Counter::Stores, ops.len() as u64);
-        }
-        Ok(())
+        gathered.store(&*self.store, &options)
     }
 
     /// Removes many keys by one commit. The number that were there and had not expired.
@@ -185,20 +131,73 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn delete_many(&self, keys: impl IntoIterator<Item = impl Key>) -> Result<u64> {
-        let mut hashed: Vec<Hashed> = Vec::new();
+        let mut encoded: Vec<EncodedKey> = Vec::new();
         for key in keys {
-            hashed.push(self.hashed(&key)?);
+            encoded.push(key::encode(&key)?);
         }
-        hashed.sort_unstable_by(|a, b| (a.hash, a.bytes()).cmp(&(b.hash, b.bytes())));
-        hashed.dedup_by(|a, b| a.bytes() == b.bytes());
-        let ops: Vec<Op<'_>> =
-            hashed.iter().map(|h| Op { key: h.bytes(), hash: h.hash, change: Change::Remove }).collect();
-        if ops.is_empty() {
-            return Ok(0);
+        remove_all(&*self.store, &encoded)
+    }
+}
+
+fn remove_all(store: &dyn Calls, keys: &[EncodedKey]) -> Result<u64> {
+    let mut hashed: Vec<(u64, &[u8])> = keys.iter().map(|key| (store.hash(key.as_bytes()), key.as_bytes())).collect();
+    hashed.sort_unstable();
+    hashed.dedup();
+    let ops: Vec<Op<'_>> = hashed.iter().map(|&(hash, key)| Op { key, hash, change: Change::Remove }).collect();
+    if ops.is_empty() {
+        return Ok(0);
+    }
+    let removed = store.batch(&ops)?;
+    store.count(Counter::Removals, removed);
+    Ok(removed)
+}
+
+/// The pairs of one `set_many`, encoded.
+struct Pairs<'s> {
+    arena: Arena,
+    pairs: Vec<Pair>,
+    drafts: Vec<Box<dyn Written + 's>>,
+}
+
+impl<'s> Pairs<'s> {
+    fn with_capacity(pairs: usize) -> Pairs<'s> {
+        let arena = Arena { bytes: Vec::with_capacity(pairs * PAIR_BYTES) };
+        Pairs { arena, pairs: Vec::with_capacity(pairs), drafts: Vec::new() }
+    }
+
+    /// A large value goes to its file at once, so that no two of them are in memory.
+    fn add(&mut self, store: &'s dyn Calls, key: &[u8], kind: u8, bytes: &[u8]) -> Result<()> {
+        let at = self.arena.add(key);
+        let mut pair = Pair { hash: store.hash(key), key: at.start, value: at.end, end: at.end, kind, draft: None };
+        if let Some(draft) = store.draft(bytes)? {
+            pair.draft = Some(self.drafts.len());
+            self.drafts.push(draft);
+        } else {
+            pair.end = self.arena.add(bytes).end;
         }
-        let removed = self.store.batch(&ops)?;
-        self.store.count(Counter::Removals, removed);
-        Ok(removed)
+        self.pairs.push(pair);
+        Ok(())
+    }
+
+    fn store(mut self, store: &dyn Calls, options: &SetOptions<'_>) -> Result<()> {
+        let tag = checked_tag(options)?.map_or(Tag::None, Tag::Named);
+        let expires = calls::expiry(store, options.expire);
+        if !all_differ(&self.pairs) {
+            self.pairs = last_of_each(&self.arena, &self.pairs);
+        }
+        let Pairs { arena, pairs, drafts } = &self;
+        let op = |pair: &Pair| {
+            let draft = pair.draft.and_then(|at| drafts.get(at));
+            let value = draft.map_or(Value::Inline(&arena.bytes[pair.value..pair.end]), |draft| draft.value());
+            let change = Change::Put(Put { kind: pair.kind, value, expires, tag });
+            Op { key: pair.key(arena), hash: pair.hash, change }
+        };
+        let ops: Vec<Op<'_>> = pairs.iter().map(op).collect();
+        if !ops.is_empty() {
+            store.batch(&ops)?;
+            store.count(Counter::Stores, ops.len() as u64);
+        }
+        Ok(())
     }
 }
 

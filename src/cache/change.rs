@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::access::copy_value;
+use super::calls::{self, Calls, Written};
 use super::{Cache, checked_tag};
 use crate::codec::Codec;
-use crate::engine::{Counter, DecidedValue, Decision, OwnedTag, Put, Tag, Value};
+use crate::engine::{Counter, DecidedValue, Decision, OwnedTag};
 use crate::error::Result;
 use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
-use crate::value;
+use crate::value::{self, EncodedValue};
 
 impl<C: Codec> Cache<C> {
     /// Stores a value, replacing value, expiry and tag of the key. When it returns, every process sees the new value, and
@@ -84,20 +84,7 @@ impl<C: Codec> Cache<C> {
     fn put(&self, key: &impl Key, kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
         // Encoded where it stays: to move the buffer would cost as much as to hash the key.
         let mut buffer = EncodedKey::new();
-        let key = key::encode_into(key, &mut buffer)?;
-        let hash = self.store.hash(key);
-        let tag = checked_tag(options)?.map_or(Tag::None, Tag::Named);
-        let expires = self.expiry(options.expire);
-        let store = |value| {
-            self.store.put_hashed(key, hash, Put { kind, value, expires, tag })?;
-            self.store.count(Counter::Stores, 1);
-            Ok(())
-        };
-        if self.store.is_large(bytes.len()) {
-            let draft = self.store.draft(bytes)?;
-            return store(Value::Draft { number: draft.number, len: draft.len, crc: draft.crc });
-        }
-        store(Value::Inline(bytes))
+        self.store.put(key::encode_into(key, &mut buffer)?, kind, bytes, options)
     }
 
     /// Stores a value if the key is absent or has expired, and says whether it did. Of several processes that try at once,
@@ -126,22 +113,11 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn add_with<V: Serialize + ?Sized>(&self, key: impl Key, value: &V, options: SetOptions<'_>) -> Result<bool> {
-        let hashed = self.hashed(&key)?;
-        if self.store.read(hashed.bytes(), hashed.hash, |_| Ok(()))?.is_some() {
+        let key = key::encode(&key)?;
+        if self.store.uses(key.as_bytes())? {
             return Ok(false);
         }
-        let encoded = value::encode(&self.codec, value)?;
-        let draft = self.draft_if_large(encoded.bytes())?;
-        let put = self.decided(&encoded, draft.as_ref(), &options)?;
-        let added = self.store.update(hashed.bytes(), |present, buffer| {
-            if present.is_some() {
-                return Ok((Decision::Keep, false));
-            }
-            buffer.extend_from_slice(inline(&encoded, draft.is_some()));
-            Ok((put, true))
-        })?;
-        self.store.count(Counter::Stores, added.into());
-        Ok(added)
+        add(&*self.store, key.as_bytes(), &value::encode(&self.codec, value)?, &options)
     }
 
     /// Gives a key another expiry, `None` for never, and keeps value and tag. False if the key is absent or has expired.
@@ -158,20 +134,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn touch(&self, key: impl Key, expire: Option<Duration>) -> Result<bool> {
-        let hashed = self.hashed(&key)?;
-        let expires = self.expiry(expire);
-        self.store.update(hashed.bytes(), |present, buffer| {
-            let Some(present) = present else { return Ok((Decision::Keep, false)) };
-            let damaged = || present.damaged(self.directory());
-            let value = if present.header().is_large() {
-                DecidedValue::Same(present.large().ok_or_else(damaged)?)
-            } else {
-                *buffer = present.value().ok_or_else(damaged)?;
-                DecidedValue::Buffer
-            };
-            let tag = OwnedTag::Id(present.header().tag);
-            Ok((Decision::Put { kind: present.header().kind, expires, tag, value }, true))
-        })
+        touch(&*self.store, key::encode(&key)?.as_bytes(), expire)
     }
 
     /// Removes a key and gives its value; `None` if it is absent or has expired. Of several processes that pop at once, one
@@ -187,20 +150,14 @@ impl<C: Codec> Cache<C> {
     /// ```
     #[doc(alias = "take")]
     pub fn pop<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<V>> {
-        let hashed = self.hashed(&key)?;
+        let key = key::encode(&key)?;
         let mut bytes = Vec::new();
         loop {
             // Decoding is the caller's code and runs outside the lock; what was decoded is removed only if it is still
             // what is stored.
-            let found = self.store.read(hashed.bytes(), hashed.hash, |record| copy_value(self, record, &mut bytes))?;
-            let Some(facts) = found else { return Ok(None) };
+            let Some(facts) = self.store.read(key.as_bytes(), &mut bytes)? else { return Ok(None) };
             let value = value::decode(&self.codec, facts.kind, &bytes)?;
-            let removed = self.store.update(hashed.bytes(), |present, _| {
-                let same = present.is_some_and(|present| present.header().sequence == facts.sequence);
-                Ok((if same { Decision::Remove } else { Decision::Keep }, same))
-            })?;
-            if removed {
-                self.store.count(Counter::Removals, 1);
+            if remove_same(&*self.store, key.as_bytes(), facts.sequence)? {
                 return Ok(Some(value));
             }
         }
@@ -222,34 +179,69 @@ impl<C: Codec> Cache<C> {
     /// ```
     #[doc(alias = "remove")]
     pub fn delete(&self, key: impl Key) -> Result<bool> {
-        let hashed = self.hashed(&key)?;
-        let removed = self.store.remove_hashed(hashed.bytes(), hashed.hash)?;
-        self.store.count(Counter::Removals, removed.into());
-        Ok(removed)
-    }
-
-    pub(super) fn draft_if_large(&self, bytes: &[u8]) -> Result<Option<super::Draft<'_>>> {
-        if self.store.is_large(bytes.len()) { self.store.draft(bytes).map(Some) } else { Ok(None) }
-    }
-
-    /// A decision to store an encoded value.
-    pub(super) fn decided(
-        &self,
-        encoded: &value::EncodedValue,
-        draft: Option<&super::Draft<'_>>,
-        options: &SetOptions<'_>,
-    ) -> Result<Decision> {
-        let tag = checked_tag(options)?.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag.to_owned()));
-        let value = draft.map_or(DecidedValue::Buffer, |draft| DecidedValue::Draft {
-            number: draft.number,
-            len: draft.len,
-            crc: draft.crc,
-        });
-        Ok(Decision::Put { kind: encoded.kind, expires: self.expiry(options.expire), tag, value })
+        self.store.remove(key::encode(&key)?.as_bytes())
     }
 }
 
+fn add(store: &dyn Calls, key: &[u8], value: &EncodedValue, options: &SetOptions<'_>) -> Result<bool> {
+    let draft = store.draft(value.bytes())?;
+    let put = decided(store, value, draft.as_deref(), options)?;
+    let mut added = false;
+    store.update(key, &mut |present, buffer| {
+        added = present.is_none();
+        if !added {
+            return Ok(Decision::Keep);
+        }
+        buffer.extend_from_slice(inline(value, draft.is_some()));
+        Ok(put.clone())
+    })?;
+    store.count(Counter::Stores, added.into());
+    Ok(added)
+}
+
+fn touch(store: &dyn Calls, key: &[u8], expire: Option<Duration>) -> Result<bool> {
+    let expires = calls::expiry(store, expire);
+    let mut touched = false;
+    store.update(key, &mut |present, buffer| {
+        touched = present.is_some();
+        let Some(present) = present else { return Ok(Decision::Keep) };
+        let damaged = || present.damaged(store.directory());
+        let value = if present.header().is_large() {
+            DecidedValue::Same(present.large().ok_or_else(damaged)?)
+        } else {
+            *buffer = present.value().ok_or_else(damaged)?;
+            DecidedValue::Buffer
+        };
+        let tag = OwnedTag::Id(present.header().tag);
+        Ok(Decision::Put { kind: present.header().kind, expires, tag, value })
+    })?;
+    Ok(touched)
+}
+
+/// Removes a key if its record is still the one of that sequence.
+fn remove_same(store: &dyn Calls, key: &[u8], sequence: u64) -> Result<bool> {
+    let mut same = false;
+    store.update(key, &mut |present, _| {
+        same = present.is_some_and(|present| present.header().sequence == sequence);
+        Ok(if same { Decision::Remove } else { Decision::Keep })
+    })?;
+    store.count(Counter::Removals, same.into());
+    Ok(same)
+}
+
+/// A decision to store an encoded value.
+pub(super) fn decided(
+    store: &dyn Calls,
+    encoded: &EncodedValue,
+    draft: Option<&(dyn Written + '_)>,
+    options: &SetOptions<'_>,
+) -> Result<Decision> {
+    let tag = checked_tag(options)?.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag.to_owned()));
+    let value = draft.map_or(DecidedValue::Buffer, Written::decided);
+    Ok(Decision::Put { kind: encoded.kind, expires: calls::expiry(store, options.expire), tag, value })
+}
+
 /// The bytes that go into the record itself.
-pub(super) fn inline(encoded: &value::EncodedValue, is_large: bool) -> &[u8] {
+pub(super) fn inline(encoded: &EncodedValue, is_large: bool) -> &[u8] {
     if is_large { &[] } else { encoded.bytes() }
 }

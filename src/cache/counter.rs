@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use super::change::inline;
+use super::calls::{self, Calls, Record};
+use super::change::{decided, inline};
 use super::{Cache, checked_tag};
 use crate::codec::Codec;
 use crate::engine::{Counter, DecidedValue, Decision, OwnedTag};
 use crate::error::{Error, Result};
-use crate::key::Key;
+use crate::key::{self, Key};
 use crate::options::SetOptions;
-use crate::value;
+use crate::value::{self, EncodedValue};
 
 impl<C: Codec> Cache<C> {
     /// Adds to the integer under a key and gives the sum; a missing key starts at 0. Expiry and tag are kept. Concurrent
@@ -40,7 +41,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decr(&self, key: impl Key, delta: i64) -> Result<i64> {
-        self.count_by(key, 0, SetOptions::new(), |value| value.checked_sub(delta))
+        add(&*self.store, key::encode(&key)?.as_bytes(), &|value| value.checked_sub(delta), 0, &SetOptions::new())
     }
 
     /// As [`incr`](Cache::incr), where a missing key starts at `default` and gets the options. A key that is there keeps its
@@ -57,42 +58,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn incr_with(&self, key: impl Key, delta: i64, default: i64, options: SetOptions<'_>) -> Result<i64> {
-        self.count_by(key, default, options, |value| value.checked_add(delta))
-    }
-
-    fn count_by(
-        &self,
-        key: impl Key,
-        default: i64,
-        options: SetOptions<'_>,
-        change: impl Fn(i64) -> Option<i64>,
-    ) -> Result<i64> {
-        let hashed = self.hashed(&key)?;
-        let tag = checked_tag(&options)?;
-        let sum = self.store.update(hashed.bytes(), |present, buffer| {
-            let (before, expires, tag) = match present {
-                Some(present) if present.header().is_large() => return Err(Error::NotAnInteger),
-                Some(present) => {
-                    let stored = present.value().ok_or_else(|| present.damaged(self.directory()))?;
-                    let before = value::as_integer(present.header().kind, &stored)?;
-                    let expires = Some(present.header().expires).filter(|&at| at != u64::MAX);
-                    (before, expires, OwnedTag::Id(present.header().tag))
-                }
-                None => {
-                    let tag = tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag.to_owned()));
-                    (default, self.expiry(options.expire), tag)
-                }
-            };
-            let sum = change(before).ok_or(Error::Overflow)?;
-            let encoded = value::from_integer(sum);
-            let value = DecidedValue::short(encoded.bytes()).unwrap_or_else(|| {
-                buffer.extend_from_slice(encoded.bytes());
-                DecidedValue::Buffer
-            });
-            Ok((Decision::Put { kind: encoded.kind, expires, tag, value }, sum))
-        })?;
-        self.store.count(Counter::Stores, 1);
-        Ok(sum)
+        add(&*self.store, key::encode(&key)?.as_bytes(), &|value| value.checked_add(delta), default, &options)
     }
 
     /// Replaces the value of a key if it is what the caller thinks it is, and says whether it did. `None` stands for an
@@ -145,54 +111,87 @@ impl<C: Codec> Cache<C> {
         new: Option<&V>,
         options: Option<SetOptions<'_>>,
     ) -> Result<bool> {
-        let hashed = self.hashed(&key)?;
+        let key = key::encode(&key)?;
         let expected = expected.map(|value| value::encode(&self.codec, value)).transpose()?;
         let new = new.map(|value| value::encode(&self.codec, value)).transpose()?;
-        let draft = new.as_ref().map(|new| self.draft_if_large(new.bytes())).transpose()?.flatten();
-        let keeps = options.is_none();
-        let options = options.unwrap_or_default();
-        let put = new.as_ref().map(|new| self.decided(new, draft.as_ref(), &options)).transpose()?;
-        let changed = self.store.update(hashed.bytes(), |present, buffer| {
-            let matches = match (&expected, present) {
-                (None, None) => true,
-                (Some(expected), Some(present)) => {
-                    expected.kind == present.header().kind && self.stored_bytes(present)? == expected.bytes()
-                }
-                _ => false,
-            };
-            let decision = match (matches, put) {
-                (false, _) => return Ok((Decision::Keep, false)),
-                (true, None) if present.is_none() => Decision::Keep,
-                (true, None) => Decision::Remove,
-                (true, Some(Decision::Put { kind, expires, tag, value })) => {
-                    if let Some(new) = &new {
-                        buffer.extend_from_slice(inline(new, draft.is_some()));
-                    }
-                    match present.filter(|_| keeps) {
-                        Some(present) => Decision::Put {
-                            kind,
-                            expires: Some(present.header().expires).filter(|&at| at != u64::MAX),
-                            tag: OwnedTag::Id(present.header().tag),
-                            value,
-                        },
-                        None => Decision::Put { kind, expires, tag, value },
-                    }
-                }
-                (true, Some(other)) => other,
-            };
-            Ok((decision, true))
-        })?;
-        let counter = if new.is_some() { Counter::Stores } else { Counter::Removals };
-        self.store.count(counter, (changed && (new.is_some() || expected.is_some())).into());
-        Ok(changed)
+        let (expected, new) = (expected.as_ref(), new.as_ref());
+        exchange(&*self.store, key.as_bytes(), expected, new, options)
     }
+}
 
-    /// The encoded value of a record, of a large one too.
-    fn stored_bytes(&self, present: &super::Found<'_>) -> Result<Vec<u8>> {
-        let damaged = || present.damaged(self.directory());
-        if present.header().is_large() {
-            return self.store.read_large(present.large().ok_or_else(damaged)?);
+fn add(
+    store: &dyn Calls,
+    key: &[u8],
+    change: &dyn Fn(i64) -> Option<i64>,
+    default: i64,
+    options: &SetOptions<'_>,
+) -> Result<i64> {
+    let tag = checked_tag(options)?;
+    let mut sum = default;
+    store.update(key, &mut |present, buffer| {
+        let (before, expires, tag) = match present {
+            Some(present) if present.header().is_large() => return Err(Error::NotAnInteger),
+            Some(present) => {
+                let before = value::as_integer(present.header().kind, &store.value(present)?)?;
+                (before, lasting(present), OwnedTag::Id(present.header().tag))
+            }
+            None => {
+                let tag = tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag.to_owned()));
+                (default, calls::expiry(store, options.expire), tag)
+            }
+        };
+        sum = change(before).ok_or(Error::Overflow)?;
+        let encoded = value::from_integer(sum);
+        let value = DecidedValue::short(encoded.bytes()).unwrap_or_else(|| {
+            buffer.extend_from_slice(encoded.bytes());
+            DecidedValue::Buffer
+        });
+        Ok(Decision::Put { kind: encoded.kind, expires, tag, value })
+    })?;
+    store.count(Counter::Stores, 1);
+    Ok(sum)
+}
+
+/// When a record expires; `None` for never.
+fn lasting(present: &Record<'_>) -> Option<u64> {
+    Some(present.header().expires).filter(|&at| at != u64::MAX)
+}
+
+fn exchange(
+    store: &dyn Calls,
+    key: &[u8],
+    expected: Option<&EncodedValue>,
+    new: Option<&EncodedValue>,
+    options: Option<SetOptions<'_>>,
+) -> Result<bool> {
+    let draft = new.map(|new| store.draft(new.bytes())).transpose()?.flatten();
+    let keeps = options.is_none();
+    let put = new.map(|new| decided(store, new, draft.as_deref(), &options.unwrap_or_default())).transpose()?;
+    let mut changed = false;
+    store.update(key, &mut |present, buffer| {
+        changed = match (expected, present) {
+            (None, None) => true,
+            (Some(expected), Some(present)) => {
+                expected.kind == present.header().kind && store.value(present)? == expected.bytes()
+            }
+            _ => false,
+        };
+        if !changed {
+            return Ok(Decision::Keep);
         }
-        present.value().ok_or_else(damaged)
-    }
+        if let Some(new) = new {
+            buffer.extend_from_slice(inline(new, draft.is_some()));
+        }
+        Ok(match (put.clone(), present) {
+            (None, None) => Decision::Keep,
+            (None, Some(_)) => Decision::Remove,
+            (Some(Decision::Put { kind, value, .. }), Some(present)) if keeps => {
+                Decision::Put { kind, expires: lasting(present), tag: OwnedTag::Id(present.header().tag), value }
+            }
+            (Some(put), _) => put,
+        })
+    })?;
+    let counter = if new.is_some() { Counter::Stores } else { Counter::Removals };
+    store.count(counter, (changed && (new.is_some() || expected.is_some())).into());
+    Ok(changed)
 }

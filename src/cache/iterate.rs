@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::access::{Entry, Facts, copy_value};
+use super::access::Entry;
+use super::calls::{Raw, Wanted};
 use super::{Cache, checked_tag};
 use crate::codec::{Codec, Postcard};
 use crate::error::Result;
@@ -13,25 +14,18 @@ use crate::key::OwnedKey;
 use crate::options::SetOptions;
 use crate::value;
 
-/// One item as it was found.
-pub(super) struct Raw {
-    pub key: Vec<u8>,
-    pub value: Vec<u8>,
-    pub facts: Facts,
-}
-
 /// Goes through the live items of a cache.
 pub(super) struct Walk<C: Codec> {
     cache: Cache<C>,
     position: Option<u64>,
     found: VecDeque<Raw>,
-    with_values: bool,
-    tag: Option<u32>,
+    wanted: Wanted,
 }
 
 impl<C: Codec> Walk<C> {
     pub(super) fn new(cache: &Cache<C>, with_values: bool) -> Walk<C> {
-        Walk { cache: cache.clone(), position: Some(0), found: VecDeque::new(), with_values, tag: None }
+        let wanted = Wanted { with_values, tag: None };
+        Walk { cache: cache.clone(), position: Some(0), found: VecDeque::new(), wanted }
     }
 
     /// The next item, in no order.
@@ -41,33 +35,16 @@ impl<C: Codec> Walk<C> {
                 return Some(Ok(raw));
             }
             let position = self.position?;
-            if let Err(error) = self.fill(position) {
-                // A bucket that cannot be read ends the walk: going on could go round for ever.
-                self.position = None;
-                self.found.clear();
-                return Some(Err(error));
+            match self.cache.store.scan(position, self.wanted, &mut self.found) {
+                Ok(next) => self.position = next,
+                Err(error) => {
+                    // A bucket that cannot be read ends the walk: going on could go round for ever.
+                    self.position = None;
+                    self.found.clear();
+                    return Some(Err(error));
+                }
             }
         }
-    }
-
-    fn fill(&mut self, position: u64) -> Result<()> {
-        let Walk { cache, found, with_values, tag, .. } = self;
-        let next = cache.store.scan(position, found, VecDeque::clear, |found, record| {
-            if tag.is_some_and(|tag| tag != record.header().tag) {
-                return Ok(());
-            }
-            let mut raw = Raw { key: Vec::new(), value: Vec::new(), facts: Facts::of(record) };
-            if !record.append_key(&mut raw.key) {
-                return Err(record.damaged(cache.directory()));
-            }
-            if *with_values {
-                raw.facts = copy_value(cache, record, &mut raw.value)?;
-            }
-            found.push_back(raw);
-            Ok(())
-        })?;
-        self.position = next;
-        Ok(())
     }
 }
 
@@ -208,7 +185,7 @@ impl<C: Codec> Cache<C> {
         checked_tag(&SetOptions::new().tag(tag))?;
         let mut walk = Walk::new(self, false);
         match self.store.tag_id(tag)? {
-            Some(id) => walk.tag = Some(id),
+            Some(id) => walk.wanted.tag = Some(id),
             None => walk.position = None,
         }
         Ok(Keys::over(walk))

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+use super::Cache;
 use super::iterate::Walk;
-use super::{Cache, Found};
 use crate::codec::{Codec, Postcard};
 use crate::error::Result;
 use crate::key::OwnedKey;
@@ -75,13 +75,10 @@ impl<K> std::fmt::Debug for OrderedKeys<K> {
 impl<K: OwnedKey, V: DeserializeOwned, C: Codec> OrderedItems<K, V, C> {
     /// The pair of a key that was there; `None` if it is gone by now.
     fn pair(&self, key: &[u8]) -> Option<Result<(K, V)>> {
-        let read = |record: &Found<'_>| {
-            let mut bytes = Vec::new();
-            let facts = super::access::copy_value(&self.cache, record, &mut bytes)?;
-            Ok((facts.kind, bytes))
-        };
-        let found = self.cache.store.look(key, self.cache.store.hash(key), read).transpose()?;
-        Some(found.and_then(|(kind, bytes)| Ok((K::decode(key)?, value::decode(&self.cache.codec, kind, &bytes)?))))
+        let mut bytes = Vec::new();
+        let found = self.cache.store.peek(key, &mut bytes).transpose()?;
+        let decode = |kind| Ok((K::decode(key)?, value::decode(&self.cache.codec, kind, &bytes)?));
+        Some(found.and_then(|facts| decode(facts.kind)))
     }
 }
 

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::Cache;
 use crate::codec::{Codec, Postcard};
-use crate::engine::Handle;
 use crate::error::{Error, Result};
-use crate::os::real::RealOs;
 
 /// A running transaction: all the calls of [`Cache`], on what the transaction sees. Made by [`Cache::transact`].
 ///
@@ -128,8 +126,16 @@ impl<C: Codec> Cache<C> {
         timeout: Option<Duration>,
         body: impl FnOnce(&Transaction<C>) -> Result<R, E>,
     ) -> Result<R, E> {
-        self.store.transact(timeout, |inside: &Handle<RealOs>| {
-            body(&Transaction { cache: Cache { store: inside.clone(), codec: self.codec.clone() } })
-        })
+        let (mut body, mut answer) = (Some(body), None);
+        let committed = self.store.transact(timeout, &mut |inside| {
+            let transaction = Transaction { cache: Cache { store: inside, codec: self.codec.clone() } };
+            answer = body.take().map(|body| body(&transaction));
+            matches!(answer, Some(Ok(_)))
+        });
+        match (committed, answer) {
+            (Ok(()), Some(answer)) => answer,
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), None) => Err(Error::InTransaction.into()),
+        }
     }
 }

@@ -181,7 +181,7 @@ impl<C: Codec> Cache<C> {
     pub fn update_settings(&self, change: impl FnOnce(&mut Settings)) -> Result<Settings> {
         let mut wanted = self.settings();
         change(&mut wanted);
-        let shared = self.store.change_settings(|shared| {
+        let shared = self.store.change_settings(&mut |shared| {
             shared.size_limit = wanted.size_limit;
             shared.eviction = wanted.eviction.to_bits();
             shared.statistics = wanted.statistics;

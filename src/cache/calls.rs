@@ -1,0 +1,417 @@
+//! The engine on the real operating system, as calls without type parameters: they are compiled with this crate, once,
+//! and not again with every program that has a cache. A call is one jump through a table more.
+//!
+//! It knows the engine and its records; it knows no types of keys and values, and no codec.
+
+use std::collections::VecDeque;
+use std::ops::{Deref, Range};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::checked_tag;
+use crate::engine::{
+    Counter, DecidedValue, Decision, Found, Handle, Op, Opening, Progress, Put, Report, Segment, Shared, Space, Store,
+    Sums, Tag, Value,
+};
+use crate::error::{Error, Result};
+use crate::options::SetOptions;
+use crate::os::real::{RealMap, RealOs};
+use crate::os::{OsMap, Pinned};
+
+/// A live record.
+pub(super) type Record<'f> = Found<'f, RealOs>;
+
+/// What is known of a record, but for its key and value.
+pub(super) struct Facts {
+    pub kind: u8,
+    pub expires: u64,
+    pub tag: u32,
+    pub sequence: u64,
+    pub order: u64,
+}
+
+/// One item as a scan found it.
+pub(super) struct Raw {
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+    pub facts: Facts,
+}
+
+/// What a scan is to find.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub with_values: bool,
+    pub tag: Option<u32>,
+}
+
+/// What `get_many` has copied so far: for each key found, kind and place of its value.
+pub(super) struct Taken {
+    pub bytes: Vec<u8>,
+    pub found: Vec<Option<(u8, Range<usize>)>>,
+}
+
+/// A value's bytes where they are.
+pub(super) enum Borrowed {
+    Log(Pinned<Segment<RealOs>>),
+    File(Pinned<RealMap>),
+    /// What a transaction has staged is nowhere to be borrowed from.
+    Copied(Vec<u8>),
+}
+
+impl Deref for Borrowed {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Borrowed::Log(bytes) => bytes,
+            Borrowed::File(bytes) => bytes,
+            Borrowed::Copied(bytes) => bytes,
+        }
+    }
+}
+
+/// A large value of the store, written and not yet committed. Goes again when it is dropped first.
+pub(super) trait Written {
+    fn value(&self) -> Value<'static>;
+    fn decided(&self) -> DecidedValue;
+}
+
+/// What decides about a change while nobody can make another: is given the live record and a buffer for the value.
+pub(super) type Decide<'d> = &'d mut dyn FnMut(Option<&Record<'_>>, &mut Vec<u8>) -> Result<Decision>;
+
+/// What runs in a transaction; false takes everything back.
+pub(super) type Body<'b> = &'b mut dyn FnMut(Arc<dyn Calls>) -> bool;
+
+/// The calls of a store, or of a running transaction on one.
+pub(super) trait Calls: Send + Sync {
+    fn directory(&self) -> &Path;
+    /// Nanoseconds since 1970, as the store sees them.
+    fn now(&self) -> u64;
+    fn hash(&self, key: &[u8]) -> u64;
+    fn count(&self, counter: Counter, by: u64);
+
+    /// Copies a value into `to`, which is emptied first, and counts a hit or a miss.
+    fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
+    /// As `get`, and counts no hit. Counts as a use of the item.
+    fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
+    /// As `get`, and counts neither a hit nor a use.
+    fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
+    /// True if the key is live. Counts as a use of it.
+    fn uses(&self, key: &[u8]) -> Result<bool>;
+    /// True if the key is live. Counts nothing.
+    fn contains(&self, key: &[u8]) -> Result<bool>;
+    fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>>;
+    /// The value of a record that was found.
+    fn value(&self, record: &Record<'_>) -> Result<Vec<u8>>;
+    fn get_many(&self, keys: &[(&[u8], u64)], taken: &mut Taken) -> Result<()>;
+    /// Adds what is in the bucket at `position` to `found`, and gives the position after it; `None` at the end.
+    fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>>;
+
+    fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()>;
+    fn remove(&self, key: &[u8]) -> Result<bool>;
+    fn batch(&self, ops: &[Op<'_>]) -> Result<u64>;
+    fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()>;
+    /// Writes a value to a file of its own; `None` if it is not large.
+    fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>>;
+    fn transact(&self, timeout: Option<Duration>, body: Body<'_>) -> Result<()>;
+
+    fn tag_name(&self, id: u32) -> Result<Option<String>>;
+    fn tag_id(&self, name: &str) -> Result<Option<u32>>;
+    fn len(&self) -> u64;
+    fn volume(&self) -> u64;
+    fn expire(&self) -> Result<u64>;
+    fn cull(&self) -> Result<u64>;
+    fn evict(&self, tag: &str) -> Result<u64>;
+    fn clear(&self) -> Result<u64>;
+    fn sync(&self) -> Result<()>;
+    fn shared_settings(&self) -> Shared;
+    fn change_settings(&self, change: &mut dyn FnMut(&mut Shared)) -> Result<Shared>;
+    fn sums(&self) -> Result<Sums>;
+    fn reset_sums(&self) -> Result<Sums>;
+    fn space(&self) -> Space;
+    fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report>;
+    fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report>;
+}
+
+/// Opens a store, or makes it.
+pub(super) fn open(directory: &Path, opening: &Opening) -> Result<Arc<dyn Calls>> {
+    let os = RealOs::new().map_err(|e| Error::io("open", directory, e))?;
+    Ok(Arc::new(Handle::new(Store::open(os, directory, opening)?)))
+}
+
+/// When an item with these options expires, in nanoseconds since 1970.
+#[inline]
+pub(super) fn expiry(store: &(impl Calls + ?Sized), after: Option<Duration>) -> Option<u64> {
+    let after = u64::try_from(after?.as_nanos()).ok()?;
+    store.now().checked_add(after).filter(|&at| at != u64::MAX)
+}
+
+#[inline(always)]
+fn facts(record: &Record<'_>) -> Facts {
+    let header = record.header();
+    Facts {
+        kind: header.kind,
+        expires: header.expires,
+        tag: header.tag,
+        sequence: header.sequence,
+        order: record.order(),
+    }
+}
+
+/// Adds a record's value to `to`.
+#[inline(always)]
+fn append_value(store: &Handle<RealOs>, record: &Record<'_>, to: &mut Vec<u8>) -> Result<()> {
+    if record.header().is_large() {
+        let reference = record.large().ok_or_else(|| record.damaged(store.directory()))?;
+        to.extend_from_slice(&store.read_large(reference)?);
+    } else if !record.append_value(to) {
+        return Err(record.damaged(store.directory()));
+    }
+    Ok(())
+}
+
+/// Copies a record's value into `to`, which is emptied first.
+#[inline(always)]
+fn copy_value(store: &Handle<RealOs>, record: &Record<'_>, to: &mut Vec<u8>) -> Result<Facts> {
+    to.clear();
+    if record.header().is_large() {
+        let reference = record.large().ok_or_else(|| record.damaged(store.directory()))?;
+        *to = store.read_large(reference)?;
+    } else if !record.append_value(to) {
+        return Err(record.damaged(store.directory()));
+    }
+    Ok(facts(record))
+}
+
+fn borrow(store: &Handle<RealOs>, record: &Record<'_>) -> Result<(Borrowed, u8)> {
+    let damaged = || record.damaged(store.directory());
+    let bytes = if record.header().is_large() {
+        let map = Arc::new(store.map_large(record.large().ok_or_else(damaged)?)?);
+        let len = map.len();
+        Borrowed::File(Pinned::new(map, 0, len).ok_or_else(damaged)?)
+    } else if record.is_staged() {
+        Borrowed::Copied(record.value().ok_or_else(damaged)?)
+    } else {
+        Borrowed::Log(record.pin().ok_or_else(damaged)?)
+    };
+    Ok((bytes, record.header().kind))
+}
+
+fn hit_or_miss(hit: bool) -> Counter {
+    if hit { Counter::Hits } else { Counter::Misses }
+}
+
+impl Written for crate::engine::Draft<'_, RealOs> {
+    fn value(&self) -> Value<'static> {
+        Value::Draft { number: self.number, len: self.len, crc: self.crc }
+    }
+
+    fn decided(&self) -> DecidedValue {
+        DecidedValue::Draft { number: self.number, len: self.len, crc: self.crc }
+    }
+}
+
+/// How a transaction ends that does not commit.
+enum Stop {
+    Body,
+    Engine(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Engine(error)
+    }
+}
+
+impl Calls for Handle<RealOs> {
+    fn directory(&self) -> &Path {
+        (**self).directory()
+    }
+
+    fn now(&self) -> u64 {
+        (**self).now()
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        (**self).hash(key)
+    }
+
+    fn count(&self, counter: Counter, by: u64) {
+        (**self).count(counter, by);
+    }
+
+    fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        let found = Handle::read(self, key, (**self).hash(key), |record| copy_value(self, record, to))?;
+        (**self).count(hit_or_miss(found.is_some()), 1);
+        Ok(found)
+    }
+
+    fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        Handle::read(self, key, (**self).hash(key), |record| copy_value(self, record, to))
+    }
+
+    fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        self.look(key, (**self).hash(key), |record| copy_value(self, record, to))
+    }
+
+    fn uses(&self, key: &[u8]) -> Result<bool> {
+        Ok(Handle::read(self, key, (**self).hash(key), |_| Ok(()))?.is_some())
+    }
+
+    fn contains(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.look(key, (**self).hash(key), |_| Ok(()))?.is_some())
+    }
+
+    fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>> {
+        let found = Handle::read(self, key, (**self).hash(key), |record| borrow(self, record))?;
+        (**self).count(hit_or_miss(found.is_some()), 1);
+        Ok(found)
+    }
+
+    fn value(&self, record: &Record<'_>) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        copy_value(self, record, &mut bytes).map(|_| bytes)
+    }
+
+    fn get_many(&self, keys: &[(&[u8], u64)], taken: &mut Taken) -> Result<()> {
+        let restart = |taken: &mut Taken| {
+            taken.bytes.clear();
+            taken.found.fill(None);
+        };
+        self.read_many(keys, taken, restart, |Taken { bytes, found }, i, record| {
+            let start = bytes.len();
+            append_value(self, record, bytes)?;
+            found[i] = Some((record.header().kind, start..bytes.len()));
+            Ok(())
+        })?;
+        let hits = taken.found.iter().flatten().count() as u64;
+        (**self).count(Counter::Hits, hits);
+        (**self).count(Counter::Misses, taken.found.len() as u64 - hits);
+        Ok(())
+    }
+
+    fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>> {
+        Handle::scan(self, position, found, VecDeque::clear, |found, record| {
+            if wanted.tag.is_some_and(|tag| tag != record.header().tag) {
+                return Ok(());
+            }
+            let mut raw = Raw { key: Vec::new(), value: Vec::new(), facts: facts(record) };
+            if !record.append_key(&mut raw.key) {
+                return Err(record.damaged((**self).directory()));
+            }
+            if wanted.with_values {
+                raw.facts = copy_value(self, record, &mut raw.value)?;
+            }
+            found.push_back(raw);
+            Ok(())
+        })
+    }
+
+    fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
+        let hash = (**self).hash(key);
+        let tag = checked_tag(options)?.map_or(Tag::None, Tag::Named);
+        let expires = expiry(self, options.expire);
+        let draft = if self.is_large(bytes.len()) { Some((**self).draft(bytes)?) } else { None };
+        let value = draft.as_ref().map_or(Value::Inline(bytes), |draft| draft.value());
+        self.put_hashed(key, hash, Put { kind, value, expires, tag })?;
+        (**self).count(Counter::Stores, 1);
+        Ok(())
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<bool> {
+        let removed = self.remove_hashed(key, (**self).hash(key))?;
+        (**self).count(Counter::Removals, removed.into());
+        Ok(removed)
+    }
+
+    fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
+        Handle::batch(self, ops)
+    }
+
+    fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()> {
+        Handle::update(self, key, |present, buffer| Ok((decide(present, buffer)?, ())))
+    }
+
+    fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {
+        if self.is_large(bytes.len()) { Ok(Some(Box::new((**self).draft(bytes)?))) } else { Ok(None) }
+    }
+
+    fn transact(&self, timeout: Option<Duration>, body: Body<'_>) -> Result<()> {
+        let ended =
+            Handle::transact(
+                self,
+                timeout,
+                |inside| {
+                    if body(Arc::new(inside.clone())) { Ok(()) } else { Err(Stop::Body) }
+                },
+            );
+        match ended {
+            Ok(()) | Err(Stop::Body) => Ok(()),
+            Err(Stop::Engine(error)) => Err(error),
+        }
+    }
+
+    fn tag_name(&self, id: u32) -> Result<Option<String>> {
+        Handle::tag_name(self, id)
+    }
+
+    fn tag_id(&self, name: &str) -> Result<Option<u32>> {
+        Handle::tag_id(self, name)
+    }
+
+    fn len(&self) -> u64 {
+        Handle::len(self)
+    }
+
+    fn volume(&self) -> u64 {
+        (**self).volume()
+    }
+
+    fn expire(&self) -> Result<u64> {
+        Handle::expire(self)
+    }
+
+    fn cull(&self) -> Result<u64> {
+        (**self).cull()
+    }
+
+    fn evict(&self, tag: &str) -> Result<u64> {
+        Handle::evict(self, tag)
+    }
+
+    fn clear(&self) -> Result<u64> {
+        Handle::clear(self)
+    }
+
+    fn sync(&self) -> Result<()> {
+        Handle::sync(self)
+    }
+
+    fn shared_settings(&self) -> Shared {
+        (**self).shared_settings()
+    }
+
+    fn change_settings(&self, change: &mut dyn FnMut(&mut Shared)) -> Result<Shared> {
+        Handle::change_settings(self, change)
+    }
+
+    fn sums(&self) -> Result<Sums> {
+        (**self).sums()
+    }
+
+    fn reset_sums(&self) -> Result<Sums> {
+        (**self).reset_sums()
+    }
+
+    fn space(&self) -> Space {
+        (**self).space()
+    }
+
+    fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+        Handle::check(self, progress)
+    }
+
+    fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+        Handle::repair(self, progress)
+    }
+}
