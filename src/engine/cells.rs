@@ -271,13 +271,6 @@ impl<O: Os> Commit<'_, O> {
             && location.offset() as u64 + encoded as u64 >= self.tail.offset
     }
 
-    /// The cell that leads to the record at a location, if one does.
-    pub(super) fn cell_of(&mut self, location: Location) -> Result<Option<(Old, CellPlace)>> {
-        let Some(old) = self.old_at(location)? else { return Ok(None) };
-        let Some(key) = self.key_of(&old) else { return Ok(None) };
-        Ok(self.locate(&key, self.store.hash(&key))?.led_to(location))
-    }
-
     /// Stages the cell of a put: the key's own, a free one, or one of a bucket added to the chain.
     #[inline]
     pub(super) fn enter_cell(&mut self, place: &KeyPlace, hash: u64, location: Location) -> Result<()> {

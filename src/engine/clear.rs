@@ -1,25 +1,18 @@
-//! Removing everything, and removing what has expired.
-
-use std::borrow::Borrow;
+//! Removing everything.
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::{Geometry, LEVEL_MIN, Table, generation_after};
-use crate::storage::location::Location;
 use crate::storage::paths::Name;
-use crate::storage::record::{Draft, Header, Type};
+use crate::storage::record::{Draft, Type};
 use crate::storage::segment;
 use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, signed};
 use super::compaction::Step;
 use super::lock::Locked;
-use super::read::Life;
 use super::room::Purpose;
 use super::store::Store;
-
-/// Records looked at, and items removed, under one hold of the lock.
-const QUANTUM: usize = 64;
 
 impl<O: Os> Store<O> {
     /// Removes every item by one commit: a mark that makes all older records dead. A second commit puts an empty index in
@@ -144,76 +137,6 @@ impl<O: Os> Store<O> {
         commit.add_state(state::VOLUME, -freed);
         commit.publish()
     }
-
-    /// Removes items that have expired. Looks only at segments in which something is due. The number removed.
-    pub fn expire(&self) -> Result<u64> {
-        self.before_change()?;
-        let removed = self.expire_by(|| self.lock())?;
-        self.epilogue_at_once();
-        self.after_change(self.visible(), Ok(removed))
-    }
-
-    /// The same for a thread that holds the lock: `lock` gives what stands for it.
-    pub(super) fn expire_by<'s, L: Borrow<Locked<'s, O>>>(&'s self, lock: impl Fn() -> Result<L>) -> Result<u64> {
-        let now = self.time();
-        let mut removed = 0;
-        for slot in 0..self.rows {
-            let earliest = self.state.load(row_word(slot, row::EXPIRES_MIN));
-            if self.segment_in(slot) != 0 && earliest != 0 && earliest <= now {
-                removed += self.expire_segment(slot, now, &lock)?;
-            }
-        }
-        Ok(removed)
-    }
-
-    /// Walks one segment in quanta, each under the lock, and afterwards knows the earliest expiry that is left.
-    fn expire_segment<'s, L: Borrow<Locked<'s, O>>>(
-        &'s self,
-        slot: usize,
-        now: u64,
-        lock: &impl Fn() -> Result<L>,
-    ) -> Result<u64> {
-        let id = self.segment_in(slot);
-        let mut offset = segment::HEAD;
-        let mut removed = 0;
-        let mut left = 0;
-        loop {
-            let hold = lock()?;
-            let locked: &Locked<'s, O> = hold.borrow();
-            let end = self.committed_end(slot);
-            if self.segment_in(slot) != id {
-                return Ok(removed);
-            }
-            let mut commit = Commit::new(locked)?;
-            let mut due = 0;
-            for _ in 0..QUANTUM * 16 {
-                let Some(header) = commit.header_at(slot, id, offset, end)? else { break };
-                let location = Location::new(slot, offset as u64);
-                offset += header.size();
-                if header.kind_of_record != Type::Put || header.expires == u64::MAX {
-                    continue;
-                }
-                if header.expires > now {
-                    left = if left == 0 { header.expires } else { header.expires.min(left) };
-                } else if commit.remove_expired(location)? {
-                    removed += 1;
-                    due += 1;
-                    if due == QUANTUM {
-                        break;
-                    }
-                }
-            }
-            let done = offset as u64 >= end || commit.header_at(slot, id, offset, end)?.is_none();
-            if done {
-                commit.stage_state(row_word(slot, row::EXPIRES_MIN), left);
-            }
-            self.state.fetch_max(state::CLOCK, now);
-            commit.publish()?;
-            if done {
-                return Ok(removed);
-            }
-        }
-    }
 }
 
 impl<O: Os> Commit<'_, O> {
@@ -234,30 +157,5 @@ impl<O: Os> Commit<'_, O> {
         self.add_state(state::DEAD_LARGE_BYTES, signed(large_bytes));
         self.stage_state(state::LARGE_BYTES, 0);
         self.stage_state(state::MAIN_LARGE_BYTES, 0);
-    }
-
-    /// The header of the record at an offset of a segment's committed part.
-    fn header_at(&mut self, slot: usize, id: u64, offset: usize, end: u64) -> Result<Option<Header>> {
-        if self.segment(slot, id).is_none() {
-            self.store.map_segment(slot, id, crate::os::Access::Read)?;
-            self.refresh_view();
-        }
-        let end = usize::try_from(end).unwrap_or(0);
-        Ok(self
-            .view
-            .segment(slot, id)
-            .and_then(|segment| Header::read(&segment.map, offset, end.min(segment.map.len()))))
-    }
-
-    /// Empties the cell of an expired item, if its cell still leads to `location`. The log needs no record of it: the
-    /// item's own record says when it ended.
-    fn remove_expired(&mut self, location: Location) -> Result<bool> {
-        let Some((old, cell)) = self.cell_of(location)? else { return Ok(false) };
-        if old.life == Life::Live {
-            return Ok(false);
-        }
-        let counted = old.life == Life::Expired;
-        self.empty_cell(&old, &cell);
-        Ok(counted)
     }
 }

@@ -26,10 +26,9 @@ use super::store::Store;
 
 /// Bit of the word that says that somebody sleeps on it.
 const SLEEPERS: u32 = 1 << 31;
-/// Tries before the first sleep: about two microseconds, ten times the length of a commit.
-const SPINS: u32 = 60;
-/// The same where the owner is the one that is elected to give space back: it holds the lock for some microseconds, and often.
-const SPINS_BESIDE_UPKEEP: u32 = 600;
+/// So many times more tries where the owner is the one that is elected to give space back: it holds the lock for some
+/// microseconds, and often.
+const PATIENCE_WITH_UPKEEP: u32 = 10;
 /// The longest sleep between two probes; it bounds how late a death is noticed.
 const ROUND_MAX: Duration = Duration::from_millis(4);
 const ROUND_FIRST: Duration = Duration::from_millis(1);
@@ -173,7 +172,7 @@ impl<O: Os> Store<O> {
         }
         let owner = self.state.load32(LOCK) & !SLEEPERS;
         let is_upkeep = owner != 0 && owner == self.state.load32(UPKEEP);
-        for _ in 0..if is_upkeep { SPINS_BESIDE_UPKEEP } else { SPINS } {
+        for _ in 0..O::SPINS * if is_upkeep { PATIENCE_WITH_UPKEEP } else { 1 } {
             self.os.spin();
             if self.state.load32(LOCK) == 0 && self.state.compare_exchange32(LOCK, 0, self.owner).is_ok() {
                 return Ok(false);

@@ -183,6 +183,7 @@ impl<O: Os> Store<O> {
             retires: AtomicBool::new(true),
             duty: Duty::new(opening.background && !opening.read_only),
             ahead: Mutex::new(None),
+            calendar: Mutex::default(),
             next_draft: AtomicU64::new(0),
             heir: WriteOnce::new(),
         }

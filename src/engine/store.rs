@@ -16,6 +16,7 @@ use crate::storage::index::Geometry;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
+use super::due::Calendar;
 use super::duty::Duty;
 use super::view::{Ahead, Segment, View};
 
@@ -45,6 +46,8 @@ pub struct Store<O: Os> {
     pub(super) duty: Duty<Store<O>>,
     /// A segment that the thread has made before it is needed. Held for as long as it takes to put one in its place.
     pub(super) ahead: Mutex<Option<Ahead<O>>>,
+    /// Where items come due, as far as `expire` has found out.
+    pub(super) calendar: Mutex<Calendar>,
     /// Number of the next draft.
     pub(super) next_draft: AtomicU64,
     /// In a child of `fork`: the store that was opened there in the place of this one.

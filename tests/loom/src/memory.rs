@@ -213,6 +213,7 @@ impl Os for Loom {
     fn spawn(&self, _body: impl FnOnce() + Send + 'static) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    const SPINS: u32 = 3;
     /// No yield: loom would let the owner go on to its end then, and nobody would ever come to sleep.
     fn spin(&self) {}
     fn now(&self) -> u64 {

@@ -18,8 +18,6 @@ use larder_loom::storage::paths::Paths;
 use larder_loom::storage::redo::CHANGE;
 use larder_loom::storage::state::{PENDING, REDO, VISIBLE};
 
-/// With more, the sixty spins of a waiter make this take minutes.
-const PREEMPTIONS: Option<usize> = Some(3);
 const SLEEPERS: u32 = 1 << 31;
 
 /// What the lock protects: memory without atomics.
@@ -52,7 +50,7 @@ fn count(store: &Store<Loom>, counter: &Guarded) {
 }
 
 fn two_take_it(orderings: Orderings) {
-    check(PREEMPTIONS, move || {
+    check(None, move || {
         let state = Arc::new(Map::new(orderings, &[(PENDING, 0)], &[]));
         let lives = Arc::new(AtomicU32::new(1));
         let counter = Arc::new(Guarded(UnsafeCell::new(0)));
@@ -80,7 +78,7 @@ fn bug_lock_without_acquire_and_release() {
 
 /// The owner 1 dies after it stored `PENDING`. Two others are there, who find it dead.
 fn taken_over(orderings: Orderings, blind: bool) {
-    check(PREEMPTIONS, move || {
+    check(None, move || {
         let mut words = vec![(PENDING, 0), (VISIBLE, 1), (CELLS[0], 8), (REDO, 0)];
         words.extend([(REDO + 16, 0), (REDO + 16 + CHANGE - 8, 0)]);
         let state = Map::new(orderings, &words, &[]).locked_by(1 | SLEEPERS);
@@ -129,7 +127,7 @@ fn bug_takeover_without_acquire_and_release() {
 
 /// A waiter that watches its owner die: what that one stored is seen through the presence alone.
 fn waiter_sees_a_death(orderings: Orderings, presence: Ordering) {
-    check(PREEMPTIONS, move || {
+    check(None, move || {
         let mut words = vec![(PENDING, 0), (VISIBLE, 1), (CELLS[0], 8), (REDO, 0)];
         words.extend([(REDO + 16, 0), (REDO + 16 + CHANGE - 8, 0)]);
         let state = Arc::new(Map::new(orderings, &words, &[]).locked_by(1 | SLEEPERS));
