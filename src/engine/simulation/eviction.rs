@@ -184,6 +184,19 @@ impl Full {
         if self.policy == Eviction::None { found == expected } else { Full::is_part(found, expected) }
     }
 
+    /// The same after a power cut: a large value that was not synced may have lost its file, and is absent then.
+    fn fits_cut(&self, found: &Contents, expected: &Contents, now: u64) -> bool {
+        let synced = living(&self.history[0], now);
+        let may_be_lost = |key: &u32, item: &Item| {
+            self.handles[0].store.is_large(item.len) && synced.get(key) != Some(item) && !found.contains_key(key)
+        };
+        if self.policy != Eviction::None {
+            return Full::is_part(found, expected);
+        }
+        Full::is_part(found, expected)
+            && expected.iter().all(|(key, item)| found.get(key) == Some(item) || may_be_lost(key, item))
+    }
+
     pub(super) fn check(&mut self) {
         self.check_peak();
         for handle in &self.handles {
@@ -291,9 +304,9 @@ impl Full {
         }
     }
 
-    /// The newest moment since the last sync that may have held what was found.
+    /// The newest moment since the last sync that may have held what was found, if the power was cut.
     pub(super) fn moment_of(&self, found: &Contents, now: u64) -> Option<usize> {
-        self.history.iter().rposition(|contents| self.fits(found, &living(contents, now)))
+        self.history.iter().rposition(|contents| self.fits_cut(found, &living(contents, now), now))
     }
 
     /// Moments since the last sync.
@@ -311,7 +324,7 @@ impl Full {
     }
 
     /// After a rebuild: what is found is what some moment since the last sync may have held.
-    fn rebuilt(&mut self) {
+    fn rebuilt(&mut self, is_cut: bool) {
         let store = &self.handles[0].store;
         self.is_rebuilt = true;
         audit(store);
@@ -322,14 +335,21 @@ impl Full {
             act.model(&mut after, now);
             possible.push(after);
         }
-        let at = possible.iter().rposition(|contents| self.fits(&found, &living(contents, now)));
-        let at = at.unwrap_or_else(|| {
+        let fits = |contents: &Contents| {
+            let expected = living(contents, now);
+            if is_cut { self.fits_cut(&found, &expected, now) } else { self.fits(&found, &expected) }
+        };
+        let at = possible.iter().rposition(fits).unwrap_or_else(|| {
             let newest = living(self.newest(), now);
             let (wrong, missing) = (difference(&found, &newest), difference(&newest, &found));
             panic!("nothing that was there explains {wrong:?}; missing: {missing:?}")
         });
         // What is expected from here on is that moment: a removal since may be lost, and nothing younger may be there.
-        self.history = vec![possible.swap_remove(at)];
+        let mut moment = possible.swap_remove(at);
+        if is_cut && self.policy == Eviction::None {
+            moment.retain(|key, item| found.contains_key(key) || item.expires.is_some_and(|at| at <= now));
+        }
+        self.history = vec![moment];
     }
 
     fn rebuild(&mut self) {
@@ -342,7 +362,7 @@ impl Full {
         let earlier = std::mem::replace(&mut self.history, newest);
         self.world.machine.process().remove(&path("state")).unwrap();
         self.handles.push(reopen(&self.world.machine));
-        self.rebuilt();
+        self.rebuilt(false);
         self.history.splice(..0, earlier);
     }
 
@@ -357,7 +377,7 @@ impl Full {
         let seed = self.dice.next();
         self.world.machine.power_cut(seed);
         self.handles.push(reopen(&self.world.machine));
-        self.rebuilt();
+        self.rebuilt(true);
     }
 
     fn step(&mut self, deaths: bool, upkeep: bool) {
