@@ -29,8 +29,9 @@ use std::time::Duration;
 use calls::Calls;
 
 use crate::codec::{Codec, Postcard};
-use crate::engine::Opening;
+use crate::engine::{Listener, Notice, Opening};
 use crate::error::{Error, Result};
+use crate::key::OwnedKey;
 use crate::options::{Durability, Eviction, MAX_TAG_BYTES, SetOptions};
 
 /// How long a writer waits for the lock if the builder says nothing else.
@@ -102,6 +103,7 @@ pub struct Builder<C: Codec = Postcard> {
     durability: Durability,
     read_only: bool,
     background: bool,
+    listener: Option<Listener>,
     codec: C,
 }
 
@@ -143,6 +145,7 @@ impl Cache {
             durability: Durability::Buffered,
             read_only: false,
             background: true,
+            listener: None,
             codec: Postcard,
         }
     }
@@ -253,6 +256,39 @@ impl<C: Codec> Builder<C> {
         self
     }
 
+    /// Calls a function with each item that this handle evicts to make room, after it has gone. Costs nothing where none is
+    /// given.
+    ///
+    /// The items that other processes evict are theirs to tell, and a process that dies tells no more. What expires, is
+    /// removed, or goes by [`evict`](Cache::evict) or [`clear`](Cache::clear) is not told. The function is called by whichever
+    /// thread has made room, the one in the background among them, without any lock: it may use the cache. Calls come one
+    /// at a time, in the order in which the items went; the last function given counts. If it panics, so does the call that
+    /// made room, which has done its work by then; the thread in the background goes on.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// static GONE: AtomicU64 = AtomicU64::new(0);
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir)
+    ///     .size_limit(2 << 20)
+    ///     .on_evict(|item| {
+    ///         let key: u32 = item.key().expect("a key of ours");
+    ///         assert_eq!((item.value_bytes(), key < 3000), (1000, true));
+    ///         GONE.fetch_add(1, Ordering::Relaxed);
+    ///     })
+    ///     .open()?;
+    /// for key in 0..3000u32 {
+    ///     cache.set_bytes(key, &[0; 1000])?;
+    /// }
+    /// drop(cache);
+    /// assert!(GONE.load(Ordering::Relaxed) > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_evict(mut self, listen: impl Fn(Evicted) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Listener(Arc::new(move |notice| listen(Evicted { notice }))));
+        self
+    }
+
     /// The codec for values that are not numbers, strings, `bool`s or byte strings. All handles of a directory should have
     /// the same: a value of another codec is [`Error::Type`] when read.
     ///
@@ -272,6 +308,7 @@ impl<C: Codec> Builder<C> {
             durability: self.durability,
             read_only: self.read_only,
             background: self.background,
+            listener: self.listener,
             codec,
         }
     }
@@ -293,8 +330,43 @@ impl<C: Codec> Builder<C> {
             durability: self.durability,
             read_only: self.read_only,
             background: self.background,
+            listener: self.listener,
         };
         Ok(Cache { store: calls::open(&self.directory, &opening)?, codec: self.codec })
+    }
+}
+
+/// An item that was evicted to make room. What [`Builder::on_evict`] is called with.
+#[derive(Clone, Debug)]
+pub struct Evicted {
+    notice: Notice,
+}
+
+impl Evicted {
+    /// The key. [`Error::Type`] if it is of another type; [`AnyKey`](crate::AnyKey) takes keys of every type.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir)
+    ///     .on_evict(|item| println!("{:?} went", item.key::<larder::AnyKey>()))
+    ///     .open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn key<K: OwnedKey>(&self) -> Result<K> {
+        K::decode(&self.notice.key)
+    }
+
+    /// Length of the encoded value, in bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir)
+    ///     .on_evict(|item| println!("{} bytes went", item.value_bytes()))
+    ///     .open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn value_bytes(&self) -> u64 {
+        self.notice.value_bytes
     }
 }
 

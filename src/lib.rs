@@ -14,8 +14,8 @@ mod storage;
 mod value;
 
 pub use cache::{
-    Builder, Cache, End, Entries, Entry, Items, Keys, OrderedItems, OrderedKeys, Progress, Report, Transaction,
-    TypedCache, ValueRef,
+    Builder, Cache, End, Entries, Entry, Evicted, Items, Keys, OrderedItems, OrderedKeys, Progress, Report,
+    Transaction, TypedCache, ValueRef,
 };
 #[cfg(feature = "json")]
 pub use codec::Json;

@@ -10,6 +10,8 @@ mod change;
 mod codec;
 #[path = "cache/counter.rs"]
 mod counter;
+#[path = "cache/evicted.rs"]
+mod evicted;
 #[path = "cache/iterate.rs"]
 mod iterate;
 #[path = "cache/large.rs"]

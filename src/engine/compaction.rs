@@ -46,6 +46,8 @@
 //!
 //! What was evicted for space and not removed since may be back after a rebuild, in the version that was evicted.
 
+use std::mem::take;
+
 use crate::error::Result;
 use crate::os::{Access, Os, OsMap};
 use crate::storage::location::{Entry, Location, Tail};
@@ -58,6 +60,7 @@ use super::commit::{Commit, signed};
 use super::large::file_space;
 use super::lock::Locked;
 use super::log::Batches;
+use super::notices::Notice;
 use super::policy::{Judge, Victim, hand_word};
 use super::read::Life;
 use super::room::{Purpose, segment_bytes};
@@ -127,6 +130,7 @@ struct Quantum<'c, 'l, O: Os> {
     bytes: usize,
     evicted: u64,
     expired: u64,
+    notices: Vec<Notice>,
 }
 
 impl<O: Os> Store<O> {
@@ -155,6 +159,7 @@ impl<O: Os> Store<O> {
             bytes: 0,
             evicted: 0,
             expired: 0,
+            notices: Vec::new(),
         };
         let hand = quantum.look(if judge.is_dead { DEAD_RECORDS / RECORDS * records } else { records })?;
         let done = quantum.decide(&judge)?;
@@ -165,13 +170,14 @@ impl<O: Os> Store<O> {
         }
         let left = quantum.write(&judge)?.and_then(|left| quantum.candidates.get(left));
         let hand = left.map_or(hand, |left| left.location.offset() as u64);
-        let (evicted, expired) = (quantum.evicted, quantum.expired);
+        let (evicted, expired, notices) = (quantum.evicted, quantum.expired, take(&mut quantum.notices));
         let moved = quantum.bytes as u64;
         let progressed = commit.move_hand(&victim, hand);
         commit.publish()?;
         drop(commit);
         self.state.store(state::KEPT, if progressed { self.state.load(state::KEPT) + moved } else { 0 });
         self.state.store(state::COPIED, self.state.load(state::COPIED).wrapping_add(moved));
+        self.notify(notices);
         self.count_now(Counter::Culled, evicted);
         self.count_now(Counter::Expirations, expired);
         Ok(Step::Moved(evicted + expired))
@@ -304,6 +310,9 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
 
     fn evict(&mut self, old: &Old, cell: &CellPlace) {
         self.evicted += 1;
+        if self.store.notices.are_wanted() {
+            self.notices.extend(self.commit.notice_of(old));
+        }
         self.commit.empty_cell(old, cell);
     }
 
@@ -318,7 +327,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
     /// Step 4. If there is no room for survivors, some of them are evicted like the rest, where that may be: then the number
     /// of the first candidate that is left for the next quantum.
     fn write(&mut self, judge: &Judge) -> Result<Option<usize>> {
-        let mut kept = std::mem::take(&mut self.kept);
+        let mut kept = take(&mut self.kept);
         if kept.is_empty() {
             return Ok(None);
         }

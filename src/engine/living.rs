@@ -106,6 +106,7 @@ impl<O: Os> Store<O> {
             read_only: self.read_only,
             durability: self.durability,
             background: self.duty.allowed,
+            listener: self.notices.listener().cloned(),
         };
         let os = self.os.after_fork().map_err(|e| Error::io("open", root, e))?;
         Store::open_same(os, root, &opening, Some(self.store_id))

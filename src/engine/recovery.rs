@@ -31,6 +31,7 @@ use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
 use crate::storage::tag_table::CHUNKS_MAX;
 
 use super::duty::Duty;
+use super::notices::{Listener, Notices};
 use super::settings::{self, Shared};
 use super::statistics;
 use super::store::Store;
@@ -53,6 +54,8 @@ pub struct Opening {
     pub read_only: bool,
     /// A thread may do in the background what writers would else do.
     pub background: bool,
+    /// Is told of the items that this handle evicts.
+    pub listener: Option<Listener>,
 }
 
 /// What a store is set to if nobody says otherwise.
@@ -183,6 +186,7 @@ impl<O: Os> Store<O> {
             retires: AtomicBool::new(true),
             duty: Duty::new(opening.background && !opening.read_only),
             ahead: Mutex::new(None),
+            notices: Notices::new(opening.listener.clone()),
             calendar: Mutex::default(),
             next_draft: AtomicU64::new(0),
             heir: WriteOnce::new(),

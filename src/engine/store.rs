@@ -18,6 +18,7 @@ use crate::storage::state;
 
 use super::due::Calendar;
 use super::duty::Duty;
+use super::notices::Notices;
 use super::view::{Ahead, Segment, View};
 
 /// An open store. Shared by all threads of a process through an `Arc`.
@@ -46,6 +47,8 @@ pub struct Store<O: Os> {
     pub(super) duty: Duty<Store<O>>,
     /// A segment that the thread has made before it is needed. Held for as long as it takes to put one in its place.
     pub(super) ahead: Mutex<Option<Ahead<O>>>,
+    /// What is to be told of evicted items.
+    pub(super) notices: Notices,
     /// Where items come due, as far as `expire` has found out.
     pub(super) calendar: Mutex<Calendar>,
     /// Number of the next draft.

@@ -16,6 +16,7 @@ pub fn opening() -> Opening {
         durability: crate::options::Durability::Buffered,
         read_only: false,
         background: false,
+        listener: None,
     }
 }
 

@@ -34,6 +34,7 @@
 //!
 //! The end: the last clone of a handle ends the thread before it closes the store, and waits for the round that is under way.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -148,7 +149,10 @@ impl<O: Os> Store<O> {
         if !self.elect() {
             return Ok(Next::Rest(ROUND));
         }
-        let next = match self.give_back_or_expire(due) {
+        let next = self.give_back_or_expire(due);
+        // A listener that panics has said so; the thread has other things to do.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.tell()));
+        let next = match next {
             // What stays has no place to go: so it is for whoever evicts or removes something.
             Err(Error::Full) => Ok(Next::Rest(AFTER_FAILURE)),
             next => next,

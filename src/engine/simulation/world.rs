@@ -43,6 +43,7 @@ pub fn opening(size_limit: Option<u64>) -> Opening {
         durability: Durability::Buffered,
         read_only: false,
         background: false,
+        listener: None,
     }
 }
 

@@ -1,0 +1,118 @@
+//! Telling a program which items its handle has evicted. It knows no policy, and nothing of how items go.
+//!
+//! 1. Under the lock, whoever evicts gathers keys, if somebody listens, and hands them over when its commit is published.
+//! 2. Outside the lock, whoever comes by calls the listener, one call at a time and in order. A listener may use the store,
+//!    and evict by that: what comes of it is told when it has returned.
+//!
+//! A notice is in the memory of the process that evicted: its death takes those that were not told.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::os::Os;
+
+use super::cells::Old;
+use super::commit::Commit;
+use super::store::Store;
+
+/// An item that went: its encoded key, and the bytes of its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub key: Vec<u8>,
+    pub value_bytes: u64,
+}
+
+/// Whom to tell.
+#[derive(Clone)]
+pub struct Listener(pub Arc<dyn Fn(Notice) + Send + Sync>);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
+/// What a handle has to tell.
+#[derive(Debug)]
+pub(super) struct Notices {
+    listener: Option<Listener>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    notices: VecDeque<Notice>,
+    /// Some thread is telling.
+    is_told: bool,
+}
+
+/// Ends a thread's turn to tell, if the listener panics too.
+struct Turn<'n>(&'n Mutex<Waiting>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_told = false;
+    }
+}
+
+impl Notices {
+    pub fn new(listener: Option<Listener>) -> Notices {
+        Notices { listener, waiting: Mutex::default() }
+    }
+
+    pub fn listener(&self) -> Option<&Listener> {
+        self.listener.as_ref()
+    }
+
+    pub fn are_wanted(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Step 2.
+    fn tell(&self) {
+        let Some(Listener(listen)) = &self.listener else { return };
+        let mut waiting = self.lock();
+        if waiting.is_told || waiting.notices.is_empty() {
+            return;
+        }
+        waiting.is_told = true;
+        drop(waiting);
+        let _turn = Turn(&self.waiting);
+        loop {
+            let next = self.lock().notices.pop_front();
+            match next {
+                Some(notice) => listen(notice),
+                None => return,
+            }
+        }
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    #[cold]
+    pub(super) fn notice_of(&self, old: &Old) -> Option<Notice> {
+        let large = self.large_of(old).map(|large| large.len);
+        let (_, inline) = old.header.value_range(old.location.offset());
+        self.key_of(old).map(|key| Notice { key, value_bytes: large.unwrap_or(inline as u64) })
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// Step 1. Has what follows an unlock tell them.
+    pub(super) fn notify(&self, notices: Vec<Notice>) {
+        if !notices.is_empty() {
+            self.notices.lock().notices.extend(notices);
+            self.retires.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Calls the listener for what waits. The caller has no lock.
+    pub(super) fn tell(&self) {
+        self.notices.tell();
+    }
+}
