@@ -14,6 +14,7 @@ use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
 
 use super::commit::Commit;
+use super::notices::Notice;
 use super::read::{Life, Missing, Try};
 use super::view::{Index, Segment};
 
@@ -155,6 +156,14 @@ impl<O: Os> Commit<'_, O> {
         let mut key = Vec::new();
         let segment = self.segment(old.location.slot(), old.segment)?;
         segment.map.append_to(at, len, &mut key).then_some(key)
+    }
+
+    /// What is told of an old record that is evicted.
+    #[cold]
+    pub(super) fn notice_of(&self, old: &Old) -> Option<Notice> {
+        let (_, inline) = old.header.value_range(old.location.offset());
+        let value_bytes = self.large_of(old).map_or(inline as u64, |large| large.len);
+        self.key_of(old).map(|key| Notice { key, value_bytes })
     }
 
     /// Finds a key's cell, or where a new one goes.

@@ -47,6 +47,7 @@
 //! What was evicted for space and not removed since may be back after a rebuild, in the version that was evicted.
 
 use std::mem::take;
+use std::sync::atomic::Ordering;
 
 use crate::error::Result;
 use crate::os::{Access, Os, OsMap};
@@ -177,7 +178,10 @@ impl<O: Os> Store<O> {
         drop(commit);
         self.state.store(state::KEPT, if progressed { self.state.load(state::KEPT) + moved } else { 0 });
         self.state.store(state::COPIED, self.state.load(state::COPIED).wrapping_add(moved));
-        self.notify(notices);
+        if !notices.is_empty() {
+            self.notices.add(notices);
+            self.retires.store(true, Ordering::Relaxed);
+        }
         self.count_now(Counter::Culled, evicted);
         self.count_now(Counter::Expirations, expired);
         Ok(Step::Moved(evicted + expired))

@@ -7,14 +7,7 @@
 //! A notice is in the memory of the process that evicted: its death takes those that were not told.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use crate::os::Os;
-
-use super::cells::Old;
-use super::commit::Commit;
-use super::store::Store;
 
 /// An item that went: its encoded key, and the bytes of its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +66,13 @@ impl Notices {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Step 2.
-    fn tell(&self) {
+    /// Step 1. The caller has whatever follows an unlock tell them.
+    pub fn add(&self, notices: Vec<Notice>) {
+        self.lock().notices.extend(notices);
+    }
+
+    /// Step 2. The caller has no lock.
+    pub fn tell(&self) {
         let Some(Listener(listen)) = &self.listener else { return };
         let mut waiting = self.lock();
         if waiting.is_told || waiting.notices.is_empty() {
@@ -90,29 +88,5 @@ impl Notices {
                 None => return,
             }
         }
-    }
-}
-
-impl<O: Os> Commit<'_, O> {
-    #[cold]
-    pub(super) fn notice_of(&self, old: &Old) -> Option<Notice> {
-        let large = self.large_of(old).map(|large| large.len);
-        let (_, inline) = old.header.value_range(old.location.offset());
-        self.key_of(old).map(|key| Notice { key, value_bytes: large.unwrap_or(inline as u64) })
-    }
-}
-
-impl<O: Os> Store<O> {
-    /// Step 1. Has what follows an unlock tell them.
-    pub(super) fn notify(&self, notices: Vec<Notice>) {
-        if !notices.is_empty() {
-            self.notices.lock().notices.extend(notices);
-            self.retires.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Calls the listener for what waits. The caller has no lock.
-    pub(super) fn tell(&self) {
-        self.notices.tell();
     }
 }

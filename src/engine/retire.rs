@@ -110,7 +110,7 @@ impl<O: Os> Store<O> {
     #[cold]
     fn epilogue_now(&self, may_leave: bool) {
         self.retires.store(false, Ordering::Relaxed);
-        self.tell();
+        self.notices.tell();
         if self.duty.wanted.swap(false, Ordering::Relaxed) {
             self.call_upkeep();
         }

@@ -151,7 +151,7 @@ impl<O: Os> Store<O> {
         }
         let next = self.give_back_or_expire(due);
         // A listener that panics has said so; the thread has other things to do.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.tell()));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.notices.tell()));
         let next = match next {
             // What stays has no place to go: so it is for whoever evicts or removes something.
             Err(Error::Full) => Ok(Next::Rest(AFTER_FAILURE)),
