@@ -345,11 +345,15 @@ impl Full {
             panic!("nothing that was there explains {wrong:?}; missing: {missing:?}")
         });
         // What is expected from here on is that moment: a removal since may be lost, and nothing younger may be there.
-        let mut moment = possible.swap_remove(at);
+        let mut moment = possible[at].clone();
         if is_cut && self.policy == Eviction::None {
             moment.retain(|key, item| found.contains_key(key) || item.expires.is_some_and(|at| at <= now));
         }
-        self.history = vec![moment];
+        // Nothing is synced by that. What replaced an item may be lost with the next cut, and the segment of the item is gone
+        // by then: the store is as it was before both. Where items may go anyway, that moment needs no mention.
+        possible.truncate(if is_cut && self.policy == Eviction::None { at } else { 0 });
+        possible.push(moment);
+        self.history = possible;
     }
 
     fn rebuild(&mut self) {
