@@ -22,7 +22,7 @@ use super::commit::{Commit, Made, signed};
 use super::view::{Ahead, Segment};
 
 /// The most bytes zeroed at a time.
-const WINDOW: u64 = 256 << 10;
+const WINDOW: u64 = 64 << 10;
 static ZEROS: [u8; WINDOW as usize] = [0; WINDOW as usize];
 /// Records at least this long are written by a call, shorter ones through the map: measured on ext4, where a first
 /// touch of a mapped page costs as much as writing two pages does.
