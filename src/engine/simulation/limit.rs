@@ -3,12 +3,13 @@
 //!
 //! Under each policy a twenty-fifth of `LARDER_TEST_IMAGES` are drawn; unset, it is the everyday number times the scale.
 
-use super::acts::{Act, Contents, put};
+use super::acts::{Act, Contents, key_bytes, put};
 use super::audit::{audit, drift, live};
 use super::eviction::{Full, POLICIES, reopen, reopen_in};
 use super::images::{Tally, open_image};
 use super::world::{Handle, SMALL_LIMIT, living, path};
 use super::{Dice, rounds, scale, spread};
+use crate::engine::compaction::Step;
 use crate::options::Eviction;
 use crate::os::Os;
 use crate::os::OsMap;
@@ -194,5 +195,34 @@ fn whatever_a_power_cut_leaves_of_a_full_store_is_part_of_one_moment_since_the_l
         }
         println!("{policy:?}: {images} images, {behind} of an earlier moment than the newest; {tally:?}");
         assert!(behind > 0, "no power cut lost anything under {policy:?}");
+    }
+}
+
+/// K7. Under a policy that evicts, the segment of an evicted item is there until the walk through it is over.
+#[test]
+fn a_deleted_key_that_had_been_evicted_stays_deleted_after_a_rebuild() {
+    // To look does not count as a use.
+    let is_there = |handle: &Handle, key: u32| {
+        let key = key_bytes(key);
+        handle.store.look(&key, handle.store.hash(&key), |_| Ok(())).unwrap().is_some()
+    };
+    for policy in POLICIES.into_iter().filter(|&policy| policy != Eviction::None) {
+        let full = Full::new(1, policy);
+        let handle = &full.handles[0];
+        let keys = 0..2_500;
+        keys.clone().for_each(|key| drop(put(key, 1, 300).apply(&handle.store).unwrap()));
+        let before: Vec<u32> = keys.filter(|&key| is_there(handle, key)).collect();
+        assert_ne!(handle.store.compact(&handle.store.lock().unwrap()).unwrap(), Step::Nothing);
+        let evicted: Vec<u32> = before.into_iter().filter(|&key| !is_there(handle, key)).collect();
+        assert!(evicted.len() > 20, "{policy:?}: {}", evicted.len());
+        for &key in &evicted {
+            assert_eq!(Act::Remove(key).apply(&handle.store).unwrap(), 0, "{policy:?}: {key} was there");
+        }
+        handle.store.sync().unwrap();
+        for seed in 0..10 {
+            let heir = reopen(&full.world.machine.power_cut_copy(seed));
+            let back: Vec<u32> = evicted.iter().copied().filter(|&key| is_there(&heir, key)).collect();
+            assert!(back.is_empty(), "{policy:?}, image {seed}: {back:?}");
+        }
     }
 }
