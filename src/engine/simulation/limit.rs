@@ -210,7 +210,9 @@ fn a_deleted_key_that_had_been_evicted_stays_deleted_after_a_rebuild() {
         let full = Full::new(1, policy);
         let handle = &full.handles[0];
         let keys = 0..2_500;
-        keys.clone().for_each(|key| drop(put(key, 1, 300).apply(&handle.store).unwrap()));
+        for key in keys.clone() {
+            put(key, 1, 300).apply(&handle.store).unwrap();
+        }
         let before: Vec<u32> = keys.filter(|&key| is_there(handle, key)).collect();
         assert_ne!(handle.store.compact(&handle.store.lock().unwrap()).unwrap(), Step::Nothing);
         let evicted: Vec<u32> = before.into_iter().filter(|&key| !is_there(handle, key)).collect();
