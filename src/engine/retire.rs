@@ -10,6 +10,7 @@ use std::borrow::Borrow;
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
+use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::segment::{MAIN, is_main};
@@ -85,9 +86,13 @@ impl<O: Os> Store<O> {
 
     /// True if a file holds what a sync has made durable. The journal of a file system may make its end durable before the
     /// commit that took it out of use, and then a power cut would take what was synced and leave nothing in its place: so
-    /// whatever is committed is made durable before such a file goes. Where nobody syncs this never happens.
+    /// whatever is committed is made durable before such a file goes. Where nobody syncs, and items are evicted, this never
+    /// happens.
     fn is_vouched_for(&self, bits: u64) -> bool {
         match Retiree::from_bits(bits) {
+            // Where nothing is evicted, what a power cut leaves is one moment: what ended the records of a segment must not be
+            // lost after them.
+            Some(Retiree::Segment(_)) if self.policy() == Eviction::None => true,
             Some(Retiree::Segment(id)) => !is_main(id) && id <= self.state.load(state::SYNCED_SEGMENT),
             Some(Retiree::Value(id)) => id < self.state.load(state::SYNCED_VALUES),
             Some(Retiree::Index(_)) | None => false,

@@ -349,11 +349,8 @@ impl Full {
         if is_cut && self.policy == Eviction::None {
             moment.retain(|key, item| found.contains_key(key) || item.expires.is_some_and(|at| at <= now));
         }
-        // Nothing is synced by that. What replaced an item may be lost with the next cut, and the segment of the item is gone
-        // by then: the store is as it was before both. Where items may go anyway, that moment needs no mention.
-        possible.truncate(if is_cut && self.policy == Eviction::None { at } else { 0 });
-        possible.push(moment);
-        self.history = possible;
+        // Nothing is synced by that, but nothing older can be back: no segment goes before what ended its records is durable.
+        self.history = vec![moment];
     }
 
     fn rebuild(&mut self) {
