@@ -92,12 +92,12 @@ impl Death<'_> {
         is_after
     }
 
-    fn at_step(&self, step: u64, has_survivor: bool) {
+    /// False if the operation was over before that: what a process draws at random, it draws anew in each trial.
+    fn at_step(&self, step: u64, has_survivor: bool) -> bool {
         let victim = reopen(&self.machine);
         let survivor = has_survivor.then(|| reopen(&self.machine));
         victim.os.kill_after(step);
         let outcome = victim.os.run(|| self.act.apply(&victim.store).map(drop));
-        assert!(outcome.is_none(), "{}: not reached", self.moment);
         victim.os.kill();
         drop(victim);
         let heir = survivor.unwrap_or_else(|| reopen(&self.machine));
@@ -113,11 +113,13 @@ impl Death<'_> {
         drop(heir);
         self.machine.process().remove(&path("state")).unwrap();
         self.look(&reopen(&self.machine), "after a rebuild");
+        outcome.is_none()
     }
 }
 
 #[test]
 fn a_death_at_every_step_of_making_room_is_harmless_under_every_policy() {
+    let (mut tried, mut reached) = (0, 0);
     for policy in POLICIES {
         for seed in rounds(1) {
             let mut full = full(2_000 + seed, policy);
@@ -132,12 +134,15 @@ fn a_death_at_every_step_of_making_room_is_harmless_under_every_policy() {
                 for (i, step) in spread(trial.os.steps() - before, DEATHS * scale()).into_iter().enumerate() {
                     let moment = format!("{policy:?} {seed}, operation {number} ({act:?}), step {step}");
                     let machine = full.world.machine.copy();
-                    Death { full: &full, machine, act: &act, after: &after, moment }.at_step(step, i % 2 == 0);
+                    let death = Death { full: &full, machine, act: &act, after: &after, moment };
+                    tried += 1;
+                    reached += u32::from(death.at_step(step, i % 2 == 0));
                 }
                 full.apply(&act);
             }
         }
     }
+    assert!(reached * 10 > tried * 9, "{reached} deaths in {tried} trials");
 }
 
 /// Images of moments within operations, and between them.
