@@ -163,7 +163,8 @@ fn facts(record: &Record<'_>) -> Facts {
 fn append_value(store: &Handle<RealOs>, record: &Record<'_>, to: &mut Vec<u8>) -> Result<()> {
     if record.header().is_large() {
         let reference = record.large().ok_or_else(|| record.damaged(store.directory()))?;
-        to.extend_from_slice(&store.read_large(reference)?);
+        let bytes = store.read_large(reference)?;
+        if to.is_empty() { *to = bytes } else { to.extend_from_slice(&bytes) }
     } else if !record.append_value(to) {
         return Err(record.damaged(store.directory()));
     }
@@ -174,12 +175,7 @@ fn append_value(store: &Handle<RealOs>, record: &Record<'_>, to: &mut Vec<u8>) -
 #[inline(always)]
 fn copy_value(store: &Handle<RealOs>, record: &Record<'_>, to: &mut Vec<u8>) -> Result<Facts> {
     to.clear();
-    if record.header().is_large() {
-        let reference = record.large().ok_or_else(|| record.damaged(store.directory()))?;
-        *to = store.read_large(reference)?;
-    } else if !record.append_value(to) {
-        return Err(record.damaged(store.directory()));
-    }
+    append_value(store, record, to)?;
     Ok(facts(record))
 }
 

@@ -21,7 +21,7 @@ const LISTED_LEAST: usize = 8 << 10;
 #[cfg(test)]
 const LISTED_LEAST: usize = 4;
 
-/// When a record expires, and its offset. A moment and a place alone tells no two records apart that were stored together.
+/// When a record expires, and its offset: records that were stored together may expire at one moment.
 type Due = (u64, u32);
 
 const NEVER: Due = (u64::MAX, u32::MAX);

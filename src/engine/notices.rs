@@ -40,12 +40,14 @@ struct Waiting {
     is_told: bool,
 }
 
-/// Ends a thread's turn to tell, if the listener panics too.
-struct Turn<'n>(&'n Mutex<Waiting>);
+/// Ends a thread's turn to tell if the listener panics: what is left waits for who comes by next.
+struct Turn<'n>(&'n Notices);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_told = false;
+        if std::thread::panicking() {
+            self.0.lock().is_told = false;
+        }
     }
 }
 
@@ -71,6 +73,14 @@ impl Notices {
         self.lock().notices.extend(notices);
     }
 
+    /// The next that waits. If none does, the turn ends in the same breath: who adds one after that tells it.
+    fn next(&self) -> Option<Notice> {
+        let mut waiting = self.lock();
+        let next = waiting.notices.pop_front();
+        waiting.is_told = next.is_some();
+        next
+    }
+
     /// Step 2. The caller has no lock.
     pub fn tell(&self) {
         let Some(Listener(listen)) = &self.listener else { return };
@@ -80,13 +90,9 @@ impl Notices {
         }
         waiting.is_told = true;
         drop(waiting);
-        let _turn = Turn(&self.waiting);
-        loop {
-            let next = self.lock().notices.pop_front();
-            match next {
-                Some(notice) => listen(notice),
-                None => return,
-            }
+        let _turn = Turn(self);
+        while let Some(notice) = self.next() {
+            listen(notice);
         }
     }
 }

@@ -115,7 +115,12 @@ impl<O: Os> Store<O> {
     #[cold]
     fn epilogue_now(&self, may_leave: bool) {
         self.retires.store(false, Ordering::Relaxed);
+        self.give_back(may_leave);
+        // At the end: a listener may panic.
         self.notices.tell();
+    }
+
+    fn give_back(&self, may_leave: bool) {
         if self.duty.wanted.swap(false, Ordering::Relaxed) {
             self.call_upkeep();
         }

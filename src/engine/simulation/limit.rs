@@ -92,7 +92,7 @@ impl Death<'_> {
         is_after
     }
 
-    /// False if the operation was over before that: what a process draws at random, it draws anew in each trial.
+    /// False if the operation was over before that step.
     fn at_step(&self, step: u64, has_survivor: bool) -> bool {
         let victim = reopen(&self.machine);
         let survivor = has_survivor.then(|| reopen(&self.machine));
