@@ -6,7 +6,6 @@
 
 mod access;
 mod bulk;
-mod calls;
 mod change;
 mod counter;
 mod iterate;
@@ -26,13 +25,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use calls::Calls;
-
+use crate::calls::{self, Calls};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Listener, Notice, Opening};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::key::OwnedKey;
-use crate::options::{Durability, Eviction, MAX_TAG_BYTES, SetOptions};
+use crate::options::{Durability, Eviction};
 
 /// How long a writer waits for the lock if the builder says nothing else.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -114,8 +112,8 @@ impl Cache {
     /// rebuilt from the log.
     ///
     /// # Errors
-    /// [`Error::NotAStore`] if the path is a file, [`Error::FileSystem`] on network file systems,
-    /// [`Error::FormatVersion`], [`Error::Corrupt`] if the manifest is damaged, [`Error::Io`].
+    /// [`Error::NotAStore`](crate::Error::NotAStore) if the path is a file, [`Error::FileSystem`](crate::Error::FileSystem) on network file systems,
+    /// [`Error::FormatVersion`](crate::Error::FormatVersion), [`Error::Corrupt`](crate::Error::Corrupt) if the manifest is damaged, [`Error::Io`](crate::Error::Io).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -190,7 +188,7 @@ impl<C: Codec> Builder<C> {
         self
     }
 
-    /// How long a writer of this handle waits for the others before [`Error::Timeout`]. 60 seconds if not given. Waiting
+    /// How long a writer of this handle waits for the others before [`Error::Timeout`](crate::Error::Timeout). 60 seconds if not given. Waiting
     /// ends early only when the lock is free: a living holder is never robbed.
     ///
     /// ```
@@ -217,7 +215,7 @@ impl<C: Codec> Builder<C> {
     }
 
     /// Opens a cache that exists for reading only: nothing on disk is changed, and every call that would is
-    /// [`Error::ReadOnly`]. [`Error::Config`] if there is no cache, or one that has to be rebuilt first.
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). [`Error::Config`](crate::Error::Config) if there is no cache, or one that has to be rebuilt first.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -290,7 +288,7 @@ impl<C: Codec> Builder<C> {
     }
 
     /// The codec for values that are not numbers, strings, `bool`s or byte strings. All handles of a directory should have
-    /// the same: a value of another codec is [`Error::Type`] when read.
+    /// the same: a value of another codec is [`Error::Type`](crate::Error::Type) when read.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -313,7 +311,7 @@ impl<C: Codec> Builder<C> {
         }
     }
 
-    /// Opens the cache. Errors as [`Cache::open`]; besides [`Error::Config`] for a size limit that cannot be kept.
+    /// Opens the cache. Errors as [`Cache::open`]; besides [`Error::Config`](crate::Error::Config) for a size limit that cannot be kept.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -323,6 +321,7 @@ impl<C: Codec> Builder<C> {
     /// ```
     pub fn open(self) -> Result<Cache<C>> {
         let opening = Opening {
+            kind: crate::engine::KIND_CACHE,
             size_limit: self.size_limit,
             eviction: self.eviction.map(Eviction::to_bits),
             statistics: self.statistics,
@@ -343,7 +342,7 @@ pub struct Evicted {
 }
 
 impl Evicted {
-    /// The key. [`Error::Type`] if it is of another type; [`AnyKey`](crate::AnyKey) takes keys of every type.
+    /// The key. [`Error::Type`](crate::Error::Type) if it is of another type; [`AnyKey`](crate::AnyKey) takes keys of every type.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -371,6 +370,14 @@ impl Evicted {
 }
 
 impl<C: Codec> Cache<C> {
+    pub(crate) fn calls(&self) -> &Arc<dyn Calls> {
+        &self.store
+    }
+
+    pub(crate) fn codec(&self) -> &C {
+        &self.codec
+    }
+
     /// The directory.
     ///
     /// ```
@@ -380,13 +387,5 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn directory(&self) -> &Path {
         self.store.directory()
-    }
-}
-
-/// The tag of a call's options, if it is not too long.
-fn checked_tag<'a>(options: &'a SetOptions<'_>) -> Result<Option<&'a str>> {
-    match options.tag.as_deref() {
-        Some(tag) if tag.len() > MAX_TAG_BYTES => Err(Error::TagTooLarge { bytes: tag.len() }),
-        tag => Ok(tag),
     }
 }

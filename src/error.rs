@@ -89,6 +89,8 @@ pub enum Error {
     /// The calling thread is inside a transaction of this store and wrote through another handle, or called what has no
     /// place inside one; or the transaction of the handle has ended.
     InTransaction,
+    /// The time of a lease had run out, and the element is somebody else's, or was done by somebody else.
+    LeaseLost,
     /// A transaction was rolled back because its closure asked for it with [`Error::aborted`].
     Aborted(BoxError),
     /// The change is made and every process sees it, but it may be lost with the power: the disk failed, or did not answer
@@ -172,6 +174,10 @@ pub enum ConfigProblem {
     NothingToRead,
     /// The directory holds another kind of store, such as a deque or a fan-out cache.
     OtherKind,
+    /// A `maxlen` of 0: nothing could be in such a queue.
+    MaxlenZero,
+    /// A name with a zero byte in it.
+    Name,
 }
 
 impl Error {
@@ -278,6 +284,7 @@ impl fmt::Display for Error {
             Error::FileSystem { path, magic } => {
                 write!(f, "{} is on an unsupported file system (magic {magic:#x})", path.display())
             }
+            Error::LeaseLost => f.write_str("the lease has run out and its element has passed on"),
             Error::InTransaction => f.write_str(
                 "a call that has no place inside the store's transaction, or a handle of one that has ended",
             ),
@@ -315,6 +322,8 @@ impl fmt::Display for ConfigProblem {
             ConfigProblem::SizeLimitTooLarge => "size_limit is more than this directory was created for",
             ConfigProblem::NothingToRead => "read_only, and there is no store to read",
             ConfigProblem::OtherKind => "the directory holds another kind of store",
+            ConfigProblem::MaxlenZero => "maxlen is 0",
+            ConfigProblem::Name => "the name has a zero byte in it",
         })
     }
 }

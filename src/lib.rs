@@ -4,7 +4,9 @@
 mod seeded;
 
 mod cache;
+mod calls;
 mod codec;
+mod deque;
 mod engine;
 mod error;
 mod key;
@@ -20,6 +22,7 @@ pub use cache::{
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Codec, Postcard};
+pub use deque::{Deque, DequeBuilder, DequeIter, Lease};
 pub use error::{BoxError, ConfigProblem, Corruption, Damage, Error, IoFailure, Result, TypeMismatch};
 pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};

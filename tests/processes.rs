@@ -17,6 +17,8 @@ mod mixed;
 #[expect(dead_code, reason = "other harnesses use the rest of it")]
 #[path = "processes/own_keys.rs"]
 mod own_keys;
+#[path = "processes/queue.rs"]
+mod queue;
 #[path = "processes/quota.rs"]
 mod quota;
 #[path = "processes/sharing.rs"]
@@ -39,6 +41,8 @@ fn child() {
         "counter" => sharing::play_counter(&role),
         "settler" => sharing::play_settler(&role),
         "wrecker" => sharing::play_wrecker(&role),
+        "producer" => queue::play_producer(&role),
+        "consumer" => queue::play_consumer(&role),
         "quota_writer" => quota::play_writer(&role),
         "quota_reader" => quota::play_reader(&role),
         other => panic!("no role is called {other}"),

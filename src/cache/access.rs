@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use super::calls::{Borrowed, Facts};
+use crate::calls::{Borrowed, Facts};
 use crate::codec::{Codec, Postcard};
 use crate::error::{Error, Result};
 use crate::key::{self, EncodedKey, Key};

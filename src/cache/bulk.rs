@@ -3,10 +3,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::calls::{self, Calls, Taken, Written};
-use super::{Cache, checked_tag};
+use super::Cache;
+use crate::calls::checked_tag;
+use crate::calls::{self, Calls, Taken, Written};
 use crate::codec::Codec;
-use crate::engine::{Change, Counter, Op, Put, Tag, Value};
+use crate::engine::{Change, Counter, Label, Op, Put, Tag, Value};
 use crate::error::Result;
 use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
@@ -180,7 +181,7 @@ impl<'s> Pairs<'s> {
     }
 
     fn store(mut self, store: &dyn Calls, options: &SetOptions<'_>) -> Result<()> {
-        let tag = checked_tag(options)?.map_or(Tag::None, Tag::Named);
+        let tag = checked_tag(options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
         let expires = calls::expiry(store, options.expire);
         if !all_differ(&self.pairs) {
             self.pairs = last_of_each(&self.arena, &self.pairs);

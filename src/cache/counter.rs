@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::calls::{self, Calls, Record};
+use super::Cache;
 use super::change::{decided, inline};
-use super::{Cache, checked_tag};
+use crate::calls::checked_tag;
+use crate::calls::{self, Calls, Record};
 use crate::codec::Codec;
-use crate::engine::{Counter, DecidedValue, Decision, OwnedTag};
+use crate::engine::{Counter, DecidedValue, Decision, Kind, OwnedTag};
 use crate::error::{Error, Result};
 use crate::key::{self, Key};
 use crate::options::SetOptions;
@@ -136,7 +137,7 @@ fn add(
                 (before, lasting(present), OwnedTag::Id(present.header().tag))
             }
             None => {
-                let tag = tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag.to_owned()));
+                let tag = tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(Kind::Tag, tag.to_owned()));
                 (default, calls::expiry(store, options.expire), tag)
             }
         };

@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+use super::Cache;
 use super::access::Entry;
-use super::calls::{Raw, Wanted};
-use super::{Cache, checked_tag};
+use crate::calls::checked_tag;
+use crate::calls::{Raw, Wanted};
 use crate::codec::{Codec, Postcard};
 use crate::error::Result;
 use crate::key::OwnedKey;

@@ -1,6 +1,7 @@
 //! The whole store: how much there is, removing by time, tag or altogether, settings, statistics, checking.
 
-use super::{Cache, checked_tag};
+use super::Cache;
+use crate::calls::checked_tag;
 use crate::codec::Codec;
 use crate::engine::{Counter, Shared, Space, Sums};
 use crate::error::Result;

@@ -7,7 +7,7 @@
 use std::sync::PoisonError;
 
 use crate::error::{Error, Result};
-use crate::options::Eviction;
+
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::state;
@@ -35,7 +35,7 @@ impl<O: Os> Store<O> {
     pub(super) fn make_ahead(&self) -> Result<bool> {
         let bytes = segment_bytes(self.state.load(state::SIZE_LIMIT));
         // Where nothing is evicted, space that is set aside is space that somebody is refused.
-        if self.made_ahead() == bytes || self.policy() == Eviction::None {
+        if self.made_ahead() == bytes || self.loses_nothing() {
             return Ok(false);
         }
         self.give_up_ahead();

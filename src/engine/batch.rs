@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::index::{self, CELLS, LINK};
 use crate::storage::location::Entry;
+use crate::storage::namespace::Label;
 use crate::storage::record::{BATCH_RECORD, Draft, Header, LARGE_REFERENCE, Type, batch_value};
 use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
@@ -309,6 +310,7 @@ impl TagRow {
 }
 
 /// The record of a tag's name.
-pub(super) fn tag_draft(tag: TagRow, name: &str, sequence: u64) -> Draft<'_> {
-    Draft { value: name.as_bytes(), tag: tag.id, ..Draft::bare(Type::TagDefined, sequence) }
+pub(super) fn tag_draft(tag: TagRow, label: Label<'_>, sequence: u64) -> Draft<'_> {
+    let kind = label.kind as u8;
+    Draft { kind, value: label.name.as_bytes(), tag: tag.id, ..Draft::bare(Type::TagDefined, sequence) }
 }

@@ -1,5 +1,6 @@
 //! What is to be done with a key: plain values that say it, and know nothing of how.
 
+use crate::storage::namespace::{Kind, Label};
 use crate::storage::record::LargeReference;
 
 /// The value of a put.
@@ -17,7 +18,7 @@ pub enum Value<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag<'a> {
     None,
-    Named(&'a str),
+    Named(Label<'a>),
     /// The one the present record has.
     Id(u32),
 }
@@ -60,7 +61,7 @@ pub enum Decision {
 #[derive(Clone, Debug)]
 pub enum OwnedTag {
     None,
-    Named(String),
+    Named(Kind, String),
     Id(u32),
 }
 
@@ -104,7 +105,7 @@ impl Decision {
                 expires: *expires,
                 tag: match tag {
                     OwnedTag::None => Tag::None,
-                    OwnedTag::Named(name) => Tag::Named(name),
+                    OwnedTag::Named(kind, name) => Tag::Named(Label { kind: *kind, name }),
                     OwnedTag::Id(id) => Tag::Id(*id),
                 },
                 value: match value {

@@ -12,6 +12,7 @@ use crate::error::{Corruption, Damage, Result};
 use crate::os::{Access, Os, OsMap};
 use crate::storage::index::{self, Table};
 use crate::storage::location::{Location, Tail};
+use crate::storage::namespace::{Kind, is_inner, parse_element};
 use crate::storage::paths::Name;
 use crate::storage::record::{LargeReference, salt};
 use crate::storage::segment::is_main;
@@ -20,6 +21,7 @@ use crate::storage::tag_table;
 
 use super::lock::Locked;
 use super::log::Batches;
+use super::queue::Span;
 use super::read::{Life, Missing, Try};
 use super::store::Store;
 
@@ -85,8 +87,12 @@ struct Check<'s, O: Os> {
     store: &'s Store<O>,
     report: Report,
     items: u64,
+    /// Those of namespaces.
+    inner: u64,
     row_live: Vec<u64>,
     tag_live: HashMap<u32, u64>,
+    /// The first and the last position of each queue.
+    spans: HashMap<u32, (u64, u64)>,
     values: HashSet<u64>,
 }
 
@@ -103,8 +109,10 @@ impl<O: Os> Store<O> {
             store: self,
             report: Report::default(),
             items: 0,
+            inner: 0,
             row_live: vec![0; self.rows],
             tag_live: HashMap::new(),
+            spans: HashMap::new(),
             values: HashSet::new(),
         };
         check.log(progress)?;
@@ -239,7 +247,11 @@ impl<O: Os> Check<'_, O> {
         record.append_key(&mut key);
         self.row_live[slot] += 1;
         if self.life(&header)? != Life::Gone {
-            self.items += 1;
+            *(if is_inner(&key) { &mut self.inner } else { &mut self.items }) += 1;
+            if let Some((id, position)) = parse_element(&key) {
+                let (first, last) = self.spans.entry(id).or_insert((position, position));
+                (*first, *last) = (position.min(*first), position.max(*last));
+            }
             if header.tag != 0 {
                 *self.tag_live.entry(header.tag).or_default() += 1;
             }
@@ -275,8 +287,10 @@ impl<O: Os> Check<'_, O> {
     /// Step 3.
     fn counts(&mut self) -> Result<()> {
         let store = self.store;
-        if store.len() != self.items {
-            self.problem(Name::State, state::LIVE as u64, Corruption::Count);
+        for (word, counted) in [(state::LIVE, self.items), (state::INNER, self.inner)] {
+            if store.state.load(word) != counted {
+                self.problem(Name::State, word as u64, Corruption::Count);
+            }
         }
         for slot in 0..store.rows {
             let counted = store.state.load(row_word(slot, row::LIVE)) & u64::from(u32::MAX);
@@ -293,9 +307,21 @@ impl<O: Os> Check<'_, O> {
             };
             for offset in (0..tag_table::chunk_bytes(chunk)).step_by(tag_table::ROW_BYTES) {
                 let id = tag_table::id_of(tag_table::RowPlace { chunk, offset });
-                let current = map.load(offset + tag_table::row::COUNTED_SINCE) == cleared;
-                let counted = if current { map.load(offset + tag_table::row::LIVE) } else { 0 };
-                if counted != self.tag_live.get(&id).copied().unwrap_or(0) {
+                let kind = tag_table::kind_of(map.load(offset + tag_table::row::HASH_HIGH));
+                let word = map.load(offset + tag_table::row::COUNTED_SINCE);
+                let live = map.load(offset + tag_table::row::LIVE);
+                let counted = if kind.is_inner() || word == cleared { live } else { 0 };
+                let found = self.tag_live.get(&id).copied().unwrap_or(0);
+                // Q1 of `queue`: there is nothing beyond the positions, and where something is missing it was lost.
+                let is_right = match (kind, self.spans.get(&id)) {
+                    (Kind::Deque, Some(&(first, last))) => {
+                        let Span { first: begin, len } = Span::of(word, live);
+                        first.wrapping_sub(begin) < len && last.wrapping_sub(begin) < len && found <= len
+                    }
+                    (Kind::Deque, None) => true,
+                    _ => counted == found,
+                };
+                if !is_right {
                     self.problem(Name::Tags(chunk as u64), offset as u64, Corruption::Count);
                 }
             }

@@ -17,7 +17,8 @@ use super::store::Store;
 impl<O: Os> Store<O> {
     /// Removes every item by one commit: a mark that makes all older records dead. A second commit puts an empty index in
     /// place of the one that is all dead now and retires the segments; if it does not come to it, the marks hold all the
-    /// same. The number of items that counted as live.
+    /// same. Where there are namespaces, whose items stay, the mark is all: space comes back as that of evicted tags does.
+    /// The number of items that counted as live.
     pub fn clear(&self) -> Result<u64> {
         let locked = self.lock()?;
         locked.leave_suspects()?;
@@ -27,8 +28,15 @@ impl<O: Os> Store<O> {
         commit.reserve(draft.size(), true, Purpose::Renew)?;
         commit.append(&draft)?;
         commit.stage_clear();
+        let is_whole = !commit.has_namespaces();
         commit.publish()?;
         drop(commit);
+        if !is_whole {
+            let newest = locked.newest();
+            drop(locked);
+            self.epilogue();
+            return self.after_change(newest, Ok(items));
+        }
         // The store is empty from here on, whatever becomes of the rest: it gives space back, and can be done later.
         let _ = self.replace_index(&locked);
         let newest = locked.newest();
@@ -140,17 +148,25 @@ impl<O: Os> Store<O> {
 }
 
 impl<O: Os> Commit<'_, O> {
+    /// True once there is a namespace: then not everything is dead after a `clear`.
+    pub(super) fn has_namespaces(&self) -> bool {
+        self.state(state::NAMESPACES) != 0
+    }
+
     /// Stages the words that make everything dead that is older than this commit.
     pub(super) fn stage_clear(&mut self) {
         let sequence = self.sequence;
         let before = self.state(state::CLEARED);
         self.stage_state(state::CLEARED_BEFORE, before);
         self.stage_state(state::CLEARED, sequence);
-        let next_main = self.state(state::NEXT_MAIN);
-        self.stage_state(state::MAIN_CLEARED, next_main);
         if !seeded!("clear_keeps_the_count") {
             self.stage_state(state::LIVE, 0);
         }
+        if self.has_namespaces() {
+            return;
+        }
+        let next_main = self.state(state::NEXT_MAIN);
+        self.stage_state(state::MAIN_CLEARED, next_main);
         let large_bytes = self.state(state::LARGE_BYTES);
         let floor = self.state(state::NEXT_VALUE);
         self.stage_state(state::VALUE_FLOOR, floor);

@@ -46,18 +46,20 @@
 //!
 //! What was evicted for space and not removed since may be back after a rebuild, in the version that was evicted.
 
+mod moves;
+
 use std::mem::take;
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
 use crate::os::{Access, Os, OsMap};
-use crate::storage::location::{Entry, Location, Tail};
-use crate::storage::record::{BATCH_RECORD, DEAD_VALUE, Draft, Header, LargeReference, Type, salt};
-use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
+use crate::storage::location::{Location, Tail};
+use crate::storage::record::{BATCH_RECORD, DEAD_VALUE, Draft, Header, Type};
+use crate::storage::state::{self, Retiree, row, row_word};
 use crate::storage::tag_table;
 
 use super::cells::{CellPlace, Old};
-use super::commit::{Commit, signed};
+use super::commit::Commit;
 use super::large::file_space;
 use super::lock::Locked;
 use super::log::Batches;
@@ -98,8 +100,9 @@ struct Candidate {
 
 /// What is going to be written to the main stream.
 enum Kept {
-    /// The record with that number among the candidates, whose cell is this one, with its mark.
-    Item { candidate: usize, old: Old, cell: CellPlace, mark: u64 },
+    /// The record with that number among the candidates, whose cell is this one, with its mark, and whether it may never be
+    /// evicted.
+    Item { candidate: usize, old: Old, cell: CellPlace, mark: u64, lasts: bool },
     /// The name of a tag, and its row.
     Name { candidate: usize, place: tag_table::RowPlace },
     /// A mark of an eviction or a clear.
@@ -282,12 +285,15 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         let Some(index) = index else { return Ok(false) };
         let mark = self.store.mark(&index.map, cell.offset);
         if self.victim.is_gleaned() {
-            return Ok(self.glean(&old, &cell, &index.map, judge.stays(mark, 0)));
+            let lasts = old.header.is_large() && self.lasts(&old)?;
+            let stays = judge.stays(mark, 0).or(lasts.then_some(mark));
+            return Ok(self.glean(&old, &cell, &index.map, stays));
         }
         // A copy has its order with it, which the original may have had in its place.
         let size = old.header.with_order(0).size();
-        if let Some(mark) = judge.stays(mark, self.bytes + size) {
-            self.keep(Kept::Item { candidate: i, old, cell, mark }, size);
+        let lasts = self.lasts(&old)?;
+        if let Some(mark) = judge.stays(mark, self.bytes + size).or(lasts.then_some(mark)) {
+            self.keep(Kept::Item { candidate: i, old, cell, mark, lasts }, size);
             return Ok(false);
         }
         if judge.remembers {
@@ -295,6 +301,11 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         }
         self.evict(&old, &cell);
         Ok(true)
+    }
+
+    /// True if an item is never evicted.
+    fn lasts(&mut self, old: &Old) -> Result<bool> {
+        Ok(old.header.tag != 0 && self.commit.kind_of_tag_id(old.header.tag)?.is_lasting())
     }
 
     /// What becomes of an item that stands where survivors go. True if it was evicted.
@@ -342,12 +353,14 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
             if kept.is_empty() {
                 return Ok(left);
             }
-            room = self.commit.open_batch(BATCH_RECORD + self.bytes, Purpose::Renew);
+            let lasts = kept.iter().any(|one| matches!(one, Kept::Item { .. }));
+            let purpose = if lasts { Purpose::Compact } else { Purpose::Renew };
+            room = self.commit.open_batch(BATCH_RECORD + self.bytes, purpose);
         }
         let batch = room?;
         let mut carried = false;
         for one in &kept {
-            carried |= judge.loses_nothing || !matches!(one, Kept::Item { .. });
+            carried |= judge.loses_nothing || !matches!(one, Kept::Item { lasts: false, .. });
             self.write_one(one)?;
         }
         if self.commit.end_batch(batch)? && carried {
@@ -363,7 +376,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         let enough = segment_bytes(self.commit.state(state::SIZE_LIMIT));
         let (mut gained, mut left) = (0, None);
         for one in &*kept {
-            let Kept::Item { candidate, old, cell, .. } = *one else { continue };
+            let Kept::Item { candidate, old, cell, lasts: false, .. } = *one else { continue };
             gained += self.commit.large_of(&old).map_or(0, |large| file_space(large.len));
             self.evict(&old, &cell);
             if gained >= enough {
@@ -371,7 +384,9 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
                 break;
             }
         }
-        kept.retain(|one| !matches!(one, Kept::Item { .. }) && left.is_none_or(|left| one.candidate() < left));
+        kept.retain(|one| {
+            !matches!(one, Kept::Item { lasts: false, .. }) && left.is_none_or(|left| one.candidate() < left)
+        });
         self.bytes = kept.iter().map(|one| self.size_of(one)).sum();
         left
     }
@@ -380,13 +395,14 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
     fn size_of(&self, kept: &Kept) -> usize {
         match kept {
             Kept::Dead { .. } => Draft::bare(Type::Dead, 0).size() + DEAD_VALUE,
+            Kept::Item { old, .. } => old.header.with_order(0).size(),
             other => self.candidates[other.candidate()].header.size(),
         }
     }
 
     fn write_one(&mut self, kept: &Kept) -> Result<()> {
         match *kept {
-            Kept::Item { candidate, old, cell, mark } => self.move_item(candidate, &old, &cell, mark),
+            Kept::Item { candidate, old, cell, mark, .. } => self.move_item(candidate, &old, &cell, mark),
             Kept::Name { candidate, place } => self.move_name(candidate, place),
             Kept::Mark { candidate } => {
                 let header = self.candidates[candidate].header;
@@ -400,65 +416,6 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
             }
         }
     }
-
-    fn move_item(&mut self, candidate: usize, old: &Old, cell: &CellPlace, mark: u64) -> Result<()> {
-        let Candidate { location, header, ref key, .. } = self.candidates[candidate];
-        let segment = self.store.map_segment(self.victim.slot, self.victim.id, Access::Read)?;
-        let mut value = Vec::new();
-        let salt = salt(segment.nonce, location.offset());
-        if !header.append_value(&segment.map, location.offset(), salt, &mut value) {
-            // A copy would vouch for what is damaged.
-            self.evict(old, cell);
-            return Ok(());
-        }
-        let draft = Draft {
-            key: &self.keys[key.clone()],
-            value: &value,
-            kind: header.kind,
-            tag: header.tag,
-            expires: Some(header.expires).filter(|&at| at != u64::MAX),
-            replaces: Some((0, old.order())),
-            large: header.is_large(),
-            ..Draft::bare(Type::Put, header.sequence)
-        };
-        let to = self.commit.append(&draft)?;
-        let entry = Entry::new(Entry::from_bits(cell.bits).tag(), to).bits();
-        self.commit.stage_cell(cell.table, cell.offset, cell.bits, entry);
-        self.commit.add_state(row_word(location.slot(), row::LIVE), -1);
-        self.commit.add_state(row_word(to.slot(), row::LIVE), 1);
-        if let Some(expires) = draft.expires {
-            self.commit.count_expiry(to.slot(), expires.max(1));
-        }
-        if draft.large && !self.victim.is_main {
-            let space = file_space(LargeReference::decode(&value).len);
-            self.commit.add_state(state::MAIN_LARGE_BYTES, signed(space));
-        }
-        if let Some(place) = tag_table::place_of(header.tag) {
-            // The copy is longer by the order that it carries with it.
-            let longer = draft.size() as i64 - header.size() as i64;
-            self.commit.count_tag(place, 0, longer);
-        }
-        if let Some(index) = self.commit.index(cell.table) {
-            self.store.set_mark(&index.map, cell.offset, mark);
-        }
-        Ok(())
-    }
-
-    fn move_name(&mut self, candidate: usize, place: tag_table::RowPlace) -> Result<()> {
-        let Candidate { location, header, .. } = self.candidates[candidate];
-        let segment = self.store.map_segment(self.victim.slot, self.victim.id, Access::Read)?;
-        let mut name = Vec::new();
-        let salt = salt(segment.nonce, location.offset());
-        if !header.append_value(&segment.map, location.offset(), salt, &mut name) {
-            return Ok(());
-        }
-        let draft = Draft { value: &name, tag: header.tag, ..Draft::bare(Type::TagDefined, header.sequence) };
-        let to = self.commit.append(&draft)?;
-        self.commit.stage_tag_name(place, to);
-        self.commit.add_state(row_word(location.slot(), row::LIVE), -LIVE_NAME);
-        self.commit.add_state(row_word(to.slot(), row::LIVE), LIVE_NAME);
-        Ok(())
-    }
 }
 
 impl<O: Os> Commit<'_, O> {
@@ -466,7 +423,8 @@ impl<O: Os> Commit<'_, O> {
     pub(super) fn empty_cell(&mut self, old: &Old, cell: &CellPlace) {
         self.stage_cell(cell.table, cell.offset, cell.bits, 0);
         if old.header.kind_of_record == Type::Put && matches!(old.life, Life::Live | Life::Expired) {
-            self.add_state(state::LIVE, -1);
+            let count = self.count_of(tag_table::place_of(old.header.tag));
+            self.add_state(count, -1);
         }
         self.count_replaced(old, false);
     }

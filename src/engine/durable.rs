@@ -52,7 +52,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::options::{Durability, Eviction};
+use crate::options::Durability;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::Tail;
 use crate::storage::paths::Name;
@@ -168,7 +168,7 @@ impl<O: Os> Store<O> {
         if self.is_carried_durable() {
             return Ok(());
         }
-        if self.policy() == Eviction::None {
+        if self.loses_nothing() {
             return self.make_all_durable();
         }
         self.make_durable(self.state.load(state::CARRIED), Purpose::Carried)

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::os::Os;
+use crate::storage::namespace::Label;
 
 use super::change::{Decision, Op, Put};
 use super::check::{Progress, Report};
 use super::found::Found;
 use super::living::Living;
+use super::namespace::Namespace;
+use super::queue::{End, Span};
 use super::settings::Shared;
 use super::store::Store;
 use super::transaction::Transaction;
@@ -187,10 +190,10 @@ impl<O: Os> Handle<O> {
     }
 
     /// The id of a tag by name; `None` if it was never used.
-    pub fn tag_id(&self, name: &str) -> Result<Option<u32>> {
+    pub fn tag_id(&self, label: Label<'_>) -> Result<Option<u32>> {
         match self {
-            Handle::Store(store) => store.tag_id(name),
-            Handle::Inside(transaction) => transaction.tag_id(name),
+            Handle::Store(store) => store.tag_id(label),
+            Handle::Inside(transaction) => transaction.tag_id(label),
         }
     }
 
@@ -213,10 +216,10 @@ impl<O: Os> Handle<O> {
     }
 
     /// Evicts every item of a tag. The number of items that counted as live.
-    pub fn evict(&self, name: &str) -> Result<u64> {
+    pub fn evict(&self, label: Label<'_>) -> Result<u64> {
         match self {
-            Handle::Store(store) => store.evict(name),
-            Handle::Inside(transaction) => transaction.evict(name),
+            Handle::Store(store) => store.evict(label),
+            Handle::Inside(transaction) => transaction.evict(label),
         }
     }
 
@@ -254,5 +257,63 @@ impl<O: Os> Handle<O> {
     /// As [`Store::repair`].
     pub fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
         self.outside()?.repair(progress)
+    }
+}
+
+/// Queues: see `queue`.
+impl<O: Os> Handle<O> {
+    /// The positions of a queue that have elements.
+    pub fn span(&self, queue: Namespace) -> Result<Span> {
+        match self {
+            Handle::Store(store) => store.span(queue),
+            Handle::Inside(transaction) => transaction.span(queue),
+        }
+    }
+
+    /// As [`Store::read_queue`].
+    pub fn read_queue<R>(
+        &self,
+        queue: Namespace,
+        place: impl Fn(Span) -> Option<u64>,
+        take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        match self {
+            Handle::Store(store) => store.read_queue(queue, place, take),
+            Handle::Inside(transaction) => transaction.read_queue(queue, place, take),
+        }
+    }
+
+    /// As [`Store::push`].
+    pub fn push(&self, queue: Namespace, end: End, put: Put<'_>, most: u64) -> Result<u64> {
+        match self {
+            Handle::Store(store) => store.push(queue, end, put, most),
+            Handle::Inside(transaction) => transaction.push_element(queue, end, put, most),
+        }
+    }
+
+    /// As [`Store::pop`].
+    pub fn pop<R>(
+        &self,
+        queue: Namespace,
+        end: End,
+        take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        match self {
+            Handle::Store(store) => store.pop(queue, end, take),
+            Handle::Inside(transaction) => transaction.pop_element(queue, end, take),
+        }
+    }
+
+    /// As [`Store::replace`].
+    pub fn replace(&self, queue: Namespace, place: impl Fn(Span) -> Option<u64>, put: Put<'_>) -> Result<bool> {
+        match self {
+            Handle::Store(store) => store.replace(queue, place, put),
+            Handle::Inside(transaction) => transaction.replace_element(queue, place, put),
+        }
+    }
+
+    /// As [`Store::sleep_until_pushed`]. Nobody waits inside a transaction: nobody else could push.
+    pub fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()> {
+        self.outside()?.sleep_until_pushed(queue, timeout)
     }
 }

@@ -99,6 +99,7 @@ impl<O: Os> Store<O> {
     fn open_anew(&self) -> Result<Store<O>> {
         let root = self.paths.root();
         let opening = Opening {
+            kind: self.kind,
             size_limit: None,
             eviction: None,
             statistics: None,

@@ -295,10 +295,14 @@ impl<O: Os> Store<O> {
         if rule.policy == Eviction::LeastRecentlyUsed { best.max(1) } else { (16 - best).min(15) }
     }
 
-    /// True if compaction can give something back: where items are evicted, always; else if enough is dead.
+    /// True if compaction can give something back: where items are evicted, if enough is not of those that last; else if
+    /// enough is dead.
     pub(super) fn is_worth_compacting(&self) -> bool {
         if !loses_nothing(self.policy()) {
-            return true;
+            // What lasts would only be moved from place to place.
+            let limit = self.state.load(state::SIZE_LIMIT);
+            let lasting = self.state.load(state::LASTING_BYTES);
+            return lasting == 0 || self.volume().saturating_sub(lasting) >= limit / DEAD_SHARE;
         }
         let open = [state::TAIL, state::MAIN_TAIL].map(|word| Tail::from_bits(self.state.load(word)).slot);
         let rows = (0..self.rows).filter(|slot| self.segment_in(*slot) != 0 && !open.contains(slot));

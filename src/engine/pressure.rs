@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::state;
 
@@ -49,7 +48,7 @@ impl<O: Os> Store<O> {
     pub(super) fn is_beyond(&self, margin: u64, coming: u64) -> bool {
         let limit = self.state.load(state::SIZE_LIMIT);
         let taken = self.state.load(state::VOLUME).saturating_add(self.reserved()).saturating_sub(coming);
-        let spares = 1 + u64::from(self.policy() == Eviction::None);
+        let spares = 1 + u64::from(self.loses_nothing());
         let segment = segment_bytes(limit);
         taken.saturating_add(spares * segment + margin.max(segment / AHEAD)) > limit
     }
@@ -57,7 +56,7 @@ impl<O: Os> Store<O> {
     /// True if puts may take no more than what is taken now.
     pub(super) fn is_full_for_puts(&self) -> bool {
         let limit = self.state.load(state::SIZE_LIMIT);
-        let spares = 1 + u64::from(self.policy() == Eviction::None);
+        let spares = 1 + u64::from(self.loses_nothing());
         let taken = self.state.load(state::VOLUME).saturating_add(self.reserved());
         taken.saturating_add(spares * segment_bytes(limit)) > limit
     }

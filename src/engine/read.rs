@@ -380,7 +380,8 @@ impl<O: Os> Store<O> {
             return Try::Done(Life::Gone);
         }
         let cleared = Marks::cleared(&self.state);
-        if cleared.newest != 0 && cleared.kill(header.sequence, self.visible_at_least(cleared.newest)) {
+        let is_cleared = cleared.newest != 0 && cleared.kill(header.sequence, self.visible_at_least(cleared.newest));
+        if is_cleared && header.tag == 0 {
             return Try::Done(Life::Gone);
         }
         if let Some(place) = tag_table::place_of(header.tag) {
@@ -388,6 +389,10 @@ impl<O: Os> Store<O> {
                 return Try::Done(Life::Gone);
             }
             let Some(chunk) = view.tags(place.chunk) else { return Try::Map(Missing::Tags(place.chunk)) };
+            // A `clear` is of the store's own items, not of those in namespaces.
+            if is_cleared && !tag_table::kind_of(chunk.load(place.offset + tag_table::row::HASH_HIGH)).is_inner() {
+                return Try::Done(Life::Gone);
+            }
             let marks = tag_table::marks(&**chunk, place.offset);
             if marks.newest != 0 && marks.kill(header.sequence, self.visible_at_least(marks.newest)) {
                 return Try::Done(Life::Gone);

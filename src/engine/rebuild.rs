@@ -260,7 +260,10 @@ fn read_main<O: Os>(
             for Member { header, offset } in members.iter().filter(|member| member.header.sequence <= cut) {
                 found.puts += u64::from(header.kind_of_record == Type::Put);
                 match header.kind_of_record {
-                    Type::TagDefined => found.tags.push(header.tag),
+                    Type::TagDefined => {
+                        found.tags.push(header.tag);
+                        ends.learn(header, header.sequence);
+                    }
                     Type::Dead => {
                         let mut hash = [0; DEAD_VALUE];
                         if map.read(header.value_range(*offset).0, &mut hash) {
@@ -387,12 +390,16 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
     };
     for (word, value) in [
         (state::VISIBLE, found.newest),
+        (state::BORN, found.newest),
         (state::GEOMETRY, Geometry { current: replay.table, next: None }.bits()),
         (state::CLEARED, replay.ends.cleared),
         (state::SIZE_LIMIT, manifest.size_limit),
         (state::EVICTION, manifest.eviction.into()),
         (state::STATISTICS, manifest.statistics.into()),
         (state::LIVE, replay.live),
+        (state::INNER, replay.inner),
+        (state::LASTING_BYTES, replay.lasting_bytes()),
+        (state::NAMESPACES, replay.ends.namespaces()),
         (state::VOLUME, volume),
         (state::TAIL, tail_of(0, epoch).bits()),
         (state::NEXT_SEGMENT, next_of(0)),

@@ -25,7 +25,7 @@ use crate::error::{ConfigProblem, Error, Result};
 use crate::options::Durability;
 use crate::os::once::WriteOnce;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
-use crate::storage::manifest::{KIND_CACHE, Manifest};
+use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
 use crate::storage::tag_table::CHUNKS_MAX;
@@ -46,6 +46,8 @@ const PRESENCE_SPACE: u64 = 4096;
 /// What an opener asks for; `None` leaves what the directory has, or the default.
 #[derive(Clone, Debug)]
 pub struct Opening {
+    /// The kind of store, one of those in `manifest`.
+    pub kind: u32,
     pub size_limit: Option<u64>,
     pub eviction: Option<u32>,
     pub statistics: Option<bool>,
@@ -97,7 +99,7 @@ impl<O: Os> Store<O> {
             .ok_or(Error::Timeout)?;
         let others = sweep_presences(&os, &paths)?;
         let manifest = match settings::read_manifest(&os, &paths)? {
-            Some(manifest) if manifest.kind == KIND_CACHE => manifest,
+            Some(manifest) if manifest.kind == opening.kind => manifest,
             Some(_) => return Err(Error::Config(ConfigProblem::OtherKind)),
             None if expected.is_some() => return Err(Error::Replaced(directory.to_owned())),
             None => create_manifest(&os, &paths, opening)?,
@@ -173,6 +175,7 @@ impl<O: Os> Store<O> {
             paths,
             store_id: manifest.store,
             seed: manifest.seed,
+            kind: manifest.kind,
             rows,
             read_only: opening.read_only,
             lock_timeout: opening.lock_timeout,
@@ -197,6 +200,7 @@ impl<O: Os> Store<O> {
         let nothing = || Error::Config(ConfigProblem::NothingToRead);
         let manifest = settings::read_manifest(&os, &paths)?.ok_or_else(nothing)?;
         match open_state(&os, &paths, &manifest, Access::Read)? {
+            _ if manifest.kind != opening.kind => Err(Error::Config(ConfigProblem::OtherKind)),
             Some((map, true)) => Ok(Self::over(os, paths, &manifest, map, opening)),
             _ => Err(nothing()),
         }
@@ -328,7 +332,7 @@ fn create_manifest<O: Os>(os: &O, paths: &Paths, opening: &Opening) -> Result<Ma
     let manifest = Manifest {
         store: os.random(),
         seed: os.random(),
-        kind: KIND_CACHE,
+        kind: opening.kind,
         rows: settings::rows_for(size_limit),
         size_limit,
         eviction: opening.eviction.unwrap_or(DEFAULTS.eviction),

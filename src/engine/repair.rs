@@ -17,11 +17,12 @@ use crate::error::Result;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::index::{self, FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table, generation_after};
 use crate::storage::location::{Entry, Location};
+use crate::storage::namespace::{Kind, Label, is_inner, parse_element, parse_name};
 use crate::storage::paths::Name;
 use crate::storage::record::{Header, Type};
 use crate::storage::redo::Place;
 use crate::storage::segment::{self, MAIN};
-use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
+use crate::storage::state::{self, HAS_INNER, HAS_LASTING, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table::{self, TagHash};
 
 use super::cells::Old;
@@ -32,6 +33,7 @@ use super::large::file_space;
 use super::lock::Locked;
 use super::log::Batches;
 use super::marks::Moved;
+use super::queue::Span;
 use super::room::Purpose;
 use super::store::Store;
 
@@ -61,9 +63,13 @@ struct TagTruth {
 struct Survivors {
     by_home: HashMap<u64, Vec<(u64, u64)>>,
     live: u64,
+    /// Those in namespaces.
+    inner: u64,
     /// By slot: live records, the earliest expiry, and the bytes of the live records.
     rows: HashMap<usize, (u64, u64, u64)>,
     tags: HashMap<u32, (u64, u64)>,
+    /// The first and the last position of each queue.
+    spans: HashMap<u32, (u64, u64)>,
     values: HashSet<u64>,
     value_bytes: u64,
     main_value_bytes: u64,
@@ -134,9 +140,13 @@ impl<O: Os> Store<O> {
             let evicted = truth.tags.get(&old.header.tag).map_or(0, |tag| tag.evicted);
             let hash = self.hash(&key);
             let dead = old.is_main() && truth.dead.get(&hash).is_some_and(|&end| sequence < end);
-            if sequence >= evicted && sequence >= truth.cleared && !dead {
+            if sequence >= evicted && (sequence >= truth.cleared || is_inner(&key)) && !dead {
                 let entry = Entry::new(table.tag(hash), location).bits();
-                self.keep(&commit, &mut survivors, &old, table.home(hash), entry);
+                self.keep(&commit, &mut survivors, &old, is_inner(&key), (table.home(hash), entry));
+                if let Some((id, position)) = parse_element(&key) {
+                    let (first, last) = survivors.spans.entry(id).or_insert((position, position));
+                    (*first, *last) = (position.min(*first), position.max(*last));
+                }
             }
         }
         commit.make_index(table, Purpose::Renew)?;
@@ -158,7 +168,14 @@ impl<O: Os> Store<O> {
     }
 
     /// Counts one record in, unless it is a large value that cannot be read.
-    fn keep(&self, commit: &Commit<'_, O>, survivors: &mut Survivors, old: &Old, home: u64, entry: u64) {
+    fn keep(
+        &self,
+        commit: &Commit<'_, O>,
+        survivors: &mut Survivors,
+        old: &Old,
+        is_inner: bool,
+        (home, entry): (u64, u64),
+    ) {
         if let Some(large) = commit.large_of(old) {
             if self.read_large(large).is_err() || !survivors.values.insert(large.file) {
                 return;
@@ -167,7 +184,7 @@ impl<O: Os> Store<O> {
             survivors.main_value_bytes += if old.is_main() { file_space(large.len) } else { 0 };
         }
         survivors.by_home.entry(home).or_default().push((entry, 0));
-        survivors.live += 1;
+        *(if is_inner { &mut survivors.inner } else { &mut survivors.live }) += 1;
         let (live, earliest, bytes) = survivors.rows.entry(old.location.slot()).or_default();
         *live += 1;
         *bytes += old.header.size() as u64;
@@ -186,6 +203,7 @@ impl<O: Os> Store<O> {
         commit.stage_state(state::CLEARED, truth.cleared);
         commit.stage_state(state::CLEARED_BEFORE, 0);
         commit.stage_state(state::LIVE, survivors.live);
+        commit.stage_state(state::INNER, survivors.inner);
         commit.stage_state(state::LARGE_BYTES, survivors.value_bytes);
         commit.stage_state(state::DEAD_LARGE_BYTES, 0);
         commit.stage_state(state::MAIN_LARGE_BYTES, survivors.main_value_bytes);
@@ -217,6 +235,7 @@ impl<O: Os> Store<O> {
     /// Every row of the tag table as the log has it; a row that the log does not know is free.
     fn stage_tags(&self, commit: &mut Commit<'_, O>, survivors: &Survivors, truth: &Truth) -> Result<()> {
         let chunks = usize::try_from(commit.state(state::TAG_CHUNKS)).unwrap_or(0).min(tag_table::CHUNKS_MAX);
+        let (mut lasting, mut namespaces) = (0u64, commit.state(state::NAMESPACES));
         for chunk in 0..chunks {
             self.map_tags(chunk)?;
             commit.refresh_view();
@@ -225,7 +244,19 @@ impl<O: Os> Store<O> {
                 let id = tag_table::id_of(tag_table::RowPlace { chunk, offset });
                 let (items, bytes) = survivors.tags.get(&id).copied().unwrap_or_default();
                 let known = truth.tags.get(&id);
+                let span = survivors.spans.get(&id).map(|&(first, last)| Span { first, len: last - first + 1 });
+                let items = span.map_or(items, |span| span.len);
                 let (hash, name) = known.and_then(|tag| tag.name).map_or((None, 0), |(h, at)| (Some(h), at.bits()));
+                let kind = hash.map_or(Kind::Tag, |hash| tag_table::kind_of(hash.high));
+                let own_word = match kind {
+                    Kind::Tag => truth.cleared,
+                    _ => span.map_or(0, Span::anchor),
+                };
+                if kind.is_lasting() {
+                    lasting = lasting.saturating_add(bytes);
+                    namespaces |= HAS_LASTING;
+                }
+                namespaces |= if kind.is_inner() { HAS_INNER } else { 0 };
                 for (word, value) in [
                     (tag_table::row::HASH_LOW, hash.map_or(0, |hash| hash.low)),
                     (tag_table::row::HASH_HIGH, hash.map_or(0, |hash| hash.high)),
@@ -233,7 +264,7 @@ impl<O: Os> Store<O> {
                     (tag_table::row::EVICTED_BEFORE, 0),
                     (tag_table::row::LIVE, items),
                     (tag_table::row::BYTES, bytes),
-                    (tag_table::row::COUNTED_SINCE, truth.cleared),
+                    (tag_table::row::COUNTED_SINCE, own_word),
                     (tag_table::row::NAME, name),
                 ] {
                     if commit.word(place, offset + word) != value {
@@ -242,6 +273,8 @@ impl<O: Os> Store<O> {
                 }
             }
         }
+        commit.stage_state(state::LASTING_BYTES, lasting);
+        commit.stage_state(state::NAMESPACES, namespaces);
         Ok(())
     }
 
@@ -291,8 +324,12 @@ impl Truth {
                 *evicted = sequence.max(*evicted);
             }
             Type::TagDefined => {
-                if let Ok(name) = String::from_utf8(value()) {
-                    self.tags.entry(header.tag).or_default().name = Some((TagHash::new(seed, &name), location));
+                let value = value();
+                if let Some(kind) = Kind::from_bits(header.kind.into())
+                    && let Some((_, name)) = parse_name(kind, &value)
+                {
+                    let hash = TagHash::new(seed, Label { kind, name });
+                    self.tags.entry(header.tag).or_default().name = Some((hash, location));
                 }
             }
             Type::Dead => {

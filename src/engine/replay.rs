@@ -1,18 +1,20 @@
 //! Replaying verified records into an empty index and empty tag chunks that nobody else sees. It does not know where the
 //! segments come from, nor what becomes of the result.
 
+mod anchors;
+mod tags;
+
 use std::collections::HashSet;
 
 use crate::error::{Error, Result};
-use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::os::{OpenMode, Os, OsMap};
 use crate::storage::index::{self, CELLS, CHAIN_MAX, Table};
 use crate::storage::location::{Entry, Location};
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{Header, LargeReference, Type};
 use crate::storage::segment::is_main;
-use crate::storage::state::LIVE_NAME;
-use crate::storage::tag_table::{self, RowPlace, TagHash};
+use crate::storage::tag_table::{self, RowPlace};
 
 use super::ends::Ends;
 use super::large::{file_space, is_whole};
@@ -51,11 +53,13 @@ pub struct Replay<'c, O: Os> {
     paths: &'c Paths,
     seed: u64,
     pub table: Table,
-    index: &'c O::Map,
+    pub(super) index: &'c O::Map,
     chain: &'c [Chained<O>],
     tags: Vec<O::Map>,
     pub rows: Vec<RowCounts>,
     pub live: u64,
+    /// Items of namespaces.
+    pub inner: u64,
     pub ends: &'c Ends,
     /// The newest commit that the commit stream has: nothing younger counts.
     cut: u64,
@@ -69,7 +73,7 @@ pub struct Replay<'c, O: Os> {
     pub value_bytes: u64,
     /// The part of it whose records stand in the main stream.
     pub main_value_bytes: u64,
-    key: Vec<u8>,
+    pub(super) key: Vec<u8>,
     /// Cells in use.
     cells: u64,
     /// Records that were looked at and not replayed yet.
@@ -116,6 +120,7 @@ impl<'c, O: Os> Replay<'c, O> {
             tags: Vec::new(),
             rows: vec![RowCounts::default(); chain.len()],
             live: 0,
+            inner: 0,
             ends,
             cut,
             newest: 0,
@@ -177,6 +182,7 @@ impl<'c, O: Os> Replay<'c, O> {
         }
         self.apply_all()?;
         self.index.store(index::CELLS_USED, self.cells);
+        self.anchor();
         Ok(())
     }
 
@@ -299,7 +305,7 @@ impl<'c, O: Os> Replay<'c, O> {
         Ok(())
     }
 
-    fn read_key(&mut self, location: Location, header: &Header) {
+    pub(super) fn read_key(&mut self, location: Location, header: &Header) {
         self.key.clear();
         let (at, len) = header.key_range(location.offset());
         if let Some(segment) = self.chain.get(location.slot()) {
@@ -307,7 +313,7 @@ impl<'c, O: Os> Replay<'c, O> {
         }
     }
 
-    fn header_at(&self, location: Location) -> Option<Header> {
+    pub(super) fn header_at(&self, location: Location) -> Option<Header> {
         let segment = self.chain.get(location.slot())?;
         Header::read(&segment.map, location.offset(), usize::try_from(segment.end).ok()?)
     }
@@ -387,7 +393,7 @@ impl<'c, O: Os> Replay<'c, O> {
         self.chain.get(location.slot()).is_some_and(|segment| is_main(segment.id))
     }
 
-    fn tag_row(&self, id: u32) -> Option<(&O::Map, RowPlace)> {
+    pub(super) fn tag_row(&self, id: u32) -> Option<(&O::Map, RowPlace)> {
         let place = tag_table::place_of(id)?;
         Some((self.tags.get(place.chunk)?, place))
     }
@@ -400,8 +406,13 @@ impl<'c, O: Os> Replay<'c, O> {
         }
     }
 
+    /// The count of items that one with such a tag is in.
+    fn count_of(&mut self, tag: u32) -> &mut u64 {
+        if self.ends.inner.contains_key(&tag) { &mut self.inner } else { &mut self.live }
+    }
+
     fn count_in(&mut self, location: Location, header: &Header) {
-        self.live += 1;
+        *self.count_of(header.tag) += 1;
         let row = &mut self.rows[location.slot()];
         row.live += 1;
         row.bytes += header.size() as u64;
@@ -432,57 +443,8 @@ impl<'c, O: Os> Replay<'c, O> {
                 self.main_value_bytes = self.main_value_bytes.saturating_sub(space);
             }
         }
-        self.live = self.live.saturating_sub(1);
+        let count = self.count_of(header.tag);
+        *count = count.saturating_sub(1);
         self.add_to_tag(header.tag, -1, -(header.size() as i64));
-    }
-
-    fn define_tag(&mut self, location: Location, header: &Header) {
-        let (at, len) = header.value_range(location.offset());
-        let mut name = Vec::new();
-        let _ = self.chain[location.slot()].map.append_to(at, len, &mut name);
-        let Ok(name) = std::str::from_utf8(&name) else { return };
-        let hash = TagHash::new(self.seed, name);
-        let Some((map, place)) = self.tag_row(header.tag) else { return };
-        map.store(place.offset + tag_table::row::HASH_LOW, hash.low);
-        map.store(place.offset + tag_table::row::HASH_HIGH, hash.high);
-        map.store(place.offset + tag_table::row::COUNTED_SINCE, self.ends.cleared);
-        let evicted = self.ends.evicted.get(&header.tag).copied().unwrap_or(0);
-        map.store(place.offset + tag_table::row::EVICTED, evicted);
-        let before = Location::from_bits(map.load(place.offset + tag_table::row::NAME));
-        map.store(place.offset + tag_table::row::NAME, location.bits());
-        // A name that was written again counts where it stands now.
-        if !before.is_none()
-            && let Some(row) = self.rows.get_mut(before.slot())
-        {
-            row.live = row.live.saturating_sub(LIVE_NAME as u64);
-        }
-        self.rows[location.slot()].live += LIVE_NAME as u64;
-    }
-
-    /// Makes the tag table before anything is replayed: a name that was written again may stand behind everything that
-    /// is about its tag.
-    fn make_chunks(&mut self) -> Result<()> {
-        let ids: HashSet<u32> = self.chain.iter().flat_map(|segment| segment.tags.iter().copied()).collect();
-        self.named.clone_from(&ids);
-        let chunks = ids.iter().filter_map(|&id| Some(tag_table::place_of(id)?.chunk));
-        // A chunk that so few names could not have come to is damage.
-        let last = chunks.filter(|&chunk| tag_table::can_come_to(chunk, ids.len())).max();
-        while last.is_some_and(|last| self.tags.len() <= last) {
-            self.make_chunk()?;
-        }
-        Ok(())
-    }
-
-    fn make_chunk(&mut self) -> Result<()> {
-        let chunk = self.tags.len();
-        let path = self.paths.of(Name::Tags(chunk as u64));
-        let bytes = tag_table::chunk_bytes(chunk);
-        let make = || {
-            let file = self.os.open(&path, OpenMode::Create)?;
-            file.allocate(0, bytes as u64)?;
-            file.map(bytes, Access::Write)
-        };
-        self.tags.push(make().map_err(|e| Error::io("create", &path, e))?);
-        Ok(())
     }
 }

@@ -10,7 +10,6 @@ use std::borrow::Borrow;
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
-use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::segment::{MAIN, is_main};
@@ -90,9 +89,9 @@ impl<O: Os> Store<O> {
     /// happens.
     fn is_vouched_for(&self, bits: u64) -> bool {
         match Retiree::from_bits(bits) {
-            // Where nothing is evicted, what a power cut leaves is one moment: what ended the records of a segment must not be
+            // Where something is never evicted, what a power cut leaves is one moment: what ended the records of a segment must not be
             // lost after them.
-            Some(Retiree::Segment(_)) if self.policy() == Eviction::None => true,
+            Some(Retiree::Segment(_)) if self.loses_nothing() => true,
             Some(Retiree::Segment(id)) => !is_main(id) && id <= self.state.load(state::SYNCED_SEGMENT),
             Some(Retiree::Value(id)) => id < self.state.load(state::SYNCED_VALUES),
             Some(Retiree::Index(_)) | None => false,

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
-use crate::options::Eviction;
+
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
@@ -389,8 +389,8 @@ impl<O: Os> Commit<'_, O> {
         let reserved = self.store.reserved().saturating_sub(self.adopted);
         let taken = self.state(state::VOLUME).saturating_add(reserved);
         let with = |spares: u64| taken.saturating_add(bytes).saturating_add(spares * spare);
-        // Where nothing is evicted, compaction needs a segment that removals leave alone.
-        let kept = u64::from(self.store.policy() == Eviction::None);
+        // Where something may not be evicted, compaction needs a segment that removals leave alone.
+        let kept = u64::from(self.store.loses_nothing());
         let fits = match purpose {
             Purpose::Store => with(1 + kept) <= limit,
             Purpose::Free => with(kept) <= limit || taken > limit,
@@ -405,7 +405,7 @@ impl<O: Os> Commit<'_, O> {
     ///
     /// No index entry may lead into them; and if there is a main stream, which they may have marks about, a `clear` must have
     /// been since, and of the main stream everything must be gone that is older: a power cut may take the `clear`. Others are
-    /// victims of compaction.
+    /// victims of compaction, and so are all where there are namespaces, which no `clear` ends.
     pub(super) fn retire_dead_segments(&mut self) {
         let has_main = is_main(self.store.segment_in(Tail::from_bits(self.state(state::MAIN_TAIL)).slot));
         if has_main {
@@ -432,7 +432,8 @@ impl<O: Os> Commit<'_, O> {
         if slot == open || slot == self.tail.slot || self.state(row_word(slot, row::LIVE)) & names != 0 {
             return false;
         }
-        if has_main && self.state(row_word(slot, row::NEWEST)) >= self.state(state::CLEARED) {
+        let is_cleared = self.state(row_word(slot, row::NEWEST)) < self.state(state::CLEARED);
+        if has_main && (!is_cleared || self.has_namespaces()) {
             return false;
         }
         let bytes = self.state(row_word(slot, row::ALLOCATED));

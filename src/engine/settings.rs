@@ -98,7 +98,7 @@ impl<O: Os> Store<O> {
         let manifest = Manifest {
             store: self.store_id,
             seed: self.seed,
-            kind: manifest::KIND_CACHE,
+            kind: self.kind,
             rows: self.rows as u32,
             size_limit: shared.size_limit,
             eviction: shared.eviction,

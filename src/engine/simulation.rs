@@ -17,6 +17,7 @@ mod limit;
 mod model;
 mod named;
 mod power;
+mod queue;
 mod random;
 mod rot;
 mod transactions;

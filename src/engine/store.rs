@@ -27,6 +27,8 @@ pub struct Store<O: Os> {
     pub(super) paths: Paths,
     pub(super) store_id: u64,
     pub(super) seed: u64,
+    /// What kind of store it is, as the manifest says.
+    pub(super) kind: u32,
     pub(super) rows: usize,
     pub(super) read_only: bool,
     pub(super) lock_timeout: Duration,
@@ -138,6 +140,17 @@ impl<O: Os> Store<O> {
     #[inline]
     pub fn volume(&self) -> u64 {
         self.state.load(state::VOLUME)
+    }
+
+    /// The id of this handle; 0 of a read-only one.
+    pub fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// True if the handle that made a commit is there still: ids are given anew after the state file was made anew.
+    pub fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool {
+        sequence > self.state.load(state::BORN)
+            && (owner == self.owner || self.os.is_alive(&self.paths.presence(owner.into())))
     }
 
     /// The clock, as expiry sees it.

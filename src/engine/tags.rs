@@ -1,15 +1,17 @@
-//! Tags: a name's row, its counts, and evicting all items of a tag at once by one mark.
+//! Tags: a name's row, its counts, and evicting all items of a tag at once by one mark. The rows of namespaces are such
+//! rows too; what is different about them is told by their kind.
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::Location;
+use crate::storage::namespace::{Kind, Label, parse_name};
 use crate::storage::paths::Name;
 use crate::storage::record::{Draft, Type};
 use crate::storage::redo::Place;
 use crate::storage::state;
 use crate::storage::tag_table::{self, CHUNKS_MAX, Probe, RowPlace, TagHash, row};
 
-use super::commit::{Commit, Made};
+use super::commit::{Commit, Made, signed};
 use super::lock::Locked;
 use super::room::Purpose;
 use super::store::Store;
@@ -29,8 +31,8 @@ fn place_in(row: RowPlace) -> Place {
 
 impl<O: Os> Commit<'_, O> {
     /// The row of a tag, if it has one.
-    pub fn find_tag(&mut self, name: &str) -> Result<Option<RowPlace>> {
-        let hash = TagHash::new(self.store.seed, name);
+    pub fn find_tag(&mut self, label: Label<'_>) -> Result<Option<RowPlace>> {
+        let hash = TagHash::new(self.store.seed, label);
         for chunk in (0..self.chunks()).rev() {
             self.map_chunk(chunk)?;
             let load = |offset| self.word(Place::Tags(chunk as u32), offset);
@@ -43,11 +45,11 @@ impl<O: Os> Commit<'_, O> {
 
     /// The row of a tag, made if need be.
     #[inline(never)]
-    pub fn tag(&mut self, name: &str) -> Result<TagRow> {
-        if let Some(place) = self.find_tag(name)? {
+    pub fn tag(&mut self, label: Label<'_>) -> Result<TagRow> {
+        if let Some(place) = self.find_tag(label)? {
             return Ok(TagRow { id: tag_table::id_of(place), place, is_new: false });
         }
-        let hash = TagHash::new(self.store.seed, name);
+        let hash = TagHash::new(self.store.seed, label);
         for chunk in 0..CHUNKS_MAX {
             if chunk == self.chunks() {
                 self.make_chunk(chunk)?;
@@ -56,7 +58,7 @@ impl<O: Os> Commit<'_, O> {
             let tags = Place::Tags(chunk as u32);
             let load = |offset| self.word(tags, offset);
             if let Probe::Free(offset) = tag_table::find(hash, chunk, load) {
-                let since = self.state(state::CLEARED);
+                let since = if label.kind.is_inner() { 0 } else { self.state(state::CLEARED) };
                 for (word, value) in
                     [(row::HASH_LOW, hash.low), (row::HASH_HIGH, hash.high), (row::COUNTED_SINCE, since)]
                 {
@@ -94,8 +96,10 @@ impl<O: Os> Commit<'_, O> {
     pub fn count_tag(&mut self, place: RowPlace, items: i64, bytes: i64) {
         let since = self.state(state::CLEARED);
         let tags = place_in(place);
-        let current =
-            self.word(tags, place.offset + row::COUNTED_SINCE) == since || seeded!("tags_count_what_was_cleared");
+        let kind = self.kind_of_tag(place);
+        let current = kind.is_inner()
+            || self.word(tags, place.offset + row::COUNTED_SINCE) == since
+            || seeded!("tags_count_what_was_cleared");
         for (word, delta) in [(row::LIVE, items), (row::BYTES, bytes)] {
             let now = if current { self.word(tags, place.offset + word) } else { 0 };
             self.stage(tags, place.offset + word, now.saturating_add_signed(delta));
@@ -103,12 +107,41 @@ impl<O: Os> Commit<'_, O> {
         if !current {
             self.stage(tags, place.offset + row::COUNTED_SINCE, since);
         }
+        if kind.is_lasting() {
+            self.add_state(state::LASTING_BYTES, bytes);
+        }
+    }
+
+    /// What a row stands for.
+    pub(super) fn kind_of_tag(&self, place: RowPlace) -> Kind {
+        tag_table::kind_of(self.word(place_in(place), place.offset + row::HASH_HIGH))
+    }
+
+    /// What the row of a tag's id stands for; a tag if there is no such row.
+    pub(super) fn kind_of_tag_id(&mut self, id: u32) -> Result<Kind> {
+        match tag_table::place_of(id) {
+            Some(place) if place.chunk < self.chunks() => {
+                self.map_chunk(place.chunk)?;
+                Ok(self.kind_of_tag(place))
+            }
+            _ => Ok(Kind::Tag),
+        }
+    }
+
+    /// The count of items that one with such a row is in.
+    #[inline]
+    pub(super) fn count_of(&self, place: Option<RowPlace>) -> usize {
+        match place {
+            Some(place) if self.kind_of_tag(place).is_inner() => state::INNER,
+            _ => state::LIVE,
+        }
     }
 
     /// The items that count as a tag's.
     pub(super) fn items_of_tag(&self, place: RowPlace) -> u64 {
         let word = |word| self.word(place_in(place), place.offset + word);
-        if word(row::COUNTED_SINCE) == self.state(state::CLEARED) { word(row::LIVE) } else { 0 }
+        let current = self.kind_of_tag(place).is_inner() || word(row::COUNTED_SINCE) == self.state(state::CLEARED);
+        if current { word(row::LIVE) } else { 0 }
     }
 
     /// Stages the words that make all items of a tag dead that are older than this commit.
@@ -119,10 +152,15 @@ impl<O: Os> Commit<'_, O> {
         self.stage(tags, place.offset + row::EVICTED_BEFORE, before);
         let mark = self.sequence - u64::from(seeded!("eviction_marks_the_commit_before"));
         self.stage(tags, place.offset + row::EVICTED, mark);
+        if self.kind_of_tag(place).is_lasting() {
+            let bytes = self.word(tags, place.offset + row::BYTES);
+            self.add_state(state::LASTING_BYTES, -signed(bytes));
+        }
         self.stage(tags, place.offset + row::LIVE, 0);
         self.stage(tags, place.offset + row::BYTES, 0);
-        let live = self.state(state::LIVE);
-        self.stage_state(state::LIVE, live.saturating_sub(items));
+        let count = self.count_of(Some(place));
+        let live = self.state(count);
+        self.stage_state(count, live.saturating_sub(items));
     }
 
     fn chunks(&self) -> usize {
@@ -159,11 +197,11 @@ impl<O: Os> Commit<'_, O> {
 
 impl<O: Os> Store<O> {
     /// Evicts every item of a tag by one commit. The number of items that counted as live.
-    pub fn evict(&self, name: &str) -> Result<u64> {
+    pub fn evict(&self, label: Label<'_>) -> Result<u64> {
         self.before_change()?;
         let attempt = || {
             let locked = self.lock()?;
-            let items = self.evict_by(&locked, name)?;
+            let items = self.evict_by(&locked, label)?;
             Ok((items, locked.newest()))
         };
         let (items, newest) = match attempt() {
@@ -173,9 +211,9 @@ impl<O: Os> Store<O> {
         self.after_change(newest, Ok(items))
     }
 
-    fn evict_by(&self, locked: &Locked<'_, O>, name: &str) -> Result<u64> {
+    fn evict_by(&self, locked: &Locked<'_, O>, label: Label<'_>) -> Result<u64> {
         let mut commit = Commit::new(locked)?;
-        let Some(place) = commit.find_tag(name)? else { return Ok(0) };
+        let Some(place) = commit.find_tag(label)? else { return Ok(0) };
         let items = commit.items_of_tag(place);
         if items == 0 {
             return Ok(0);
@@ -192,6 +230,11 @@ impl<O: Os> Store<O> {
 
     /// The name of a tag. `None` for no tag.
     pub fn tag_name(&self, id: u32) -> Result<Option<String>> {
+        Ok(self.named(id)?.map(|(_, name)| name))
+    }
+
+    /// Setting and name of a row. `None` for no tag.
+    pub(super) fn named(&self, id: u32) -> Result<Option<(u64, String)>> {
         let Some(place) = tag_table::place_of(id) else { return Ok(None) };
         if place.chunk as u64 >= self.state.load(state::TAG_CHUNKS) {
             return Ok(None);
@@ -211,7 +254,7 @@ impl<O: Os> Store<O> {
         }
     }
 
-    fn name_at(&self, id: u32, place: RowPlace, location: Location) -> Result<String> {
+    fn name_at(&self, id: u32, place: RowPlace, location: Location) -> Result<(u64, String)> {
         let path = self.paths.of(Name::Tags(place.chunk as u64));
         let damaged = || Error::corrupt(&path, place.offset as u64, Corruption::Index);
         let slot = location.slot();
@@ -230,12 +273,14 @@ impl<O: Os> Store<O> {
         if !record.append_value(&mut bytes) {
             return Err(damaged());
         }
-        String::from_utf8(bytes).map_err(|_| damaged())
+        let kind = Kind::from_bits(record.header.kind.into()).ok_or_else(damaged)?;
+        let (setting, name) = parse_name(kind, &bytes).ok_or_else(damaged)?;
+        Ok((setting, name.to_owned()))
     }
 
     /// The id of a tag by name, without the lock; `None` if it was never used.
-    pub fn tag_id(&self, name: &str) -> Result<Option<u32>> {
-        let hash = TagHash::new(self.seed, name);
+    pub fn tag_id(&self, label: Label<'_>) -> Result<Option<u32>> {
+        let hash = TagHash::new(self.seed, label);
         let chunks = usize::try_from(self.state.load(state::TAG_CHUNKS)).unwrap_or(0).min(CHUNKS_MAX);
         for chunk in (0..chunks).rev() {
             let map = self.map_tags(chunk)?;

@@ -1,5 +1,6 @@
 //! The engine over the real os floor: the paths that crash tests and the front build on.
 
+use crate::storage::namespace::Label;
 use std::time::Duration;
 
 use super::change::{Change, Op, Put, Tag, Value};
@@ -9,6 +10,7 @@ use crate::os::real::RealOs;
 
 pub fn opening() -> Opening {
     Opening {
+        kind: crate::storage::manifest::KIND_CACHE,
         size_limit: Some(64 << 20),
         eviction: None,
         statistics: None,
@@ -66,13 +68,13 @@ fn a_store_whose_state_is_gone_is_rebuilt_from_its_log() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     for i in 0..5_000u32 {
-        let tag = if i % 2 == 0 { Tag::Named("even") } else { Tag::Named("odd") };
+        let tag = if i % 2 == 0 { Tag::Named(Label::tag("even")) } else { Tag::Named(Label::tag("odd")) };
         put_in(&store, &(i % 3_000).to_be_bytes(), put(&i.to_be_bytes(), tag));
     }
     let removals: Vec<[u8; 4]> = (0..100u32).map(u32::to_be_bytes).collect();
     let ops: Vec<Op> = removals.iter().map(|key| Op { key, hash: store.hash(key), change: Change::Remove }).collect();
     assert_eq!(store.batch(&ops).unwrap(), 100);
-    let evicted = store.evict("odd").unwrap();
+    let evicted = store.evict(Label::tag("odd")).unwrap();
     assert_eq!(store.len() + evicted, 2_900);
     let len = store.len();
     drop(store);
@@ -82,9 +84,9 @@ fn a_store_whose_state_is_gone_is_rebuilt_from_its_log() {
     assert_eq!(get(&store, &5u32.to_be_bytes()), None);
     assert_eq!(get(&store, &200u32.to_be_bytes()).unwrap(), 3200u32.to_be_bytes());
     assert_eq!(get(&store, &201u32.to_be_bytes()), None);
-    assert_eq!(store.evict("odd").unwrap(), 0);
-    put_in(&store, b"new", put(b"x", Tag::Named("odd")));
-    assert_eq!(store.evict("odd").unwrap(), 1);
+    assert_eq!(store.evict(Label::tag("odd")).unwrap(), 0);
+    put_in(&store, b"new", put(b"x", Tag::Named(Label::tag("odd"))));
+    assert_eq!(store.evict(Label::tag("odd")).unwrap(), 1);
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn members_of_every_kind_and_length_come_back_whole() {
         let made: Vec<_> = (0..count).map(|i| ((i as u32).to_be_bytes(), value_in(round, i % 300))).collect();
         let mut ops = Vec::new();
         for (i, (key, value)) in made.iter().enumerate() {
-            let tag = if i % 7 == 0 { Tag::Named("seventh") } else { Tag::None };
+            let tag = if i % 7 == 0 { Tag::Named(Label::tag("seventh")) } else { Tag::None };
             let expires = (i % 11 == 0).then_some(u64::MAX - 1);
             let change = match value {
                 Some(value) => Change::Put(Put { expires, ..put(value, tag) }),

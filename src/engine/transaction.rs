@@ -20,6 +20,7 @@
 mod finish;
 mod inside;
 mod overlay;
+mod queues;
 mod run;
 
 use std::sync::{Arc, Mutex, MutexGuard};

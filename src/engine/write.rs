@@ -14,6 +14,7 @@ use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::index::Table;
 use crate::storage::location::{Entry, Location, Tail};
+use crate::storage::namespace::Label;
 use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, order_of_place};
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
@@ -265,7 +266,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Room for a put that is a commit of its own; if its tag is new, a batch that the tag's name begins.
-    fn reserve_alone(&mut self, draft: &Draft<'_>, new_tag: Option<(TagRow, &str)>) -> Result<Option<Batch>> {
+    fn reserve_alone(&mut self, draft: &Draft<'_>, new_tag: Option<(TagRow, Label<'_>)>) -> Result<Option<Batch>> {
         let Some((tag, name)) = new_tag else {
             return self.reserve(draft.size(), true, Purpose::Store).map(|()| None);
         };
@@ -276,7 +277,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     #[inline(never)]
-    fn append_tag_name(&mut self, tag: TagRow, name: &str) -> Result<()> {
+    pub(super) fn append_tag_name(&mut self, tag: TagRow, name: Label<'_>) -> Result<()> {
         let location = self.append(&tag_draft(tag, name, self.sequence))?;
         self.stage_tag_name(tag.place, location);
         self.add_state(row_word(location.slot(), row::LIVE), LIVE_NAME);
@@ -286,7 +287,7 @@ impl<O: Os> Commit<'_, O> {
     fn tag_of(&mut self, tag: Tag<'_>) -> Result<Option<TagRow>> {
         match tag {
             Tag::None => Ok(None),
-            Tag::Named(name) => self.tag(name).map(Some),
+            Tag::Named(label) => self.tag(label).map(Some),
             Tag::Id(id) => Ok(tag_table::place_of(id).map(|place| TagRow { id, place, is_new: false })),
         }
     }
@@ -295,7 +296,8 @@ impl<O: Os> Commit<'_, O> {
     fn count_put(&mut self, draft: &Draft<'_>, tag: Option<TagRow>, location: Location, old: Option<&Old>) {
         let counted = old.is_some_and(|p| matches!(p.life, Life::Live | Life::Expired));
         if !counted {
-            self.add_state(state::LIVE, 1);
+            let count = self.count_of(tag.map(|tag| tag.place));
+            self.add_state(count, 1);
         }
         let slot = location.slot();
         // One that replaces a record of the same segment leaves that segment's count as it is.
@@ -401,7 +403,8 @@ impl<O: Os> Commit<'_, O> {
             emptied.push((place.table, offset, left));
             self.add_state(row_word(location.slot(), row::LIVE), 1);
         }
-        self.add_state(state::LIVE, -1);
+        let count = self.count_of(tag_table::place_of(old.header.tag));
+        self.add_state(count, -1);
         self.count_replaced(old, false);
         Ok(())
     }
@@ -417,7 +420,7 @@ impl<O: Os> Commit<'_, O> {
     }
 }
 
-fn tag_name(tag: Tag<'_>) -> Option<&str> {
+fn tag_name(tag: Tag<'_>) -> Option<Label<'_>> {
     match tag {
         Tag::Named(name) => Some(name),
         _ => None,

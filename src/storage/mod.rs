@@ -16,6 +16,7 @@
 pub mod index;
 pub mod location;
 pub mod manifest;
+pub mod namespace;
 pub mod paths;
 pub mod record;
 pub mod redo;

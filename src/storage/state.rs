@@ -18,7 +18,7 @@
 //!    424  SIZE_LIMIT       list
 //!    432  EVICTION         list: the policy in the low half; in the high half the age, counted up around 16 (see `marks`)
 //!    440  STATISTICS       list
-//!    448  LIVE             list: items that were put and not removed, evicted or cleared
+//!    448  LIVE             list: items that were put and not removed, evicted or cleared, without those of namespaces
 //!    456  VOLUME           list: allocated bytes of all linked files
 //!    464  TAIL             list: where the next batch goes
 //!    472  NEXT_SEGMENT     list: id of the next segment
@@ -61,6 +61,12 @@
 //!    920  FORGONE          LOCK's owner: bytes that could have been moved, by what was stored, and were not (advisory)
 //!    928  MAIN_CLEARED     list: NEXT_MAIN at the newest `clear`: in segments with smaller numbers everything is dead
 //!    936  UPKEEP (32 bits) compare-and-exchange: id of the handle whose thread gives space back, or 0 (advisory); see `upkeep`
+//!    944  INNER            list: as LIVE, items of namespaces
+//!    952  LASTING_BYTES    list: bytes of the live items that are never evicted, whatever the policy
+//!    960  NAMESPACES       list: 1 once there is a namespace, 3 once there is one whose items are never evicted
+//!    968  TAKERS (32 bits)  anybody: counts up when somebody who sleeps until an element is pushed is woken; bit 31: somebody
+//!                         sleeps; see `takers`
+//!    976  BORN             nobody: the newest commit when this file was made
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
@@ -140,6 +146,11 @@ pub const COPIED_BEFORE: usize = 912;
 pub const FORGONE: usize = 920;
 pub const MAIN_CLEARED: usize = 928;
 pub const UPKEEP: usize = 936;
+pub const INNER: usize = 944;
+pub const LASTING_BYTES: usize = 952;
+pub const NAMESPACES: usize = 960;
+pub const TAKERS: usize = 968;
+pub const BORN: usize = 976;
 pub const REDO: usize = 4096;
 pub const REDO_BYTES: usize = 65536;
 pub const ROWS: usize = REDO + REDO_BYTES;
@@ -157,6 +168,11 @@ pub mod row {
     pub const NEWEST: usize = 56;
 }
 
+/// Bit of `NAMESPACES`: there is a namespace.
+pub const HAS_INNER: u64 = 1;
+/// Bit of `NAMESPACES`: there is one whose items are never evicted.
+pub const HAS_LASTING: u64 = 2;
+
 /// One name of a tag, in a row's count of what is live.
 pub const LIVE_NAME: i64 = 1 << 32;
 
@@ -164,7 +180,7 @@ pub const LIVE_NAME: i64 = 1 << 32;
 pub const HEAD: usize = 96;
 const MAGIC: &[u8; 8] = b"LARDRSTA";
 
-const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && UPKEEP + 8 <= RETIREES);
+const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && BORN + 8 <= RETIREES);
 const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
 const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);
 const _: () = assert!(ROWS.is_multiple_of(4096) && ROW_BYTES == row::NEWEST + 8);

@@ -3,19 +3,21 @@
 //!
 //! ```text
 //! A chunk file `tags-<chunk>` holds 256 << chunk rows and nothing else. A row:
-//!      0  8  low half of the tag's seeded 128-bit hash, never 0; 0 for a free row
-//!      8  8  high half
+//!      0  8  low half of the name's seeded 128-bit hash, never 0; 0 for a free row
+//!      8  8  high half, with the kind of the row in its lowest three bits (see `namespace`)
 //!     16  8  sequence of the newest eviction of the tag
 //!     24  8  sequence of the eviction before it
 //!     32  8  live items with the tag
 //!     40  8  bytes of their records
-//!     48  8  sequence of the `clear` after which the two counts began: older counts are 0
+//!     48  8  of a tag: sequence of the `clear` after which the two counts began: older counts are 0. Of a deque: position of
+//!            its first element. Of an index: the root of its tree (see `order`)
 //!     56  8  location of the record that holds the tag's name
 //! Id of a row: 1 + rows of the chunks before + its number in its chunk. 24 bits; 0 means no tag.
 //! ```
 //! Rows are found by linear probing from the low half of the hash, at most [`PROBES`] long; when none is free there, the
 //! tag goes to the next chunk. All words change through the redo list.
 
+use super::namespace::{KIND_BITS, Kind, Label};
 use crate::os::OsMap;
 
 /// Rows of the first chunk.
@@ -35,6 +37,8 @@ pub mod row {
     pub const LIVE: usize = 32;
     pub const BYTES: usize = 40;
     pub const COUNTED_SINCE: usize = 48;
+    /// The same word of a namespace's row, which no `clear` concerns.
+    pub const ANCHOR: usize = 48;
     pub const NAME: usize = 56;
 }
 
@@ -48,9 +52,10 @@ pub struct TagHash {
 }
 
 impl TagHash {
-    pub fn new(seed: u64, name: &str) -> TagHash {
-        let hash = xxhash_rust::xxh3::xxh3_128_with_seed(name.as_bytes(), seed);
-        TagHash { low: (hash as u64).max(1), high: (hash >> 64) as u64 }
+    pub fn new(seed: u64, label: Label<'_>) -> TagHash {
+        let hash = xxhash_rust::xxh3::xxh3_128_with_seed(label.name.as_bytes(), seed);
+        let high = (hash >> 64) as u64 & !KIND_BITS;
+        TagHash { low: (hash as u64).max(1), high: high | label.kind as u64 }
     }
 }
 
@@ -122,6 +127,12 @@ pub fn find(hash: TagHash, chunk: usize, load: impl Fn(usize) -> u64) -> Probe {
         }
     }
     Probe::Full
+}
+
+/// What a row stands for, by the high half of its hash. A free row, and one that is damaged, is a tag's.
+#[inline]
+pub fn kind_of(hash_high: u64) -> Kind {
+    Kind::from_bits(hash_high).unwrap_or(Kind::Tag)
 }
 
 /// The eviction marks of a row.

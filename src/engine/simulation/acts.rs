@@ -1,6 +1,7 @@
 //! What a test does to a store, and what it expects of it: every operation of the engine as a value that can be carried
 //! out on a store and on a model. It knows nothing of machines and deaths.
 
+use crate::storage::namespace::{Kind, Label};
 use std::collections::BTreeMap;
 
 use super::super::cells::Present;
@@ -82,7 +83,7 @@ impl Act {
             Act::Batch(acts) => change(store, acts),
             Act::Update(key, version) => update(store, *key, *version),
             Act::Compare(key, guess, new) => compare(store, *key, *guess, *new),
-            Act::Evict(tag) => store.evict(&tag_name(*tag)),
+            Act::Evict(tag) => store.evict(Label::tag(&tag_name(*tag))),
             Act::Clear => store.clear(),
             Act::Expire => store.expire(),
             Act::SizeLimit(limit) => store.change_settings(|shared| shared.size_limit = *limit).map(|_| 0),
@@ -177,7 +178,7 @@ fn compare(store: &Store<SimOs>, key: u32, guess: u32, new: Option<Item>) -> Res
             _ if version != guess => Decision::Keep,
             None => Decision::Remove,
             Some(item) => {
-                let tag = item.tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(tag_name(tag)));
+                let tag = item.tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(Kind::Tag, tag_name(tag)));
                 decided(key, item, tag, buffer)
             }
         };
@@ -234,7 +235,7 @@ fn op<'a>(store: &Store<SimOs>, one: &'a Prepared) -> Op<'a> {
                 None => Value::Inline(&one.value),
             },
             expires: item.expires,
-            tag: one.tag.as_deref().map_or(Tag::None, Tag::Named),
+            tag: one.tag.as_deref().map_or(Tag::None, |tag| Tag::Named(Label::tag(tag))),
         }),
     };
     Op { key: &one.key, hash: store.hash(&one.key), change }

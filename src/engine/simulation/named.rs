@@ -9,6 +9,7 @@ use super::world::{Handle, World, living, open, open_in, path};
 use super::{scale, spread};
 use crate::os::sim::{CallKind, SimOs};
 use crate::os::{Os, OsMap};
+use crate::storage::namespace::Label;
 use crate::storage::{index, state};
 use std::io::ErrorKind;
 
@@ -379,7 +380,7 @@ fn space_of_evicted_items_comes_back_when_the_store_is_full() {
         key
     };
     let first = fill(&handle, 1);
-    handle.store.evict("tag 1").unwrap();
+    handle.store.evict(Label::tag("tag 1")).unwrap();
     let (mut again, mut key) = (0, 1_000_000);
     while tagged(key, 1, 2_000, 1).apply(&handle.store).is_ok() {
         (again, key) = (again + 1, key + 1);

@@ -1,6 +1,7 @@
 //! Transactions: whoever dies at whatever step, every reader sees all of one or nothing of it, before anybody has taken the
 //! lock, after that, and after a rebuild or a power cut. It knows nothing of the typed front.
 
+use crate::storage::namespace::Label;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ fn stage(inside: &Handle<SimOs>, acts: &[Act], contents: &mut Contents) -> Resul
         let answer = match act {
             Act::Put(..) | Act::Remove(_) => change(inside, std::slice::from_ref(act))?,
             Act::Batch(acts) => change(inside, acts)?,
-            Act::Evict(tag) => inside.evict(&tag_name(*tag))?,
+            Act::Evict(tag) => inside.evict(Label::tag(&tag_name(*tag)))?,
             Act::Clear => inside.clear()?,
             Act::Expire => inside.expire()?,
             Act::Update(..) | Act::Compare(..) | Act::SizeLimit(_) => unreachable!("{act:?} in these transactions"),
@@ -69,7 +70,7 @@ fn change(inside: &Handle<SimOs>, acts: &[Act]) -> Result<u64> {
                 kind: (item.version % 251) as u8,
                 value: Value::Inline(&value),
                 expires: item.expires,
-                tag: tag.as_deref().map_or(Tag::None, Tag::Named),
+                tag: tag.as_deref().map_or(Tag::None, |tag| Tag::Named(Label::tag(tag))),
             })
         });
         answer += inside.batch(&[Op { key: &bytes, hash: inside.hash(&bytes), change }])?;

@@ -35,6 +35,7 @@ pub struct Handle {
 
 pub fn opening(size_limit: Option<u64>) -> Opening {
     Opening {
+        kind: crate::storage::manifest::KIND_CACHE,
         size_limit,
         // What goes for want of space, no model can know: it is asked for where it is wanted.
         eviction: Some(Eviction::None.to_bits()),

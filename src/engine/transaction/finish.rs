@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
+use crate::storage::namespace::Label;
 use crate::storage::record::{Draft, LargeReference, Type};
 use crate::storage::state;
 use crate::storage::tag_table;
@@ -31,11 +32,11 @@ pub(super) fn commit<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &
         outcome = publish(store, locked, overlay, &drafts);
     }
     outcome?;
-    if overlay.cleared && overlay.count().keys == 0 {
+    if overlay.cleared && overlay.count().keys == 0 && store.state.load(state::NAMESPACES) == 0 {
         // As in `clear`: the store is empty whatever becomes of this.
         let _ = store.replace_index(locked);
     }
-    Ok(overlay.cleared)
+    Ok(overlay.cleared && store.state.load(state::NAMESPACES) == 0)
 }
 
 /// A draft file for each value that gets a file of its own; nothing at all if none does.
@@ -67,7 +68,7 @@ fn op<'o, O: Os>(overlay: &'o Overlay, staged: &Staged<'o>, draft: Option<&large
                 None => Value::Inline(staged.value),
             };
             let tag = match own_tag(put.tag).map(|at| overlay.names.get(at)) {
-                Some(Some(name)) => Tag::Named(name),
+                Some(Some((kind, name))) => Tag::Named(Label { kind: *kind, name }),
                 Some(None) => Tag::None,
                 None if put.tag == 0 => Tag::None,
                 None => Tag::Id(put.tag),
@@ -90,6 +91,7 @@ fn publish<O: Os>(
     fetch_rest(store, overlay)?;
     if !overlay.cleared && overlay.evicted.is_empty() && !count.moves {
         let mut commit = locked.begin(count.puts)?;
+        commit.stage_queues(overlay);
         return match ops().next() {
             Some(op) if count.keys == 1 => commit.carry_out(&[op]).map(drop),
             _ => {
@@ -103,7 +105,9 @@ fn publish<O: Os>(
         locked.leave_suspects()?;
     }
     debug_assert!(store.state.load(state::PENDING) == 0, "the lock was taken, so nothing is half done");
-    locked.begin(count.puts)?.carry_out_marked(overlay, &ops().collect::<Vec<_>>())
+    let mut commit = locked.begin(count.puts)?;
+    commit.stage_queues(overlay);
+    commit.carry_out_marked(overlay, &ops().collect::<Vec<_>>())
 }
 
 /// Fetches what was not fetched while it was staged, or is perhaps gone from the processor's caches by now.
@@ -126,21 +130,31 @@ fn fetch_rest<O: Os>(store: &Store<O>, overlay: &Overlay) -> Result<()> {
 }
 
 impl<O: Os> Commit<'_, O> {
+    /// Stages what became of queues, but for the numbers of their elements, which are counted with these.
+    fn stage_queues(&mut self, overlay: &Overlay) {
+        for (queue, span, lost) in overlay.queues() {
+            let before = self.span(queue);
+            self.stage_span(queue, before, span);
+            self.stage_lost(queue, lost);
+        }
+    }
+
     /// Steps 3 to 8 for marks, and for the changes of keys behind them.
     fn carry_out_marked(mut self, overlay: &Overlay, ops: &[Op<'_>]) -> Result<()> {
-        // What was cleared needs no other mark.
-        let marks = if overlay.cleared { 1 } else { overlay.evicted.len() };
+        let marks = usize::from(overlay.cleared) + overlay.evicted.len();
         let at_least = if overlay.cleared { Purpose::Renew } else { Purpose::Free };
         let batch = self.begin_batch(ops.iter().copied(), marks, at_least)?;
         if overlay.cleared {
             self.append(&Draft::bare(Type::Cleared, self.sequence))?;
             self.stage_clear();
-        } else {
-            for &tag in &overlay.evicted {
-                if let Some(place) = tag_table::place_of(tag) {
-                    self.append(&Draft { tag, ..Draft::bare(Type::TagEvicted, self.sequence) })?;
-                    self.stage_eviction(place);
-                }
+        }
+        for &tag in &overlay.evicted {
+            // What was cleared needs no other mark.
+            if let Some(place) = tag_table::place_of(tag)
+                && (!overlay.cleared || self.kind_of_tag_id(tag)?.is_inner())
+            {
+                self.append(&Draft { tag, ..Draft::bare(Type::TagEvicted, self.sequence) })?;
+                self.stage_eviction(place);
             }
         }
         let mut removed = Vec::new();
@@ -148,7 +162,7 @@ impl<O: Os> Commit<'_, O> {
             let mut place = self.locate(op.key, op.hash)?;
             if let Some(old) = &mut place.old {
                 old.anew = staged.anew;
-                if is_ended(overlay, &old.header) {
+                if is_ended(overlay, op.key, &old.header) {
                     old.life = if old.life == Life::Live { Life::Ending } else { Life::Gone };
                 }
             }

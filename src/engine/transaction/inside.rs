@@ -6,6 +6,7 @@ use crate::options::Eviction;
 use std::borrow::Borrow;
 
 use crate::os::{Os, OsMap};
+use crate::storage::namespace::{Kind, Label, is_inner};
 use crate::storage::record::Header;
 use crate::storage::state;
 use crate::storage::tag_table;
@@ -15,6 +16,7 @@ use super::super::cells::Old;
 use super::super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::super::commit::Commit;
 use super::super::found::Found;
+use super::super::namespace::Namespace;
 use super::super::read::Life;
 use super::Transaction;
 use super::overlay::{Meta, Overlay};
@@ -26,8 +28,8 @@ const NEW_TAG: u32 = 1 << 31;
 pub(super) const BUCKET_TAKES: usize = 4;
 
 /// True if the transaction cleared or evicted a record of the store.
-pub(super) fn is_ended(overlay: &Overlay, header: &Header) -> bool {
-    overlay.cleared || (header.tag != 0 && overlay.evicted.contains(&header.tag))
+pub(super) fn is_ended(overlay: &Overlay, key: &[u8], header: &Header) -> bool {
+    (overlay.cleared && !is_inner(key)) || (header.tag != 0 && overlay.evicted.contains(&header.tag))
 }
 
 impl<O: Os> Transaction<O> {
@@ -41,7 +43,7 @@ impl<O: Os> Transaction<O> {
         self.with(|overlay| self.read_over(overlay, key, hash, &mut take))
     }
 
-    fn read_over<R>(
+    pub(super) fn read_over<R>(
         &self,
         overlay: &Overlay,
         key: &[u8],
@@ -55,11 +57,11 @@ impl<O: Os> Transaction<O> {
             let header = staged.header(&put);
             return take(&Found::Staged { header: &header, key, value: staged.value }).map(Some);
         }
-        if overlay.cleared {
+        if overlay.cleared && !is_inner(key) {
             return Ok(None);
         }
         let read = self.store.read(key, hash, |record| {
-            if is_ended(overlay, &record.header) { Ok(None) } else { take(&Found::Log(record)).map(Some) }
+            if is_ended(overlay, key, &record.header) { Ok(None) } else { take(&Found::Log(record)).map(Some) }
         });
         read.map(Option::flatten)
     }
@@ -89,12 +91,9 @@ impl<O: Os> Transaction<O> {
     ) -> Result<Option<u64>> {
         self.with(|overlay| {
             let next = self.store.scan(position, into, restart, |into, record| {
-                if is_ended(overlay, &record.header) {
-                    return Ok(());
-                }
                 let mut key = Vec::new();
                 record.append_key(&mut key);
-                if overlay.get(&key, self.store.hash(&key)).is_some() {
+                if is_ended(overlay, &key, &record.header) || overlay.get(&key, self.store.hash(&key)).is_some() {
                     return Ok(());
                 }
                 visit(into, &Found::Log(record))
@@ -126,14 +125,15 @@ impl<O: Os> Transaction<O> {
             let live = staged.put.is_some_and(|put| !self.store.has_expired(put.expires));
             return Ok(staged.anew || !live);
         }
-        if overlay.cleared || overlay.evicted.is_empty() {
-            return Ok(overlay.cleared);
+        let is_cleared = overlay.cleared && !is_inner(key);
+        if is_cleared || overlay.evicted.is_empty() {
+            return Ok(is_cleared);
         }
-        Ok(self.old(key, hash)?.is_some_and(|old| is_ended(overlay, &old.header)))
+        Ok(self.old(key, hash)?.is_some_and(|old| is_ended(overlay, key, &old.header)))
     }
 
     /// True if a key is live.
-    fn is_live(&self, overlay: &Overlay, key: &[u8], hash: u64) -> Result<bool> {
+    pub(super) fn is_live(&self, overlay: &Overlay, key: &[u8], hash: u64) -> Result<bool> {
         Ok(self.read_over(overlay, key, hash, &mut |_| Ok(()))?.is_some())
     }
 
@@ -192,11 +192,11 @@ impl<O: Os> Transaction<O> {
         })
     }
 
-    fn put(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
+    pub(super) fn put(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
         let tag = match put.tag {
             Tag::None => 0,
             Tag::Id(id) => id,
-            Tag::Named(name) => self.id_of(overlay, name)?,
+            Tag::Named(label) => self.id_of(overlay, label)?,
         };
         let reference;
         let (value, large) = match put.value {
@@ -215,7 +215,7 @@ impl<O: Os> Transaction<O> {
         self.push(overlay, key, hash, Some((meta, value)))
     }
 
-    fn push(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>) -> Result<()> {
+    pub(super) fn push(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>) -> Result<()> {
         self.fetch_ahead(overlay, hash);
         let anew = put.is_some() && self.begins_anew(overlay, key, hash)?;
         overlay.push(key, hash, put, anew, self.store.state.load(state::SIZE_LIMIT) / 8)
@@ -236,31 +236,31 @@ impl<O: Os> Transaction<O> {
     }
 
     /// The id of a tag; one of the transaction's own if the store has none.
-    fn id_of(&self, overlay: &mut Overlay, name: &str) -> Result<u32> {
-        if let Some(id) = self.find_tag(overlay, name)? {
+    fn id_of(&self, overlay: &mut Overlay, label: Label<'_>) -> Result<u32> {
+        if let Some(id) = self.find_tag(overlay, label)? {
             return Ok(id);
         }
-        overlay.names.push(name.to_owned());
+        overlay.names.push((label.kind, label.name.to_owned()));
         Ok(NEW_TAG | (overlay.names.len() as u32 - 1))
     }
 
-    fn find_tag(&self, overlay: &Overlay, name: &str) -> Result<Option<u32>> {
-        if let Some(id) = self.store.tag_id(name)? {
+    fn find_tag(&self, overlay: &Overlay, label: Label<'_>) -> Result<Option<u32>> {
+        if let Some(id) = self.store.tag_id(label)? {
             return Ok(Some(id));
         }
-        let own = overlay.names.iter().position(|own| own == name);
+        let own = overlay.names.iter().position(|(kind, name)| (*kind, &**name) == (label.kind, label.name));
         Ok(own.map(|at| NEW_TAG | at as u32))
     }
 
     /// The id of a tag by name; `None` if it was never used.
-    pub fn tag_id(&self, name: &str) -> Result<Option<u32>> {
-        self.with(|overlay| self.find_tag(overlay, name))
+    pub fn tag_id(&self, label: Label<'_>) -> Result<Option<u32>> {
+        self.with(|overlay| self.find_tag(overlay, label))
     }
 
     /// The name of a tag. `None` for no tag.
     pub fn tag_name(&self, id: u32) -> Result<Option<String>> {
         match own_tag(id) {
-            Some(at) => self.with(|overlay| Ok(overlay.names.get(at).cloned())),
+            Some(at) => self.with(|overlay| Ok(overlay.names.get(at).map(|(_, name)| name.clone()))),
             None => self.store.tag_name(id),
         }
     }
@@ -272,13 +272,16 @@ impl<O: Os> Transaction<O> {
             let mut commit = Commit::new(held.borrow())?;
             let mut len = if overlay.cleared { 0 } else { commit.state(state::LIVE) };
             for &tag in overlay.evicted.iter().filter(|_| !overlay.cleared) {
-                if let Some(place) = tag_table::place_of(tag) {
+                if let Some(place) = tag_table::place_of(tag)
+                    && !commit.kind_of_tag_id(tag)?.is_inner()
+                {
                     len = len.saturating_sub(commit.items_of_tag(place));
                 }
             }
-            for staged in overlay.iter() {
+            for staged in overlay.iter().filter(|staged| !is_inner(staged.key)) {
                 let old = commit.locate(staged.key, staged.hash)?.old;
-                let counted = old.is_some_and(|old| old.life != Life::Gone && !is_ended(overlay, &old.header));
+                let counted =
+                    old.is_some_and(|old| old.life != Life::Gone && !is_ended(overlay, staged.key, &old.header));
                 len = len.saturating_add_signed(i64::from(staged.put.is_some()) - i64::from(counted));
             }
             Ok(len)
@@ -286,9 +289,9 @@ impl<O: Os> Transaction<O> {
     }
 
     /// Stages the eviction of a tag. The number of items that counted as live.
-    pub fn evict(&self, name: &str) -> Result<u64> {
+    pub fn evict(&self, label: Label<'_>) -> Result<u64> {
         let before = self.len()?;
-        let Some(tag) = self.tag_id(name)? else { return Ok(0) };
+        let Some(tag) = self.tag_id(label)? else { return Ok(0) };
         self.stage(|overlay| {
             let doomed: Vec<(Vec<u8>, u64)> = overlay
                 .iter()
@@ -300,6 +303,9 @@ impl<O: Os> Transaction<O> {
             }
             if own_tag(tag).is_none() && !overlay.evicted.contains(&tag) {
                 overlay.evicted.push(tag);
+            }
+            if label.kind == Kind::Deque {
+                self.empty_queue(overlay, Namespace { kind: label.kind, id: tag })?;
             }
             Ok(())
         })?;

@@ -10,7 +10,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::storage::namespace::{Kind, is_inner};
 use crate::storage::record::{Draft, Header, Type};
+
+use super::super::namespace::Namespace;
+use super::super::queue::Span;
 
 /// Up to this many versions are searched one by one.
 const LINEAR_MAX: usize = 16;
@@ -129,6 +133,7 @@ pub struct Savepoint {
     bytes: usize,
     evicted: usize,
     names: usize,
+    spans: usize,
     /// Where the versions begin that count, and whether the store counts.
     first: usize,
     cleared: bool,
@@ -147,7 +152,9 @@ pub struct Overlay {
     /// Tags whose items of the store are evicted.
     pub evicted: Vec<u32>,
     /// Names of tags that the store does not have yet.
-    pub names: Vec<String>,
+    pub names: Vec<(Kind, String)>,
+    /// What became of queues, the last of each counts: its namespace, its span, and the positions that had lost their elements.
+    pub spans: Vec<(Namespace, Span, u64)>,
     /// Savepoints that may still be gone back to.
     pub savepoints: usize,
     /// A filter of the hashes of all versions: none has one whose bit is not set.
@@ -363,9 +370,17 @@ impl Overlay {
         (self.bytes, self.versions, self.newest, self.first) = (kept.bytes, kept.versions, kept.newest, 0);
     }
 
-    /// Everything of the store and everything staged so far is gone.
+    /// Everything of the store and everything staged so far is gone, but for what is in namespaces: that is staged again.
     pub fn clear(&mut self) {
-        self.first = self.versions.len();
+        let first = self.versions.len();
+        for at in self.first..first {
+            let version = self.versions[at];
+            if version.is_newest && is_inner(&self.bytes[version.key()]) {
+                self.versions[at].is_newest = false;
+                self.append(Version { before: None, ..version });
+            }
+        }
+        self.first = first;
         self.cleared = true;
     }
 
@@ -377,6 +392,7 @@ impl Overlay {
             bytes: self.bytes.len(),
             evicted: self.evicted.len(),
             names: self.names.len(),
+            spans: self.spans.len(),
             first: self.first,
             cleared: self.cleared,
         }
@@ -392,6 +408,7 @@ impl Overlay {
         self.bytes.truncate(savepoint.bytes);
         self.evicted.truncate(savepoint.evicted);
         self.names.truncate(savepoint.names);
+        self.spans.truncate(savepoint.spans);
         (self.first, self.cleared) = (savepoint.first, savepoint.cleared);
         self.newest = None;
         if self.versions.len() > LINEAR_MAX {

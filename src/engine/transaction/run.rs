@@ -42,6 +42,9 @@ impl<O: Os> Transaction<O> {
         } else {
             store.epilogue()
         }
+        if !overlay.spans.is_empty() {
+            store.wake_takers();
+        }
         overlay.give_back();
         store.after_change(newest, Ok(()))?;
         Ok(answer)

@@ -1,7 +1,10 @@
 //! The engine on the real operating system, as calls without type parameters: they are compiled with this crate, once,
 //! and not again with every program that has a cache. A call is one jump through a table more.
 //!
-//! It knows the engine and its records; it knows no types of keys and values, and no codec.
+//! It knows the engine and its records; it knows no types of keys and values, and no codec. The calls of queues are in
+//! `queues`.
+
+mod queues;
 
 use std::collections::VecDeque;
 use std::ops::{Deref, Range};
@@ -9,15 +12,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checked_tag;
 use crate::engine::{
-    Counter, DecidedValue, Decision, Found, Handle, Op, Opening, Progress, Put, Report, Segment, Shared, Space, Store,
-    Sums, Tag, Value,
+    Counter, DecidedValue, Decision, Found, Handle, Label, Op, Opening, Progress, Put, Report, Segment, Shared, Space,
+    Store, Sums, Tag, Value, is_inner,
 };
-use crate::error::{Error, Result};
-use crate::options::SetOptions;
+use crate::error::{ConfigProblem, Error, Result};
+use crate::options::{MAX_TAG_BYTES, SetOptions};
 use crate::os::real::{RealMap, RealOs};
 use crate::os::{OsMap, Pinned};
+
+pub(super) use queues::{Place, Queues};
 
 /// A live record.
 pub(super) type Record<'f> = Found<'f, RealOs>;
@@ -83,7 +87,7 @@ pub(super) type Decide<'d> = &'d mut dyn FnMut(Option<&Record<'_>>, &mut Vec<u8>
 pub(super) type Body<'b> = &'b mut dyn FnMut(Arc<dyn Calls>) -> bool;
 
 /// The calls of a store, or of a running transaction on one.
-pub(super) trait Calls: Send + Sync {
+pub(super) trait Calls: Queues + Send + Sync {
     fn directory(&self) -> &Path;
     /// Nanoseconds since 1970, as the store sees them.
     fn now(&self) -> u64;
@@ -137,6 +141,23 @@ pub(super) trait Calls: Send + Sync {
 pub(super) fn open(directory: &Path, opening: &Opening) -> Result<Arc<dyn Calls>> {
     let os = RealOs::new().map_err(|e| Error::io("open", directory, e))?;
     Ok(Arc::new(Handle::new(Store::open(os, directory, opening)?)))
+}
+
+/// The tag of a call's options, if it is not too long.
+pub(super) fn checked_tag<'a>(options: &'a SetOptions<'_>) -> Result<Option<&'a str>> {
+    match options.tag.as_deref() {
+        Some(tag) if tag.len() > MAX_TAG_BYTES => Err(Error::TagTooLarge { bytes: tag.len() }),
+        tag => Ok(tag),
+    }
+}
+
+/// Refuses what is no name of a namespace.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    if name.len() > MAX_TAG_BYTES {
+        return Err(Error::TagTooLarge { bytes: name.len() });
+    }
+    // The engine's own names have one.
+    if name.contains('\0') { Err(Error::Config(ConfigProblem::Name)) } else { Ok(()) }
 }
 
 /// When an item with these options expires, in nanoseconds since 1970.
@@ -295,6 +316,9 @@ impl Calls for Handle<RealOs> {
             if !record.append_key(&mut raw.key) {
                 return Err(record.damaged((**self).directory()));
             }
+            if is_inner(&raw.key) {
+                return Ok(());
+            }
             if wanted.with_values {
                 raw.facts = copy_value(self, record, &mut raw.value)?;
             }
@@ -305,7 +329,7 @@ impl Calls for Handle<RealOs> {
 
     fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
         let hash = (**self).hash(key);
-        let tag = checked_tag(options)?.map_or(Tag::None, Tag::Named);
+        let tag = checked_tag(options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
         let expires = expiry(self, options.expire);
         let draft = if self.is_large(bytes.len()) { Some((**self).draft(bytes)?) } else { None };
         let value = draft.as_ref().map_or(Value::Inline(bytes), |draft| draft.value());
@@ -352,7 +376,7 @@ impl Calls for Handle<RealOs> {
     }
 
     fn tag_id(&self, name: &str) -> Result<Option<u32>> {
-        Handle::tag_id(self, name)
+        Handle::tag_id(self, Label::tag(name))
     }
 
     fn len(&self) -> u64 {
@@ -372,7 +396,7 @@ impl Calls for Handle<RealOs> {
     }
 
     fn evict(&self, tag: &str) -> Result<u64> {
-        Handle::evict(self, tag)
+        Handle::evict(self, Label::tag(tag))
     }
 
     fn clear(&self) -> Result<u64> {

@@ -1,0 +1,163 @@
+//! The calls of namespaces and queues.
+
+use std::time::Duration;
+
+use super::{Facts, Written, append_value, facts};
+use crate::engine::{End, Handle, Label, Namespace, Put, Span, Tag, Value};
+use crate::error::Result;
+use crate::os::real::RealOs;
+
+/// Which element is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The one at an end.
+    At(End),
+    /// By its number from the front.
+    Number(u64),
+    /// By its position, whatever was pushed or popped since.
+    Position(u64),
+}
+
+impl Place {
+    fn of(self, span: Span) -> Option<u64> {
+        match self {
+            Place::At(End::Front) => span.position(0),
+            Place::At(End::Back) => span.position(span.len.checked_sub(1)?),
+            Place::Number(number) => span.position(number),
+            Place::Position(position) => (position.wrapping_sub(span.first) < span.len).then_some(position),
+        }
+    }
+}
+
+/// The setting of a namespace as a handle knows it, and the word that it was read under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub version: u64,
+    pub value: u64,
+}
+
+/// What is made of an element under the lock, before it goes: its kind and its bytes.
+pub type Take<'t> = &'t mut dyn FnMut(u8, &[u8]) -> Result<()>;
+
+/// The calls of namespaces and queues.
+pub trait Queues {
+    /// The namespace of a name, made if there is none.
+    fn namespace(&self, label: Label<'_>) -> Result<Namespace>;
+    /// The same where nothing is to be made.
+    fn find_namespace(&self, label: Label<'_>) -> Result<Option<Namespace>>;
+    /// The setting of a namespace, if it is another than the one that is known.
+    fn setting(&self, namespace: Namespace, known: u64) -> Result<Option<Setting>>;
+    fn set_setting(&self, namespace: Namespace, label: Label<'_>, value: u64) -> Result<()>;
+
+    fn span(&self, queue: Namespace) -> Result<Span>;
+    /// Copies the value of an element into `to`, which is emptied first.
+    fn element(&self, queue: Namespace, place: Place, to: &mut Vec<u8>) -> Result<Option<Facts>>;
+    /// How many elements there are then.
+    fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], most: u64) -> Result<u64>;
+    /// True if there was one. It stays if `take` fails.
+    fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool>;
+    /// False if there is none.
+    fn replace(&self, queue: Namespace, place: Place, kind: u8, bytes: &[u8]) -> Result<bool>;
+    /// Removes all elements. How many there were.
+    fn empty(&self, queue: Namespace, label: Label<'_>) -> Result<u64>;
+    fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()>;
+    /// True inside a transaction.
+    fn is_inside(&self) -> bool;
+    /// The id of this handle.
+    fn owner(&self) -> u32;
+    /// True if the handle that made a change is there still.
+    fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool;
+}
+
+/// Calls `store` with the put of a value, which is written to a file of its own first if it is large.
+fn with_put<R>(
+    handle: &Handle<RealOs>,
+    queue: Namespace,
+    kind: u8,
+    bytes: &[u8],
+    store: impl FnOnce(Put<'_>) -> Result<R>,
+) -> Result<R> {
+    let draft = if handle.is_large(bytes.len()) { Some((**handle).draft(bytes)?) } else { None };
+    let value = draft.as_ref().map_or(Value::Inline(bytes), |draft| draft.value());
+    store(Put { kind, value, expires: None, tag: Tag::Id(queue.id) })
+}
+
+impl Queues for Handle<RealOs> {
+    fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
+        (**self).namespace(label)
+    }
+
+    fn find_namespace(&self, label: Label<'_>) -> Result<Option<Namespace>> {
+        let id = (**self).tag_id(label)?;
+        Ok(id.map(|id| Namespace { kind: label.kind, id }))
+    }
+
+    fn setting(&self, namespace: Namespace, known: u64) -> Result<Option<Setting>> {
+        let version = (**self).setting_version(namespace);
+        if version == known && version != 0 {
+            return Ok(None);
+        }
+        Ok(Some(Setting { version, value: (**self).setting(namespace)? }))
+    }
+
+    fn set_setting(&self, namespace: Namespace, label: Label<'_>, value: u64) -> Result<()> {
+        (**self).set_setting(namespace, label, value)
+    }
+
+    fn span(&self, queue: Namespace) -> Result<Span> {
+        Handle::span(self, queue)
+    }
+
+    fn element(&self, queue: Namespace, place: Place, to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        self.read_queue(
+            queue,
+            |span| place.of(span),
+            |record| {
+                to.clear();
+                append_value(self, record, to)?;
+                Ok(facts(record))
+            },
+        )
+    }
+
+    fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], most: u64) -> Result<u64> {
+        with_put(self, queue, kind, bytes, |put| Handle::push(self, queue, end, put, most))
+    }
+
+    fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool> {
+        let mut bytes = Vec::new();
+        let taken = Handle::pop(self, queue, end, |record| {
+            bytes.clear();
+            append_value(self, record, &mut bytes)?;
+            take(record.header().kind, &bytes)
+        })?;
+        Ok(taken.is_some())
+    }
+
+    fn replace(&self, queue: Namespace, place: Place, kind: u8, bytes: &[u8]) -> Result<bool> {
+        with_put(self, queue, kind, bytes, |put| Handle::replace(self, queue, |span| place.of(span), put))
+    }
+
+    fn empty(&self, queue: Namespace, label: Label<'_>) -> Result<u64> {
+        let span = Handle::span(self, queue)?;
+        let items = Handle::evict(self, label)?;
+        // Inside a transaction the engine counts the items of the cache around.
+        Ok(items.max(span.len))
+    }
+
+    fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()> {
+        Handle::sleep_until_pushed(self, queue, timeout)
+    }
+
+    fn is_inside(&self) -> bool {
+        matches!(self, Handle::Inside(_))
+    }
+
+    fn owner(&self) -> u32 {
+        (**self).owner()
+    }
+
+    fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool {
+        (**self).is_owner_alive(owner, sequence)
+    }
+}

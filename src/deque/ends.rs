@@ -1,0 +1,287 @@
+//! Pushing and popping, and waiting for an element.
+
+use std::borrow::Borrow;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Deque;
+use crate::calls::Place;
+use crate::codec::Codec;
+use crate::engine::End;
+use crate::error::Result;
+use crate::value;
+
+/// Elements that one commit of a long call pushes or drops.
+const TOGETHER: usize = 1000;
+/// The longest sleep of who waits: a process that died between its push and the call that wakes has been there.
+pub(super) const NAP: Duration = Duration::from_secs(1);
+
+impl<T, C: Codec> Deque<T, C> {
+    /// Adds an element at the back. If there are more than [`maxlen`](Deque::maxlen) then, the front goes by the same commit.
+    ///
+    /// # Errors
+    /// [`Error::Full`](crate::Error::Full), [`Error::ValueTooLarge`](crate::Error::ValueTooLarge),
+    /// [`Error::Timeout`](crate::Error::Timeout), [`Error::Codec`](crate::Error::Codec): the queue is as it was.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<String>::open(&dir)?;
+    /// deque.push_back("job")?;
+    /// assert_eq!(deque.pop_back()?.as_deref(), Some("job"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "append")]
+    pub fn push_back<Q: Serialize + ?Sized>(&self, value: &Q) -> Result<()>
+    where
+        T: Borrow<Q>,
+    {
+        self.push(End::Back, value)
+    }
+
+    /// Adds an element at the front. Otherwise as [`push_back`](Deque::push_back).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<String>::open(&dir)?;
+    /// deque.push_back("second")?;
+    /// deque.push_front("first")?;
+    /// assert_eq!(deque.front()?.as_deref(), Some("first"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "appendleft")]
+    pub fn push_front<Q: Serialize + ?Sized>(&self, value: &Q) -> Result<()>
+    where
+        T: Borrow<Q>,
+    {
+        self.push(End::Front, value)
+    }
+
+    pub(super) fn push<Q: Serialize + ?Sized>(&self, end: End, value: &Q) -> Result<()> {
+        let most = self.most()?;
+        value::encode_with(&self.codec, value, |kind, bytes| self.store.push(self.queue, end, kind, bytes, most))?
+            .map(drop)
+    }
+
+    /// Adds many elements at the back, a thousand by each commit.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u32>::open(&dir)?;
+    /// deque.extend(0..5000)?;
+    /// assert_eq!((deque.len(), deque.back()?), (5000, Some(4999)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend(&self, values: impl IntoIterator<Item = T>) -> Result<()>
+    where
+        T: Serialize,
+    {
+        self.extend_at(End::Back, values)
+    }
+
+    /// Adds many elements at the front, one after the other, so that the last of them is the front. A thousand by each commit.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u32>::open(&dir)?;
+    /// deque.extend_front([1, 2, 3])?;
+    /// assert_eq!(deque.front()?, Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "extendleft")]
+    pub fn extend_front(&self, values: impl IntoIterator<Item = T>) -> Result<()>
+    where
+        T: Serialize,
+    {
+        self.extend_at(End::Front, values)
+    }
+
+    fn extend_at(&self, end: End, values: impl IntoIterator<Item = T>) -> Result<()>
+    where
+        T: Serialize,
+    {
+        let mut values = values.into_iter();
+        loop {
+            // The iterator is a caller's code: it runs before the lock is taken.
+            let some: Vec<T> = values.by_ref().take(TOGETHER).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            self.transact(|deque| some.iter().try_for_each(|value| deque.push(end, value)))?;
+        }
+    }
+
+    /// Removes all elements, in time that does not depend on their number. How many there were.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u32>::open(&dir)?;
+    /// deque.extend(0..100)?;
+    /// assert_eq!((deque.clear()?, deque.len()), (100, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear(&self) -> Result<u64> {
+        self.store.empty(self.queue, self.label())
+    }
+
+    /// Keeps the first `len` elements, and drops the rest from the back, a thousand by each commit.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u32>::open(&dir)?;
+    /// deque.extend(0..10)?;
+    /// deque.truncate(3)?;
+    /// assert_eq!(deque.back()?, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn truncate(&self, len: usize) -> Result<()> {
+        self.cut(End::Back, len as u64)
+    }
+
+    /// Drops what is over `len` at an end.
+    pub(super) fn cut(&self, end: End, len: u64) -> Result<()> {
+        let mut more = self.store.span(self.queue)?.len > len;
+        while more {
+            more = self.transact(|deque| {
+                let over = deque.store.span(deque.queue)?.len.saturating_sub(len);
+                for _ in 0..over.min(TOGETHER as u64) {
+                    deque.store.pop(deque.queue, end, &mut |_, _| Ok(()))?;
+                }
+                Ok(over > TOGETHER as u64)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
+    /// Takes the first element out; `None` if there is none. Of several that ask at once, in all processes, each gets another
+    /// one.
+    ///
+    /// The value is decoded while the lock is held, so that one that cannot be decoded stays where it is.
+    ///
+    /// # Errors
+    /// [`Error::Type`](crate::Error::Type), [`Error::Codec`](crate::Error::Codec),
+    /// [`Error::Corrupt`](crate::Error::Corrupt), [`Error::Timeout`](crate::Error::Timeout): the queue is as it was.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u8>::open(&dir)?;
+    /// deque.push_back(&1)?;
+    /// assert_eq!((deque.pop_front()?, deque.pop_front()?), (Some(1), None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "popleft")]
+    pub fn pop_front(&self) -> Result<Option<T>> {
+        self.pop(End::Front)
+    }
+
+    /// Takes the last element out; otherwise as [`pop_front`](Deque::pop_front).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u8>::open(&dir)?;
+    /// deque.extend([1, 2])?;
+    /// assert_eq!(deque.pop_back()?, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "pop")]
+    pub fn pop_back(&self) -> Result<Option<T>> {
+        self.pop(End::Back)
+    }
+
+    fn pop(&self, end: End) -> Result<Option<T>> {
+        let mut popped = None;
+        self.store.pop(self.queue, end, &mut |kind, bytes| {
+            popped = Some(value::decode(&self.codec, kind, bytes)?);
+            Ok(())
+        })?;
+        Ok(popped)
+    }
+
+    /// The first element; it stays.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u8>::open(&dir)?;
+    /// deque.push_back(&1)?;
+    /// assert_eq!((deque.front()?, deque.len()), (Some(1), 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "peekleft")]
+    pub fn front(&self) -> Result<Option<T>> {
+        self.read(Place::At(End::Front))
+    }
+
+    /// The last element; it stays.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u8>::open(&dir)?;
+    /// deque.extend([1, 2])?;
+    /// assert_eq!(deque.back()?, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "peek")]
+    pub fn back(&self) -> Result<Option<T>> {
+        self.read(Place::At(End::Back))
+    }
+
+    pub(super) fn read(&self, place: Place) -> Result<Option<T>> {
+        let mut bytes = Vec::new();
+        let found = self.store.element(self.queue, place, &mut bytes)?;
+        found.map(|facts| value::decode(&self.codec, facts.kind, &bytes)).transpose()
+    }
+
+    /// Takes the first element out, and waits for one for at most `timeout` if there is none; then `None`.
+    ///
+    /// Who waits sleeps, and is woken by the process that pushes: it takes no time of a processor. If that process dies
+    /// between its push and waking, the element is found within a second. Of several that wait each element goes to one, in no order.
+    ///
+    /// # Errors
+    /// As [`pop_front`](Deque::pop_front); [`Error::InTransaction`](crate::Error::InTransaction) inside of one, if there is no
+    /// element, for nobody could push.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u8>::open(&dir)?;
+    /// let producer = deque.clone();
+    /// let thread = std::thread::spawn(move || producer.push_back(&7));
+    /// assert_eq!(deque.pop_front_wait(Duration::from_secs(60))?, Some(7));
+    /// # thread.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pop_front_wait(&self, timeout: Duration) -> Result<Option<T>> {
+        self.wait_for(timeout, || self.pop(End::Front))
+    }
+
+    /// Takes the last element out, and waits for one; otherwise as [`pop_front_wait`](Deque::pop_front_wait).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u8>::open(&dir)?;
+    /// assert_eq!(deque.pop_back_wait(std::time::Duration::ZERO)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pop_back_wait(&self, timeout: Duration) -> Result<Option<T>> {
+        self.wait_for(timeout, || self.pop(End::Back))
+    }
+
+    /// Tries until there is something, sleeping in between until something is pushed, or for a nap.
+    fn wait_for<R>(&self, timeout: Duration, mut attempt: impl FnMut() -> Result<Option<R>>) -> Result<Option<R>> {
+        // A moment too far away to have a name is never.
+        let end = Instant::now().checked_add(timeout);
+        loop {
+            if let Some(found) = attempt()? {
+                return Ok(Some(found));
+            }
+            let left = end.map_or(NAP, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.store.sleep_until_pushed(self.queue, left.min(NAP))?;
+        }
+    }
+}

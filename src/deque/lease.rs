@@ -1,0 +1,427 @@
+//! Elements handed out on trust: taken out of the queue, kept beside it until they are done, and back in it if they are not.
+//!
+//! A second queue, of the same name and a word, holds the elements that are leased, each behind a header:
+//!
+//! ```text
+//!      0  8  token: id of the handle that holds it in the high half, a number of that handle's in the low one
+//!      8  8  until when, nanoseconds since 1970
+//!     16  1  kind of the element's value
+//!     17     its bytes
+//! ```
+//! A position keeps its element, so token and position name a lease. One that is over leaves an empty element of another kind,
+//! which goes once it is at an end. Whoever leases looks for what is overdue, or held by a handle that is gone, and takes that
+//! over: by one commit, which writes another token, so that an element has one holder at any time.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::Deque;
+use crate::calls::{Calls, Place};
+use crate::codec::{Codec, Postcard};
+use crate::engine::{End, Kind, Label, Namespace};
+use crate::error::{Error, Result};
+use crate::value;
+
+/// What the name of the second queue ends with: no name of a user's has a zero in it.
+const SUFFIX: &str = "\0leases";
+/// The kinds of elements of the second queue. They are no kinds of values.
+const HELD: u8 = 254;
+const DONE: u8 = 255;
+const HEADER: usize = 17;
+/// How often a handle looks for leases that are over while there are other elements.
+const LOOK: Duration = Duration::from_millis(100);
+/// The longest sleep while somebody else holds a lease: so soon its death is noticed.
+const NAP: Duration = Duration::from_millis(250);
+
+/// What a handle knows of leases.
+#[derive(Debug)]
+pub(super) struct Leases {
+    /// The id of the second queue; 0 while it is not known.
+    id: AtomicU32,
+    /// When it was looked at last, nanoseconds since 1970.
+    looked: AtomicU64,
+}
+
+/// The number of the next lease of this process.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+impl Leases {
+    pub(super) fn new() -> Leases {
+        Leases { id: AtomicU32::new(0), looked: AtomicU64::new(0) }
+    }
+}
+
+/// A lease as the second queue has it.
+struct Held {
+    token: u64,
+    until: u64,
+    kind: u8,
+}
+
+impl Held {
+    fn decode(kind: u8, bytes: &[u8]) -> Option<Held> {
+        let (header, _) = bytes.split_first_chunk::<HEADER>().filter(|_| kind == HELD)?;
+        let word = |at| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+        Some(Held { token: word(0), until: word(8), kind: header[16] })
+    }
+
+    fn encode(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut all = Vec::with_capacity(HEADER + bytes.len());
+        all.extend_from_slice(&self.token.to_le_bytes());
+        all.extend_from_slice(&self.until.to_le_bytes());
+        all.push(self.kind);
+        all.extend_from_slice(bytes);
+        all
+    }
+
+    /// The handle that holds it.
+    fn owner(&self) -> u32 {
+        (self.token >> 32) as u32
+    }
+}
+
+/// An element of a queue that this process has for a time. Made by [`Deque::lease_front`].
+///
+/// Dropped without [`ack`](Lease::ack), it goes back to the front of the queue.
+///
+/// ```
+/// use std::time::Duration;
+/// # let dir = tempfile::tempdir()?;
+/// let jobs = larder::Deque::<String>::open(&dir)?;
+/// jobs.push_back("resize")?;
+/// let job = jobs.lease_front(Duration::from_secs(30))?.unwrap();
+/// assert_eq!((job.value().as_str(), jobs.len()), ("resize", 0));
+/// drop(job); // not done
+/// assert_eq!(jobs.len(), 1);
+/// jobs.lease_front(Duration::from_secs(30))?.unwrap().ack()?; // done
+/// assert_eq!(jobs.len() + jobs.leased()?, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Lease<T, C: Codec = Postcard> {
+    deque: Deque<T, C>,
+    queue: Namespace,
+    position: u64,
+    token: u64,
+    value: T,
+    is_over: bool,
+}
+
+impl<T: std::fmt::Debug, C: Codec> std::fmt::Debug for Lease<T, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").field("value", &self.value).finish_non_exhaustive()
+    }
+}
+
+impl<T, C: Codec> Deque<T, C> {
+    fn lease_label(&self) -> String {
+        format!("{}{SUFFIX}", self.name)
+    }
+
+    /// The second queue, if there is one.
+    fn find_leases(&self) -> Result<Option<Namespace>> {
+        let known = self.leases.id.load(Ordering::Relaxed);
+        if known != 0 {
+            return Ok(Some(Namespace { kind: Kind::Deque, id: known }));
+        }
+        let found = self.store.find_namespace(Label { kind: Kind::Deque, name: &self.lease_label() })?;
+        self.leases.id.store(found.map_or(0, |queue| queue.id), Ordering::Relaxed);
+        Ok(found)
+    }
+
+    fn make_leases(&self) -> Result<Namespace> {
+        match self.find_leases()? {
+            Some(queue) => Ok(queue),
+            None => self.store.namespace(Label { kind: Kind::Deque, name: &self.lease_label() }),
+        }
+    }
+
+    /// How many elements are leased.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// assert_eq!(larder::Deque::<u8>::open(&dir)?.leased()?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn leased(&self) -> Result<usize> {
+        let Some(queue) = self.find_leases()? else { return Ok(0) };
+        let mut held = 0;
+        each(&*self.store, queue, |_, _| {
+            held += 1;
+            true
+        })?;
+        Ok(held)
+    }
+
+    /// The position and the token of a lease that is over, and until when the others are held.
+    fn overdue(&self, queue: Namespace) -> Result<(Option<(u64, u64)>, u64)> {
+        let now = self.store.now();
+        self.leases.looked.store(now, Ordering::Relaxed);
+        let (mut found, mut earliest) = (None, u64::MAX);
+        each(&*self.store, queue, |(position, sequence), held| {
+            let is_over = held.until <= now || !self.store.is_owner_alive(held.owner(), sequence);
+            if is_over {
+                found = Some((position, held.token));
+            } else {
+                earliest = earliest.min(held.until);
+            }
+            !is_over
+        })?;
+        Ok((found, earliest))
+    }
+
+    /// True if it is time to look for leases that are over.
+    fn must_look(&self) -> Result<bool> {
+        let since = self.store.now().saturating_sub(self.leases.looked.load(Ordering::Relaxed));
+        Ok(since >= LOOK.as_nanos() as u64 || self.store.span(self.queue)?.len == 0)
+    }
+}
+
+/// Calls `visit` with the position, the sequence and the header of each element that is leased, until it says no.
+fn each(store: &dyn Calls, queue: Namespace, mut visit: impl FnMut((u64, u64), &Held) -> bool) -> Result<()> {
+    let span = store.span(queue)?;
+    let mut bytes = Vec::new();
+    for position in (0..span.len).map(|number| span.first.wrapping_add(number)) {
+        let Some(facts) = store.element(queue, Place::Position(position), &mut bytes)? else { continue };
+        if let Some(held) = Held::decode(facts.kind, &bytes)
+            && !visit((position, facts.sequence), &held)
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The lease at a position, if it is that one still, and the element's bytes.
+fn held_at(store: &dyn Calls, queue: Namespace, position: u64, token: u64) -> Result<Option<(Held, Vec<u8>)>> {
+    let mut bytes = Vec::new();
+    let Some(facts) = store.element(queue, Place::Position(position), &mut bytes)? else { return Ok(None) };
+    let Some(held) = Held::decode(facts.kind, &bytes).filter(|held| held.token == token) else { return Ok(None) };
+    bytes.drain(..HEADER);
+    Ok(Some((held, bytes)))
+}
+
+/// Ends a lease, and removes what has ended at both ends.
+fn end(store: &dyn Calls, queue: Namespace, position: u64) -> Result<()> {
+    store.replace(queue, Place::Position(position), DONE, &[])?;
+    let mut bytes = Vec::new();
+    for end in [End::Front, End::Back] {
+        while store.element(queue, Place::At(end), &mut bytes)?.is_some_and(|facts| facts.kind == DONE) {
+            store.pop(queue, end, &mut |_, _| Ok(()))?;
+        }
+    }
+    Ok(())
+}
+
+impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
+    /// Takes the first element for a time; `None` if there is none. Until the lease is [acknowledged](Lease::ack), the element is
+    /// kept beside the queue. It comes back, and goes to whoever leases next,
+    /// - at once when the lease is dropped,
+    /// - within a quarter of a second after its process has died, by whatever death,
+    /// - when the time is over, if its holder is alive: give more than the work takes, or [`extend`](Lease::extend).
+    ///
+    /// So an element is worked on at least once, and twice if a holder died or was too slow: what is done with it should bear that.
+    /// Nobody else has it while the lease holds, and who holds one that has passed on learns it from
+    /// [`ack`](Lease::ack). The clock that counts is the machine's: a step of it moves what is due.
+    ///
+    /// Two commits of some microseconds for each element. Elements that came back go before all others.
+    ///
+    /// # Errors
+    /// As [`pop_front`](Deque::pop_front); [`Error::InTransaction`](crate::Error::InTransaction) inside of one, as others
+    /// could not see who holds the element.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// let jobs = larder::Deque::<u32>::open(&dir)?;
+    /// jobs.extend(0..3)?;
+    /// while let Some(job) = jobs.lease_front(Duration::from_secs(30))? {
+    ///     assert!(*job.value() < 3);
+    ///     job.ack()?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease_front(&self, duration: Duration) -> Result<Option<Lease<T, C>>> {
+        Ok(self.try_lease(duration)?.0)
+    }
+
+    /// As [`lease_front`](Deque::lease_front), waiting for at most `timeout` if there is none, as
+    /// [`pop_front_wait`](Deque::pop_front_wait) does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// let jobs = larder::Deque::<u32>::open(&dir)?;
+    /// let none = jobs.lease_front_wait(Duration::from_secs(30), Duration::from_millis(1))?;
+    /// assert!(none.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease_front_wait(&self, duration: Duration, timeout: Duration) -> Result<Option<Lease<T, C>>> {
+        let start = std::time::Instant::now();
+        loop {
+            let (lease, earliest) = self.try_lease(duration)?;
+            let left = timeout.saturating_sub(start.elapsed());
+            if lease.is_some() || left.is_zero() {
+                return Ok(lease);
+            }
+            // While nobody holds anything, nothing but a push can bring an element.
+            let due = Duration::from_nanos(earliest.saturating_sub(self.store.now()));
+            let nap = if earliest == u64::MAX { super::ends::NAP } else { due.min(NAP) };
+            self.store.sleep_until_pushed(self.queue, left.min(nap.max(Duration::from_millis(1))))?;
+        }
+    }
+
+    /// A lease, and until when others hold theirs.
+    fn try_lease(&self, duration: Duration) -> Result<(Option<Lease<T, C>>, u64)> {
+        let mut earliest = u64::MAX;
+        let mut overdue = None;
+        if let Some(queue) = self.find_leases()?
+            && self.must_look()?
+        {
+            (overdue, earliest) = self.overdue(queue)?;
+        }
+        if overdue.is_none() && self.store.span(self.queue)?.len == 0 {
+            return Ok((None, earliest));
+        }
+        let queue = self.make_leases()?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let token = u64::from(self.store.owner()) << 32 | u64::from(number);
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let until = self.store.now().saturating_add(nanos);
+        if self.store.is_inside() {
+            return Err(Error::InTransaction);
+        }
+        let taken = self.transact(|deque| {
+            if let Some((position, over)) = overdue
+                && let Some((held, bytes)) = held_at(&*deque.store, queue, position, over)?
+            {
+                let value = value::decode(&deque.codec, held.kind, &bytes)?;
+                let held = Held { token, until, kind: held.kind };
+                deque.store.replace(queue, Place::Position(position), HELD, &held.encode(&bytes))?;
+                return Ok(Some((position, value)));
+            }
+            let mut taken = None;
+            deque.store.pop(deque.queue, End::Front, &mut |kind, bytes| {
+                let value = value::decode(&deque.codec, kind, bytes)?;
+                taken = Some((Held { token, until, kind }.encode(bytes), value));
+                Ok(())
+            })?;
+            let Some((bytes, value)) = taken else { return Ok(None) };
+            deque.store.push(queue, End::Back, HELD, &bytes, u64::MAX)?;
+            let span = deque.store.span(queue)?;
+            Ok(Some((span.first.wrapping_add(span.len - 1), value)))
+        })?;
+        let lease =
+            taken.map(|(position, value)| Lease { deque: self.clone(), queue, position, token, value, is_over: false });
+        Ok((lease, earliest))
+    }
+}
+
+impl<T, C: Codec> Lease<T, C> {
+    /// The element.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let jobs = larder::Deque::<u32>::open(&dir)?;
+    /// jobs.push_back(&7)?;
+    /// let job = jobs.lease_front(std::time::Duration::from_secs(30))?.unwrap();
+    /// assert_eq!(*job.value(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Says that the element is done with: it is gone for good.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] if the lease had run out and somebody else has taken the element: it was worked on twice, or will
+    /// be. Others as a put: then the lease holds on until its time is over.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let jobs = larder::Deque::<u32>::open(&dir)?;
+    /// jobs.push_back(&7)?;
+    /// let slow = jobs.lease_front(std::time::Duration::ZERO)?.unwrap();
+    /// let other = jobs.lease_front(std::time::Duration::from_secs(30))?.unwrap();
+    /// assert!(matches!(slow.ack(), Err(larder::Error::LeaseLost)));
+    /// other.ack()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ack(mut self) -> Result<()> {
+        self.is_over = true;
+        self.deque.transact(|deque| self.ack_on(&*deque.store))
+    }
+
+    /// As [`ack`](Lease::ack), as part of a transaction: `deque` is the same queue, as the transaction gives it. Whether it is
+    /// done with is decided when the transaction commits; if it is taken back, the element comes back when the lease has run out.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::open(&dir)?;
+    /// let jobs = cache.deque::<u32>("jobs")?;
+    /// jobs.push_back(&7)?;
+    /// let job = jobs.lease_front(Duration::from_secs(30))?.unwrap();
+    /// let square = job.value() * job.value();
+    /// cache.transact(|tx| {
+    ///     tx.set(*job.value(), &square)?;
+    ///     job.ack_in(&tx.deque("jobs")?)
+    /// })?;
+    /// assert_eq!((cache.get::<u32>(7)?, jobs.leased()?), (Some(49), 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ack_in(mut self, deque: &Deque<T, C>) -> Result<()> {
+        self.is_over = true;
+        self.ack_on(&*deque.store)
+    }
+
+    fn ack_on(&self, store: &dyn Calls) -> Result<()> {
+        match held_at(store, self.queue, self.position, self.token)? {
+            Some(_) => end(store, self.queue, self.position),
+            None => Err(Error::LeaseLost),
+        }
+    }
+
+    /// Begins the time of the lease anew.
+    ///
+    /// # Errors
+    /// As [`ack`](Lease::ack).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let jobs = larder::Deque::<u32>::open(&dir)?;
+    /// jobs.push_back(&7)?;
+    /// let job = jobs.lease_front(Duration::ZERO)?.unwrap();
+    /// job.extend(Duration::from_secs(30))?;
+    /// assert!(jobs.lease_front(Duration::from_secs(30))?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend(&self, duration: Duration) -> Result<()> {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.deque.transact(|deque| {
+            let held = held_at(&*deque.store, self.queue, self.position, self.token)?;
+            let (held, bytes) = held.ok_or(Error::LeaseLost)?;
+            let held = Held { until: deque.store.now().saturating_add(nanos), ..held };
+            deque.store.replace(self.queue, Place::Position(self.position), HELD, &held.encode(&bytes)).map(drop)
+        })
+    }
+}
+
+impl<T, C: Codec> Drop for Lease<T, C> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // If it fails, the element comes back when the lease has run out.
+        let _ = self.deque.transact(|deque| {
+            if let Some((held, bytes)) = held_at(&*deque.store, self.queue, self.position, self.token)? {
+                end(&*deque.store, self.queue, self.position)?;
+                deque.store.push(deque.queue, End::Front, held.kind, &bytes, u64::MAX)?;
+            }
+            Ok(())
+        });
+    }
+}

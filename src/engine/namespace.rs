@@ -1,0 +1,155 @@
+//! Namespaces: finding one by its name, and making it. What is kept in one is the business of `queue` and `order`, or of
+//! nobody here.
+
+use std::borrow::Borrow;
+
+use crate::error::Result;
+use crate::options::Eviction;
+use crate::os::{Os, OsMap};
+use crate::storage::namespace::{Kind, Label, SETTING};
+use crate::storage::record::{Draft, Type};
+use crate::storage::redo::Place;
+use crate::storage::state::{self, HAS_INNER, HAS_LASTING, LIVE_NAME, row_word};
+use crate::storage::tag_table::{self, RowPlace, row};
+
+use super::commit::Commit;
+use super::lock::Locked;
+use super::room::Purpose;
+use super::store::Store;
+use super::tags::TagRow;
+
+/// A namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    pub kind: Kind,
+    pub id: u32,
+}
+
+impl Namespace {
+    /// Its row.
+    pub(super) fn place(self) -> RowPlace {
+        // An id that the tag table gave has a row.
+        tag_table::place_of(self.id).unwrap_or(RowPlace { chunk: 0, offset: 0 })
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// True if something is kept whatever happens: where nothing is evicted, and where there are namespaces that last.
+    #[inline]
+    pub(super) fn loses_nothing(&self) -> bool {
+        self.policy() == Eviction::None || self.has_lasting()
+    }
+
+    /// True once there is a namespace whose items are never evicted.
+    #[inline]
+    pub(super) fn has_lasting(&self) -> bool {
+        self.state.load(state::NAMESPACES) & HAS_LASTING != 0
+    }
+
+    /// The namespace of a name, made if there is none. Inside a transaction too, where making it is a commit of its own:
+    /// it stays, empty, if the transaction is taken back.
+    pub fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
+        if let Some(id) = self.tag_id(label)? {
+            return Ok(Namespace { kind: label.kind, id });
+        }
+        if self.is_inside_transaction() {
+            return self.make_namespace(self.held().borrow(), label);
+        }
+        self.before_change()?;
+        let attempt = || {
+            let locked = self.lock()?;
+            let made = self.make_namespace(&locked, label)?;
+            Ok((made, locked.newest()))
+        };
+        let (made, newest) = match attempt() {
+            Err(crate::error::Error::Full) => self.until_there_is_room(attempt)?,
+            outcome => outcome?,
+        };
+        self.epilogue();
+        self.after_change(newest, Ok(made))
+    }
+
+    fn make_namespace(&self, locked: &Locked<'_, O>, label: Label<'_>) -> Result<Namespace> {
+        let mut commit = Commit::new(locked)?;
+        let row = commit.tag(label)?;
+        if row.is_new {
+            commit.write_setting(row, label, u64::MAX)?;
+            let bits = if label.kind.is_lasting() { HAS_INNER | HAS_LASTING } else { HAS_INNER };
+            let before = commit.state(state::NAMESPACES);
+            commit.stage_state(state::NAMESPACES, before | bits);
+            commit.publish()?;
+        }
+        Ok(Namespace { kind: label.kind, id: row.id })
+    }
+
+    /// The setting of a namespace; `u64::MAX` if it has none.
+    pub fn setting(&self, namespace: Namespace) -> Result<u64> {
+        Ok(self.named(namespace.id)?.map_or(u64::MAX, |(setting, _)| setting))
+    }
+
+    /// A word that changes with the setting of a namespace.
+    #[inline]
+    pub fn setting_version(&self, namespace: Namespace) -> u64 {
+        let place = namespace.place();
+        self.view.load().tags(place.chunk).map_or(0, |map| map.load(place.offset + row::NAME))
+    }
+
+    /// Changes the setting of a namespace.
+    pub fn set_setting(&self, namespace: Namespace, label: Label<'_>, setting: u64) -> Result<()> {
+        if self.setting(namespace)? == setting {
+            return Ok(());
+        }
+        self.before_change()?;
+        let attempt = || {
+            let locked = self.lock()?;
+            let mut commit = Commit::new(&locked)?;
+            let row = TagRow { id: namespace.id, place: namespace.place(), is_new: false };
+            commit.write_setting(row, label, setting)?;
+            commit.publish()?;
+            Ok(locked.newest())
+        };
+        let newest = match attempt() {
+            Err(crate::error::Error::Full) => self.until_there_is_room(attempt)?,
+            outcome => outcome?,
+        };
+        self.epilogue();
+        self.after_change(newest, Ok(()))
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Writes the record of a namespace's name and setting, and stages where it stands.
+    fn write_setting(&mut self, row: TagRow, label: Label<'_>, setting: u64) -> Result<()> {
+        let mut value = setting.to_le_bytes().to_vec();
+        debug_assert!(value.len() == SETTING);
+        value.extend_from_slice(label.name.as_bytes());
+        let draft = Draft {
+            kind: label.kind as u8,
+            value: &value,
+            tag: row.id,
+            alone: true,
+            ..Draft::bare(Type::TagDefined, self.sequence)
+        };
+        let before = self.name_of_tag(row.place)?;
+        self.reserve(draft.size(), true, Purpose::Store)?;
+        let location = self.append(&draft)?;
+        if before != 0 {
+            let slot = crate::storage::location::Location::from_bits(before).slot();
+            self.add_state(row_word(slot, state::row::LIVE), -LIVE_NAME);
+        }
+        self.stage_tag_name(row.place, location);
+        self.add_state(row_word(location.slot(), state::row::LIVE), LIVE_NAME);
+        Ok(())
+    }
+
+    /// The word of a namespace's row that is its own: see `tag_table`.
+    pub(super) fn anchor(&self, namespace: Namespace) -> u64 {
+        let place = namespace.place();
+        self.word(Place::Tags(place.chunk as u32), place.offset + row::ANCHOR)
+    }
+
+    pub(super) fn stage_anchor(&mut self, namespace: Namespace, word: u64) {
+        let place = namespace.place();
+        self.stage(Place::Tags(place.chunk as u32), place.offset + row::ANCHOR, word);
+    }
+}

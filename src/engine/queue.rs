@@ -1,0 +1,321 @@
+//! Queues: items in a row under consecutive numbers, the positions, which grow and shrink at both ends. Each element is an
+//! item of the store like any other, whose key is its position, so that commits, recovery, compaction and checking are those
+//! of all items. What is here are two words of the namespace's row, and how they change.
+//!
+//! The row's count of live items is the length, and its own word (`ANCHOR`) says the position of the first element. Both
+//! change through the redo list, in the commit that puts or removes the elements. Positions are never used up: there are
+//! 2^64 of them, begun in the middle.
+//!
+//! Invariants, whenever the lock is free and `PENDING` is 0:
+//!
+//! - **Q1** There is an element at each position from the first on, as many as the row counts, and at no other. What
+//!   is lost with damage, or with the file of a large value, leaves a position without an element, which who pops it skips.
+//! - **Q2** A position that has an element keeps it until it is removed: pushing and popping move none.
+//! - **Q3** A reader sees the two words and an element of one moment (`read_queue`).
+//! - **Q4** After a power cut the elements are those of one moment: the log gives a prefix of the commits, and no segment
+//!   goes before what took its records out of use is durable (`retire`). Large elements that nobody synced may be missing
+//!   among them.
+//!
+//! A rebuild counts from the keys that it finds (`replay`).
+
+use crate::error::{Error, Result};
+use crate::os::{Os, OsMap};
+use crate::storage::namespace::{ELEMENT, element};
+use crate::storage::redo::Place;
+use crate::storage::state::{PENDING, VISIBLE};
+use crate::storage::tag_table::row;
+
+use super::batch::RECORD_LINES;
+use super::cells::KeyPlace;
+use super::change::{Change, Op, Put};
+use super::commit::Commit;
+use super::found::Found;
+use super::lock::Locked;
+use super::namespace::Namespace;
+use super::store::Store;
+
+/// Tries of a reader before it takes the lock.
+const RETRIES: usize = 64;
+/// What a position is stored as: so that a word of zeros is the middle.
+const MIDDLE: u64 = 1 << 63;
+/// How many positions ahead of an end the buckets, and the records, are fetched for whoever comes next.
+const BUCKETS_AHEAD: u64 = 6;
+const RECORDS_AHEAD: u64 = 3;
+
+/// One of the two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Front,
+    Back,
+}
+
+/// The positions that have elements: the first, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub first: u64,
+    pub len: u64,
+}
+
+impl Span {
+    /// What the words of a row say.
+    pub(super) fn of(anchor: u64, len: u64) -> Span {
+        Span { first: anchor ^ MIDDLE, len }
+    }
+
+    /// The word that says the first position.
+    pub(super) fn anchor(self) -> u64 {
+        self.first ^ MIDDLE
+    }
+
+    /// The position of an element by its number from the front.
+    pub fn position(self, number: u64) -> Option<u64> {
+        (number < self.len).then(|| self.first.wrapping_add(number))
+    }
+
+    /// The position of the element at an end.
+    pub(super) fn at(self, end: End) -> Option<u64> {
+        match end {
+            End::Front => self.position(0),
+            End::Back => self.position(self.len.wrapping_sub(1)),
+        }
+    }
+
+    /// The position of an element that is pushed, and the span with it.
+    pub(super) fn pushed(self, end: End) -> (u64, Span) {
+        let len = self.len.saturating_add(1);
+        match end {
+            End::Front => {
+                let first = self.first.wrapping_sub(1);
+                (first, Span { first, len })
+            }
+            End::Back => (self.first.wrapping_add(self.len), Span { len, ..self }),
+        }
+    }
+
+    /// Without the element at an end.
+    pub(super) fn popped(self, end: End) -> Span {
+        let len = self.len.saturating_sub(1);
+        match end {
+            End::Front => Span { first: self.first.wrapping_add(1), len },
+            End::Back => Span { len, ..self },
+        }
+    }
+}
+
+impl End {
+    pub(super) fn other(self) -> End {
+        match self {
+            End::Front => End::Back,
+            End::Back => End::Front,
+        }
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// The two words. Of one moment only under the lock.
+    fn span_now(&self, queue: Namespace) -> Result<Span> {
+        let place = queue.place();
+        let row_at = |map: &O::Map| Span::of(map.load(place.offset + row::ANCHOR), map.load(place.offset + row::LIVE));
+        if let Some(map) = self.view.load().tags(place.chunk) {
+            return Ok(row_at(map));
+        }
+        Ok(row_at(&*self.map_tags(place.chunk)?))
+    }
+
+    /// The positions that have elements, as of one moment.
+    pub fn span(&self, queue: Namespace) -> Result<Span> {
+        drop(self.enter()?);
+        if self.is_inside_transaction() {
+            return self.span_now(queue);
+        }
+        for _ in 0..RETRIES {
+            let moment = self.state.load(VISIBLE);
+            if self.state.load(PENDING) == 0 {
+                let span = self.span_now(queue)?;
+                if self.state.load(PENDING) == 0 && self.state.load(VISIBLE) == moment {
+                    return Ok(span);
+                }
+            }
+            self.os.spin();
+        }
+        let _locked = self.lock_to_read()?;
+        self.span_now(queue)
+    }
+
+    /// Calls `take` with the element at a position that `place` finds, as of one moment. `None` if there is none. `take` may be
+    /// called more than once; the last call counts.
+    pub fn read_queue<R>(
+        &self,
+        queue: Namespace,
+        place: impl Fn(Span) -> Option<u64>,
+        mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        for _ in 0..RETRIES {
+            let span = self.span(queue)?;
+            let Some(position) = place(span) else { return Ok(None) };
+            let key = element(queue.id, position);
+            let found = self.read(&key, self.hash(&key), |record| take(&Found::Log(record)));
+            // Q3: while the words are the same, the element is where it was.
+            if self.span(queue)? == span {
+                return found;
+            }
+        }
+        let _locked = self.lock_to_read()?;
+        let Some(position) = place(self.span_now(queue)?) else { return Ok(None) };
+        let key = element(queue.id, position);
+        self.read(&key, self.hash(&key), |record| take(&Found::Log(record)))
+    }
+
+    /// Adds an element at one end. If there are more than `most` then, those at the other end go by the same commit. How many
+    /// there are then.
+    pub fn push(&self, queue: Namespace, end: End, put: Put<'_>, most: u64) -> Result<u64> {
+        if most == 0 {
+            return Ok(0);
+        }
+        let pushed = self.change_queue(|locked| {
+            let mut commit = locked.begin(1)?;
+            let before = commit.span(queue);
+            let (position, after) = before.pushed(end);
+            let key = element(queue.id, position);
+            let op = Op { key: &key, hash: self.hash(&key), change: Change::Put(put) };
+            self.fetch_elements(queue, end, position);
+            if after.len <= most {
+                commit.stage_span(queue, before, after);
+                commit.carry_out(&[op])?;
+                return Ok(after.len);
+            }
+            let (over, left) = over(queue, end.other(), after, most);
+            let mut ops = vec![op];
+            let mut lost = 0;
+            for key in &over {
+                let op = Op { key, hash: self.hash(key), change: Change::Remove };
+                if commit.locate(key, op.hash)?.is_live() { ops.push(op) } else { lost += 1 }
+            }
+            commit.stage_span(queue, before, left);
+            commit.stage_lost(queue, lost);
+            commit.carry_out(&ops)?;
+            Ok(left.len)
+        })?;
+        self.wake_takers();
+        Ok(pushed)
+    }
+
+    /// Takes the element at one end out, and gives what `take` makes of it. `None` if there is none.
+    pub fn pop<R>(
+        &self,
+        queue: Namespace,
+        end: End,
+        mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        // A look without the lock: many ask an empty queue.
+        if self.span(queue)?.len == 0 {
+            return Ok(None);
+        }
+        self.change_queue(|locked| {
+            let mut commit = locked.begin(0)?;
+            let before = commit.span(queue);
+            let (mut left, mut lost, mut taken) = (before, 0, None);
+            while let Some(position) = left.at(end) {
+                left = left.popped(end);
+                let key = element(queue.id, position);
+                let hash = self.hash(&key);
+                let place = commit.locate(&key, hash)?;
+                let Some(live) = self.living(&commit, &place) else {
+                    lost += 1;
+                    continue;
+                };
+                taken = Some(take(&Found::Present(&live))?);
+                commit.change_alone(&Op { key: &key, hash, change: Change::Remove }, &place)?;
+                self.fetch_elements(queue, end.other(), position);
+                break;
+            }
+            if left != before {
+                commit.stage_span(queue, before, left);
+                commit.stage_lost(queue, lost);
+                commit.publish()?;
+            }
+            Ok(taken)
+        })
+    }
+
+    /// Replaces the element at a position that `place` finds. False if there is none.
+    pub fn replace(&self, queue: Namespace, place: impl Fn(Span) -> Option<u64>, put: Put<'_>) -> Result<bool> {
+        self.change_queue(|locked| {
+            let mut commit = locked.begin(1)?;
+            let Some(position) = place(commit.span(queue)) else { return Ok(false) };
+            let key = element(queue.id, position);
+            commit.carry_out(&[Op { key: &key, hash: self.hash(&key), change: Change::Put(put) }])?;
+            Ok(true)
+        })
+    }
+
+    fn living(&self, commit: &Commit<'_, O>, place: &KeyPlace) -> Option<super::cells::Present<O>> {
+        place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old))
+    }
+
+    /// Does something under the lock that may be a commit, again if there was no room for it.
+    fn change_queue<R>(&self, mut change: impl FnMut(&Locked<'_, O>) -> Result<R>) -> Result<R> {
+        self.before_change()?;
+        let mut attempt = || {
+            let locked = self.lock()?;
+            let outcome = change(&locked)?;
+            Ok((outcome, locked.newest()))
+        };
+        let (outcome, newest) = match attempt() {
+            Err(Error::Full) => self.until_there_is_room(attempt)?,
+            outcome => outcome?,
+        };
+        self.epilogue();
+        self.after_change(newest, Ok(outcome))
+    }
+
+    /// Fetches what the next calls at this end will look at.
+    #[inline]
+    fn fetch_elements(&self, queue: Namespace, end: End, position: u64) {
+        let ahead = |by: u64| match end {
+            End::Front => position.wrapping_sub(by),
+            End::Back => position.wrapping_add(by),
+        };
+        let view = self.view.load();
+        let Some(index) = view.only_index(self.state.load(crate::storage::state::GEOMETRY)) else { return };
+        let hash = |by| self.hash(&element(queue.id, ahead(by)));
+        index.prefetch_home(hash(BUCKETS_AHEAD));
+        self.prefetch_record_of(&view, index, hash(RECORDS_AHEAD), RECORD_LINES);
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// The positions that have elements, as this commit will leave them.
+    pub(super) fn span(&self, queue: Namespace) -> Span {
+        Span::of(self.anchor(queue), self.items_of_tag(queue.place()))
+    }
+
+    /// Stages the word that says where the elements begin. Their number is counted where they are put and removed.
+    pub(super) fn stage_span(&mut self, queue: Namespace, before: Span, after: Span) {
+        if before.first != after.first {
+            self.stage_anchor(queue, after.anchor());
+        }
+    }
+
+    /// Counts positions out that had lost their elements.
+    pub(super) fn stage_lost(&mut self, queue: Namespace, lost: u64) {
+        if lost != 0 {
+            let place = queue.place();
+            let len = self.items_of_tag(place).saturating_sub(lost);
+            self.stage(Place::Tags(place.chunk as u32), place.offset + row::LIVE, len);
+        }
+    }
+}
+
+/// The keys of what is over `most` at an end, and the span without them.
+pub(super) fn over(queue: Namespace, end: End, span: Span, most: u64) -> (Vec<[u8; ELEMENT]>, Span) {
+    let mut left = span;
+    let mut keys = Vec::new();
+    while left.len > most
+        && let Some(position) = left.at(end)
+    {
+        keys.push(element(queue.id, position));
+        left = left.popped(end);
+    }
+    (keys, left)
+}

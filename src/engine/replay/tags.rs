@@ -1,0 +1,79 @@
+//! The tag table of a rebuild: its chunks, and the names in it.
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Result};
+use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::location::Location;
+use crate::storage::namespace::{Kind, Label, parse_name};
+use crate::storage::paths::Name;
+use crate::storage::record::Header;
+use crate::storage::state::LIVE_NAME;
+use crate::storage::tag_table::{self, TagHash};
+
+use super::Replay;
+
+impl<O: Os> Replay<'_, O> {
+    /// Bytes of the items that are never evicted.
+    pub fn lasting_bytes(&self) -> u64 {
+        let lasting = self.ends.inner.iter().filter(|(_, kind)| kind.is_lasting());
+        let bytes = lasting.filter_map(|(&id, _)| {
+            let (map, place) = self.tag_row(id)?;
+            Some(map.load(place.offset + tag_table::row::BYTES))
+        });
+        bytes.fold(0, u64::saturating_add)
+    }
+
+    pub(super) fn define_tag(&mut self, location: Location, header: &Header) {
+        let (at, len) = header.value_range(location.offset());
+        let mut name = Vec::new();
+        let _ = self.chain[location.slot()].map.append_to(at, len, &mut name);
+        let Some(kind) = Kind::from_bits(header.kind.into()) else { return };
+        let Some((_, name)) = parse_name(kind, &name) else { return };
+        let hash = TagHash::new(self.seed, Label { kind, name });
+        let Some((map, place)) = self.tag_row(header.tag) else { return };
+        map.store(place.offset + tag_table::row::HASH_LOW, hash.low);
+        map.store(place.offset + tag_table::row::HASH_HIGH, hash.high);
+        if !kind.is_inner() {
+            map.store(place.offset + tag_table::row::COUNTED_SINCE, self.ends.cleared);
+        }
+        let evicted = self.ends.evicted.get(&header.tag).copied().unwrap_or(0);
+        map.store(place.offset + tag_table::row::EVICTED, evicted);
+        let before = Location::from_bits(map.load(place.offset + tag_table::row::NAME));
+        map.store(place.offset + tag_table::row::NAME, location.bits());
+        // A name that was written again counts where it stands now.
+        if !before.is_none()
+            && let Some(row) = self.rows.get_mut(before.slot())
+        {
+            row.live = row.live.saturating_sub(LIVE_NAME as u64);
+        }
+        self.rows[location.slot()].live += LIVE_NAME as u64;
+    }
+
+    /// Makes the tag table before anything is replayed: a name that was written again may stand behind everything that
+    /// is about its tag.
+    pub(super) fn make_chunks(&mut self) -> Result<()> {
+        let ids: HashSet<u32> = self.chain.iter().flat_map(|segment| segment.tags.iter().copied()).collect();
+        self.named.clone_from(&ids);
+        let chunks = ids.iter().filter_map(|&id| Some(tag_table::place_of(id)?.chunk));
+        // A chunk that so few names could not have come to is damage.
+        let last = chunks.filter(|&chunk| tag_table::can_come_to(chunk, ids.len())).max();
+        while last.is_some_and(|last| self.tags.len() <= last) {
+            self.make_chunk()?;
+        }
+        Ok(())
+    }
+
+    fn make_chunk(&mut self) -> Result<()> {
+        let chunk = self.tags.len();
+        let path = self.paths.of(Name::Tags(chunk as u64));
+        let bytes = tag_table::chunk_bytes(chunk);
+        let make = || {
+            let file = self.os.open(&path, OpenMode::Create)?;
+            file.allocate(0, bytes as u64)?;
+            file.map(bytes, Access::Write)
+        };
+        self.tags.push(make().map_err(|e| Error::io("create", &path, e))?);
+        Ok(())
+    }
+}

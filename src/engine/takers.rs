@@ -1,0 +1,54 @@
+//! Sleeping until an element is pushed. One word for all queues of a store: bit 31 says that somebody sleeps.
+//!
+//! Who takes: 1. set the bit; 2. look at the queue once more; 3. if it is empty, sleep while the word is what step 1 left.
+//! Who pushes: 1. publish; 2. if the bit is set, clear it, count the word up, and wake all.
+//!
+//! Nobody sleeps through a push: of step 1 here and step 2 there one comes first. Is it the taker's, the bit is seen, and the
+//! word has changed before it sleeps, or it is woken; is it the other one, the look of step 2 sees the element. The fences make
+//! that so between processors, as the two sides write one word and read another. A taker that dies leaves the bit, which costs
+//! the next push one call.
+
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::os::{Os, OsMap};
+use crate::storage::state::TAKERS;
+
+use super::namespace::Namespace;
+use super::store::Store;
+
+const SLEEPS: u32 = 1 << 31;
+
+impl<O: Os> Store<O> {
+    /// Wakes who sleeps until an element is pushed. After the commit that pushed, without the lock.
+    #[inline]
+    pub(super) fn wake_takers(&self) {
+        fence(Ordering::SeqCst);
+        let word = self.state.load32(TAKERS);
+        if word & SLEEPS != 0 {
+            self.wake_takers_now(word);
+        }
+    }
+
+    #[cold]
+    fn wake_takers_now(&self, word: u32) {
+        // Whoever changed it meanwhile wakes, or has not looked at the queue yet.
+        if self.state.compare_exchange32(TAKERS, word, word.wrapping_add(1) & !SLEEPS).is_ok() {
+            self.os.wake(&self.state, TAKERS, u32::MAX);
+        }
+    }
+
+    /// Sleeps until an element may be there, or for `timeout`. May wake for no reason.
+    pub fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()> {
+        let word = self.state.load32(TAKERS);
+        if word & SLEEPS == 0 && self.state.compare_exchange32(TAKERS, word, word | SLEEPS).is_err() {
+            return Ok(());
+        }
+        fence(Ordering::SeqCst);
+        if self.span(queue)?.len == 0 {
+            self.os.wait(&self.state, TAKERS, word | SLEEPS, timeout);
+        }
+        Ok(())
+    }
+}

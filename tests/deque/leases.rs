@@ -1,0 +1,93 @@
+//! Leases of one process; what becomes of those of dead ones is in `processes`.
+
+use std::time::Duration;
+
+use larder::{Deque, Error};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn queue() -> (tempfile::TempDir, Deque<u32>) {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::open(&directory).unwrap();
+    deque.extend(0..5).unwrap();
+    (directory, deque)
+}
+
+#[test]
+fn what_is_dropped_comes_back_to_the_front_and_what_is_done_does_not() {
+    let (directory, deque) = queue();
+    let first = deque.lease_front(LONG).unwrap().unwrap();
+    let second = deque.lease_front(LONG).unwrap().unwrap();
+    assert_eq!((*first.value(), *second.value(), deque.len(), deque.leased().unwrap()), (0, 1, 3, 2));
+    first.ack().unwrap();
+    drop(second);
+    assert_eq!((deque.front().unwrap(), deque.len(), deque.leased().unwrap()), (Some(1), 4, 0));
+    drop(deque);
+    let deque = Deque::<u32>::open(&directory).unwrap();
+    assert_eq!(deque.len(), 4);
+    assert!(deque.check().unwrap().is_clean());
+}
+
+#[test]
+fn a_lease_that_has_run_out_passes_on_and_only_one_counts() {
+    let (_directory, deque) = queue();
+    let slow = deque.lease_front(Duration::ZERO).unwrap().unwrap();
+    let other = Deque::<u32>::open(_directory.path()).unwrap();
+    let quick = other.lease_front(LONG).unwrap().unwrap();
+    assert_eq!((*slow.value(), *quick.value()), (0, 0));
+    assert!(matches!(slow.extend(LONG), Err(Error::LeaseLost)));
+    assert!(matches!(slow.ack(), Err(Error::LeaseLost)));
+    assert_eq!(deque.leased().unwrap(), 1);
+    quick.ack().unwrap();
+    assert_eq!((deque.len(), deque.leased().unwrap()), (4, 0));
+}
+
+#[test]
+fn a_lease_that_is_prolonged_is_not_given_again() {
+    let (_directory, deque) = queue();
+    let job = deque.lease_front(Duration::ZERO).unwrap().unwrap();
+    job.extend(LONG).unwrap();
+    let next = deque.lease_front(LONG).unwrap().unwrap();
+    assert_eq!((*job.value(), *next.value()), (0, 1));
+    job.ack().unwrap();
+    next.ack().unwrap();
+    assert_eq!(deque.len(), 3);
+}
+
+#[test]
+fn leases_that_end_in_any_order_leave_nothing_behind() {
+    let (_directory, deque) = queue();
+    for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [1, 3, 0, 2, 4]] {
+        let mut leases: Vec<_> = (0..5).map(|_| deque.lease_front(LONG).unwrap()).collect();
+        assert!(deque.lease_front(LONG).unwrap().is_none());
+        for at in order {
+            drop(leases[at].take());
+        }
+        assert_eq!((deque.len(), deque.leased().unwrap()), (5, 0));
+    }
+}
+
+#[test]
+fn one_that_waits_gets_what_another_one_gives_back() {
+    let (_directory, deque) = queue();
+    deque.truncate(1).unwrap();
+    let job = deque.lease_front(LONG).unwrap().unwrap();
+    let other = deque.clone();
+    let taker = std::thread::spawn(move || *other.lease_front_wait(LONG, LONG).unwrap().unwrap().value());
+    drop(job);
+    assert_eq!(taker.join().unwrap(), 0);
+}
+
+#[test]
+fn a_transaction_that_is_taken_back_is_no_acknowledgement() {
+    let (_directory, deque) = queue();
+    let job = deque.lease_front(LONG).unwrap().unwrap();
+    let outcome = deque.transact(|deque| {
+        job.ack_in(deque)?;
+        Err::<(), _>(Error::aborted("not after all"))
+    });
+    assert!(outcome.unwrap_err().is_aborted());
+    assert_eq!(deque.leased().unwrap(), 1);
+    let outcome = deque.transact(|deque| deque.lease_front(LONG).map(drop));
+    assert!(matches!(outcome, Err(Error::InTransaction)));
+}
