@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use super::checked_tag;
 use crate::engine::{
-    Counter, DecidedValue, Decision, Found, Handle, Op, Opening, Progress, Put, Report, Segment, Shared, Space, Store,
-    Sums, Tag, Value,
+    Counter, DecidedValue, Decision, Found, Handle, LargeValue, Op, Opening, Progress, Put, Report, Segment, Shared,
+    Space, Store, Sums, Tag, Value,
 };
 use crate::error::{Error, Result};
 use crate::options::SetOptions;
-use crate::os::real::{RealMap, RealOs};
-use crate::os::{OsMap, Pinned};
+use crate::os::real::RealOs;
+use crate::os::{HoldsMap, OsMap, Pinned};
 
 /// A live record.
 pub(super) type Record<'f> = Found<'f, RealOs>;
@@ -54,7 +54,7 @@ pub(super) struct Taken {
 /// A value's bytes where they are.
 pub(super) enum Borrowed {
     Log(Pinned<Segment<RealOs>>),
-    File(Pinned<RealMap>),
+    File(Pinned<LargeValue<RealOs>>),
     /// What a transaction has staged is nowhere to be borrowed from.
     Copied(Vec<u8>),
 }
@@ -128,7 +128,7 @@ pub(super) trait Calls: Send + Sync {
     fn change_settings(&self, change: &mut dyn FnMut(&mut Shared)) -> Result<Shared>;
     fn sums(&self) -> Result<Sums>;
     fn reset_sums(&self) -> Result<Sums>;
-    fn space(&self) -> Space;
+    fn space(&self) -> Result<Space>;
     fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report>;
     fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report>;
 }
@@ -183,7 +183,7 @@ fn borrow(store: &Handle<RealOs>, record: &Record<'_>) -> Result<(Borrowed, u8)>
     let damaged = || record.damaged(store.directory());
     let bytes = if record.header().is_large() {
         let map = Arc::new(store.map_large(record.large().ok_or_else(damaged)?)?);
-        let len = map.len();
+        let len = map.held().len();
         Borrowed::File(Pinned::new(map, 0, len).ok_or_else(damaged)?)
     } else if record.is_staged() {
         Borrowed::Copied(record.value().ok_or_else(damaged)?)
@@ -399,7 +399,7 @@ impl Calls for Handle<RealOs> {
         (**self).reset_sums()
     }
 
-    fn space(&self) -> Space {
+    fn space(&self) -> Result<Space> {
         (**self).space()
     }
 
