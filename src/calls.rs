@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{
-    Counter, DecidedValue, Decision, Found, Handle, Label, Op, Opening, Progress, Put, Report, Segment, Shared, Space,
-    Store, Sums, Tag, Value, is_inner,
+    Counter, DecidedValue, Decision, Found, Handle, Label, LargeValue, Op, Opening, Progress, Put, Report, Segment,
+    Shared, Space, Store, Sums, Tag, Value, is_inner,
 };
 use crate::error::{ConfigProblem, Error, Result};
 use crate::options::{MAX_TAG_BYTES, SetOptions};
-use crate::os::real::{RealMap, RealOs};
-use crate::os::{OsMap, Pinned};
+use crate::os::real::RealOs;
+use crate::os::{HoldsMap, OsMap, Pinned};
 
 pub(super) use queues::{Place, Queues};
 
@@ -58,7 +58,7 @@ pub(super) struct Taken {
 /// A value's bytes where they are.
 pub(super) enum Borrowed {
     Log(Pinned<Segment<RealOs>>),
-    File(Pinned<RealMap>),
+    File(Pinned<LargeValue<RealOs>>),
     /// What a transaction has staged is nowhere to be borrowed from.
     Copied(Vec<u8>),
 }
@@ -132,7 +132,7 @@ pub(super) trait Calls: Queues + Send + Sync {
     fn change_settings(&self, change: &mut dyn FnMut(&mut Shared)) -> Result<Shared>;
     fn sums(&self) -> Result<Sums>;
     fn reset_sums(&self) -> Result<Sums>;
-    fn space(&self) -> Space;
+    fn space(&self) -> Result<Space>;
     fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report>;
     fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report>;
 }
@@ -204,7 +204,7 @@ fn borrow(store: &Handle<RealOs>, record: &Record<'_>) -> Result<(Borrowed, u8)>
     let damaged = || record.damaged(store.directory());
     let bytes = if record.header().is_large() {
         let map = Arc::new(store.map_large(record.large().ok_or_else(damaged)?)?);
-        let len = map.len();
+        let len = map.held().len();
         Borrowed::File(Pinned::new(map, 0, len).ok_or_else(damaged)?)
     } else if record.is_staged() {
         Borrowed::Copied(record.value().ok_or_else(damaged)?)
@@ -423,7 +423,7 @@ impl Calls for Handle<RealOs> {
         (**self).reset_sums()
     }
 
-    fn space(&self) -> Space {
+    fn space(&self) -> Result<Space> {
         (**self).space()
     }
 

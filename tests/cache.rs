@@ -18,6 +18,8 @@ mod iterate;
 mod large;
 #[path = "cache/opening.rs"]
 mod opening;
+#[path = "cache/pinned.rs"]
+mod pinned;
 #[path = "cache/transact.rs"]
 mod transact;
 #[path = "cache/upkeep.rs"]

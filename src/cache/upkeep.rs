@@ -49,7 +49,8 @@ impl<C: Codec> Cache<C> {
         self.keys::<crate::key::AnyKey>().try_fold(0, |count, key| key.map(|_| count + 1))
     }
 
-    /// Bytes that the files take on disk, everything counted. One load from memory.
+    /// Bytes that the files take on disk, everything counted. One load from memory. What is unlinked and mapped still is
+    /// in [`Stats::pinned`](crate::Stats::pinned).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -190,7 +191,7 @@ impl<C: Codec> Cache<C> {
         Ok(settings(shared))
     }
 
-    /// Counts since the last reset, summed over all processes. Reads a file for each open handle.
+    /// Counts since the last reset, summed over all processes, and how the space is used. Reads a file for each open handle.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -200,7 +201,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stats(&self) -> Result<Stats> {
-        self.store.sums().map(|sums| stats(sums, self.store.space()))
+        Ok(stats(self.store.sums()?, self.store.space()?))
     }
 
     /// The counts, which begin at zero again for every process.
@@ -214,7 +215,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset_stats(&self) -> Result<Stats> {
-        let space = self.store.space();
+        let space = self.store.space()?;
         let sums = self.store.reset_sums()?;
         Ok(stats(sums, space))
     }
@@ -293,6 +294,7 @@ fn stats(sums: Sums, space: Space) -> Stats {
         dead_bytes: space.dead,
         free_bytes: space.free,
         segments: space.segments,
+        pinned: space.pinned,
         hits: of(Counter::Hits),
         misses: of(Counter::Misses),
         stores: of(Counter::Stores),

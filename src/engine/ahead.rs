@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Name;
-use crate::storage::state;
+use crate::storage::state::{self, Retiree};
 
+use super::listed::Listed;
 use super::room::{segment_bytes, zero};
 use super::store::Store;
 use super::view::{Ahead, Segment};
@@ -51,7 +52,7 @@ impl<O: Os> Store<O> {
             let file = self.os.open(&path, OpenMode::Create)?;
             file.extend(bytes)?;
             let map = file.map(bytes as usize, Access::Write)?;
-            let segment = Segment { id: 0, nonce: 0, map, file: Some(file) };
+            let segment = Segment { id: 0, nonce: 0, map, file: Some(file), listed: Listed::nowhere() };
             zero(&segment, 0, bytes)?;
             Ok(Ahead { number, bytes, segment })
         };
@@ -96,10 +97,11 @@ impl<O: Os> Store<O> {
     pub(super) fn name_ahead(&self, ahead: Ahead<O>, id: u64, nonce: u64, head: &[u8]) -> std::io::Result<Segment<O>> {
         let draft = self.paths.of(Name::ValueDraft(self.owner.into(), ahead.number));
         ahead.segment.map.write(0, head);
+        let listed = self.list(Retiree::Segment(id), ahead.segment.map.len());
         let named = self.os.rename(&draft, &self.paths.of(Name::Segment(id)));
         if named.is_err() {
             let _ = self.os.remove(&draft);
         }
-        named.map(|()| Segment { id, nonce, ..ahead.segment })
+        named.map(|()| Segment { id, nonce, listed, ..ahead.segment })
     }
 }

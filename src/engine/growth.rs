@@ -217,12 +217,13 @@ impl<O: Os> Commit<'_, O> {
             file.allocate(0, table.home_bytes())?;
             file.write_at(&table.encode_head(self.store.store_id), 0)?;
             file.extend(table.file_bytes())?;
-            let map = file.map(usize::try_from(table.file_bytes()).unwrap_or(usize::MAX), Access::Write)?;
+            let len = usize::try_from(table.file_bytes()).unwrap_or(usize::MAX);
+            let listed = self.store.list(Retiree::Index(table.generation.into()), len);
+            let map = file.map(len, Access::Write)?;
             map.store(index::ALLOCATED, table.home_bytes());
-            Ok(map)
+            Ok(Index::new(table, map, listed))
         };
-        let map = make().map_err(|e| Error::io("create", &path, e))?;
-        let index = Arc::new(Index::new(table, map));
+        let index = Arc::new(make().map_err(|e| Error::io("create", &path, e))?);
         self.made.push(Made::Index(table));
         self.made_indexes.push(Arc::clone(&index));
         self.store.install_index(index);

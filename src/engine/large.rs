@@ -10,11 +10,12 @@ use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::record::{LargeReference, checksum};
-use crate::storage::state;
+use crate::storage::state::{self, Retiree};
 
 use super::commit::{Commit, Made, signed};
 use super::room::segment_bytes;
 use super::store::Store;
+use super::view::LargeValue;
 
 /// Values from this length on get a file, if the store's segments are long enough to make smaller ones worth keeping in.
 const LARGE: u64 = 256 << 10;
@@ -134,12 +135,13 @@ impl<O: Os> Store<O> {
     }
 
     /// Maps a large value and verifies it.
-    pub fn map_large(&self, reference: LargeReference) -> Result<O::Map> {
+    pub fn map_large(&self, reference: LargeReference) -> Result<LargeValue<O>> {
         let (file, path) = self.open_large(reference)?;
         let len = usize::try_from(reference.len).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
+        let listed = self.list(Retiree::Value(reference.file), len);
         let map = file.map(len, Access::Read).map_err(|e| Error::io("map", &path, e))?;
         match map.immutable(0, len) {
-            Some(bytes) if checksum(0, bytes) == reference.crc => Ok(map),
+            Some(bytes) if checksum(0, bytes) == reference.crc => Ok(LargeValue::new(map, listed)),
             _ => Err(Error::corrupt(&path, 0, Corruption::Checksum)),
         }
     }

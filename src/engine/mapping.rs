@@ -9,7 +9,8 @@ use crate::storage::index::{self, Table};
 use crate::storage::location::SEGMENT_BYTES_MAX;
 use crate::storage::paths::Name;
 use crate::storage::segment::{self, Head};
-use crate::storage::{state, tag_table};
+use crate::storage::state::{self, Retiree};
+use crate::storage::tag_table;
 
 use super::commit::Made;
 use super::store::Store;
@@ -47,9 +48,10 @@ impl<O: Os> Store<O> {
             return Err(Error::corrupt(&path, len, Corruption::Truncated));
         }
         let len = usize::try_from(len).map_err(|_| Error::corrupt(&path, 12, Corruption::Bounds))?;
+        let listed = self.list(Retiree::Segment(id), len);
         let map = file.map(len, access).map_err(|e| self.short("map", &path, e))?;
         let file = (access == Access::Write).then_some(file);
-        let segment = Arc::new(Segment { id, nonce: head.nonce, map, file });
+        let segment = Arc::new(Segment { id, nonce: head.nonce, map, file, listed });
         self.install_segment(slot, Arc::clone(&segment));
         Ok(segment)
     }
@@ -81,8 +83,9 @@ impl<O: Os> Store<O> {
             return Err(Error::corrupt(&path, 0, Corruption::Identity));
         }
         let len = usize::try_from(table.file_bytes()).map_err(|_| Error::corrupt(&path, 12, Corruption::Bounds))?;
+        let listed = self.list(Retiree::Index(table.generation.into()), len);
         let map = file.map(len, access).map_err(|e| self.short("map", &path, e))?;
-        let index = Arc::new(Index::new(table, map));
+        let index = Arc::new(Index::new(table, map, listed));
         self.install_index(Arc::clone(&index));
         Ok(index)
     }

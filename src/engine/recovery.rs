@@ -31,6 +31,7 @@ use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
 use crate::storage::tag_table::CHUNKS_MAX;
 
 use super::duty::Duty;
+use super::listed::presence_bytes;
 use super::notices::{Listener, Notices};
 use super::settings::{self, Shared};
 use super::statistics;
@@ -39,9 +40,6 @@ use super::view::View;
 
 /// Owner ids are 30 bits wide. A sole opener begins anew long before they run out.
 const OWNERS: u64 = 1 << 30;
-
-/// Bytes that a presence takes on disk: set aside as long as it has its name.
-const PRESENCE_SPACE: u64 = 4096;
 
 /// What an opener asks for; `None` leaves what the directory has, or the default.
 #[derive(Clone, Debug)]
@@ -246,11 +244,14 @@ impl<O: Os> Store<O> {
                 return Err(Error::corrupt(&path, state::NEXT_OWNER as u64, crate::error::Corruption::Bounds));
             }
             let path = self.paths.presence(owner);
-            match self.os.announce(&path) {
+            let bytes = presence_bytes(self.rows);
+            match self.os.announce(&path, bytes as usize) {
                 Ok(presence) => {
                     self.owner = owner as u32;
-                    self.presence = Some(presence);
-                    self.set_aside(PRESENCE_SPACE);
+                    self.presence = Some(Arc::new(presence));
+                    // What it takes on disk is set aside as long as it has its name.
+                    self.set_aside(bytes);
+                    self.list_what_is_mapped();
                     return Ok(());
                 }
                 // A file of an id that was given out by a state file that is no more.
@@ -390,7 +391,7 @@ impl<O: Os> Drop for Store<O> {
         self.fold(&sums);
         // Without the name nobody adds the counters a second time.
         if self.os.remove(&self.paths.presence(self.owner.into())).is_ok() {
-            self.state.fetch_add(state::RESERVED, PRESENCE_SPACE.wrapping_neg());
+            self.state.fetch_add(state::RESERVED, presence_bytes(self.rows).wrapping_neg());
         }
         drop(presence);
     }

@@ -67,7 +67,7 @@ impl<O: Os> Store<O> {
         Ok(true)
     }
 
-    fn path_of(&self, file: Retiree) -> std::path::PathBuf {
+    pub(super) fn path_of(&self, file: Retiree) -> std::path::PathBuf {
         self.paths.of(match file {
             Retiree::Segment(id) => Name::Segment(id),
             Retiree::Index(generation) => Name::Index(generation),
@@ -133,7 +133,7 @@ impl<O: Os> Store<O> {
     }
 
     /// What waits to be unlinked.
-    fn retirees(&self) -> impl Iterator<Item = (usize, u64)> {
+    pub(super) fn retirees(&self) -> impl Iterator<Item = (usize, u64)> {
         let all = (0..RETIREES_MAX).map(|i| RETIREES + i * 16).map(|at| (at, self.state.load(at)));
         all.filter(|&(_, bits)| bits != 0)
     }

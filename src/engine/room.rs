@@ -362,8 +362,9 @@ impl<O: Os> Commit<'_, O> {
             first[..segment::HEAD].copy_from_slice(&head.encode());
             file.write_at(&first, 0)?;
             file.extend(head.capacity.into())?;
+            let listed = self.store.list(Retiree::Segment(head.id), head.capacity as usize);
             let map = file.map(head.capacity as usize, Access::Write)?;
-            let segment = Segment { id: head.id, nonce: head.nonce, map, file: Some(file) };
+            let segment = Segment { id: head.id, nonce: head.nonce, map, file: Some(file), listed };
             zero(&segment, first.len() as u64, zeroed)?;
             Ok(segment)
         };

@@ -16,6 +16,7 @@ mod images;
 mod limit;
 mod model;
 mod named;
+mod pinned;
 mod power;
 mod queue;
 mod random;

@@ -2,7 +2,8 @@
 //! page, in one of [`STRIPES`] lines that its threads spread over. Sums are made when somebody asks.
 //!
 //! A presence page: [`STRIPES`] lines of eight 64-bit counters, in the order of [`Counter`]; then the handle's share of
-//! `RESERVED`, so that it can be counted anew when a handle has died with its share.
+//! `RESERVED`, so that it can be counted anew when a handle has died with its share; then the list of files that it has
+//! mapped (`listed`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,12 +13,14 @@ use crate::storage::paths::Paths;
 use crate::storage::segment;
 use crate::storage::state::{self, BASELINE, TOTALS, row, row_word};
 
+use super::listed::LIST;
 use super::store::Store;
 
 /// Lines that the threads of a process spread over.
 const STRIPES: usize = 16;
 /// Offset of the word behind them: bytes that the handle has set aside for large values it is writing.
 const SET_ASIDE: usize = STRIPES * COUNTERS * 8;
+const _: () = assert!(SET_ASIDE + 8 == LIST);
 /// Counters of a line.
 pub const COUNTERS: usize = 8;
 
@@ -53,6 +56,8 @@ pub struct Space {
     pub free: u64,
     /// Segments of the log.
     pub segments: u64,
+    /// Bytes of files that are unlinked and mapped still.
+    pub pinned: u64,
 }
 
 static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
@@ -119,22 +124,24 @@ impl<O: Os> Store<O> {
         }))
     }
 
-    /// How the space is used. Looks at each row of the segment table.
-    pub fn space(&self) -> Space {
+    /// How the space is used. Looks at each row of the segment table, and reads a file for each open handle.
+    pub fn space(&self) -> Result<Space> {
+        let pinned = self.pinned()?;
         let word = |offset| self.state.load(offset);
         let used = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0);
         let (segments, written, dead) = used.fold((0, 0u64, 0u64), |(segments, written, dead), slot| {
             let end = self.committed_end(slot).saturating_sub(segment::HEAD as u64);
             (segments + 1, written.saturating_add(end), dead.saturating_add(word(row_word(slot, row::DEAD))))
         });
-        Space {
+        Ok(Space {
             stored: word(state::APPENDED).wrapping_sub(word(state::APPENDED_BEFORE)),
             moved: word(state::COPIED).wrapping_sub(word(state::COPIED_BEFORE)),
             live: written.saturating_sub(dead).saturating_add(word(state::LARGE_BYTES)),
             dead,
             free: word(state::SIZE_LIMIT).saturating_sub(word(state::VOLUME)),
             segments,
-        }
+            pinned,
+        })
     }
 
     fn raw_sums(&self) -> Result<Sums> {

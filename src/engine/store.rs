@@ -36,7 +36,7 @@ pub struct Store<O: Os> {
     /// This handle's id: what the lock word holds while it owns the lock. 0 for a read-only handle.
     pub(super) owner: u32,
     /// `None` for a read-only handle, and while the handle is being dropped.
-    pub(super) presence: Option<O::Presence>,
+    pub(super) presence: Option<Arc<O::Presence>>,
     pub(super) state: O::Map,
     pub(super) view: ArcSwap<View<O>>,
     pub(super) remap: Mutex<()>,

@@ -10,6 +10,8 @@ use crate::os::{HoldsMap, Os, OsMap};
 use crate::storage::index::{Geometry, Table, bucket_offset};
 use crate::storage::redo::Place;
 
+use super::listed::Listed;
+
 /// A mapped segment.
 pub struct Segment<O: Os> {
     pub id: u64,
@@ -17,6 +19,7 @@ pub struct Segment<O: Os> {
     pub map: O::Map,
     /// Kept by whoever may append: the way in for large records.
     pub file: Option<O::File>,
+    pub(super) listed: Listed<O>,
 }
 
 /// A segment that has no name yet, all zeros.
@@ -35,17 +38,37 @@ impl<O: Os> HoldsMap for Segment<O> {
     }
 }
 
+/// The mapped file of a large value.
+pub struct LargeValue<O: Os> {
+    map: O::Map,
+    _listed: Listed<O>,
+}
+
+impl<O: Os> LargeValue<O> {
+    pub fn new(map: O::Map, listed: Listed<O>) -> LargeValue<O> {
+        LargeValue { map, _listed: listed }
+    }
+}
+
+impl<O: Os> HoldsMap for LargeValue<O> {
+    type Map = O::Map;
+    fn held(&self) -> &O::Map {
+        &self.map
+    }
+}
+
 /// A mapped index file.
 pub struct Index<O: Os> {
     pub table: Table,
     /// The geometry word while this table is the only one.
     word: u64,
     pub map: O::Map,
+    pub(super) listed: Listed<O>,
 }
 
 impl<O: Os> Index<O> {
-    pub fn new(table: Table, map: O::Map) -> Index<O> {
-        Index { table, word: Geometry { current: table, next: None }.bits(), map }
+    pub fn new(table: Table, map: O::Map, listed: Listed<O>) -> Index<O> {
+        Index { table, word: Geometry { current: table, next: None }.bits(), map, listed }
     }
 
     /// Fetches the home bucket of a hash.

@@ -73,10 +73,10 @@ pub trait Os: Clone + Send + Sync + 'static {
 
     /// Locks a file exclusively, making it if it is not there, and waits for at most `timeout`; `None` when it ran out.
     fn lock(&self, path: &Path, timeout: Duration) -> io::Result<Option<Self::Lock>>;
-    /// Makes a file of one page and locks it for the life of the returned value. The lock does not pass to a child
-    /// of `fork` and is gone as soon as the process is.
-    fn announce(&self, path: &Path) -> io::Result<Self::Presence>;
-    /// The page of a presence, for words that this handle alone writes and others read.
+    /// Makes a file of so many bytes, a multiple of 4096, and locks it for the life of the returned value. The lock does not
+    /// pass to a child of `fork` and is gone as soon as the process is.
+    fn announce(&self, path: &Path, bytes: usize) -> io::Result<Self::Presence>;
+    /// The bytes of a presence, for words that this handle alone writes and others read.
     fn presence_page(presence: &Self::Presence) -> &Self::Map;
     /// False if the handle that announced itself at `path` is gone: the file is missing, or nobody holds its lock.
     fn is_alive(&self, path: &Path) -> bool;

@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 use super::{Access, Identity, OpenMode, Os, OsFile};
 use map::ForkCanary;
 
-/// Bytes of a presence file: one page everywhere, and room for the words its owner publishes.
-const PRESENCE_BYTES: usize = 4096;
 /// The nap between two tries of a file lock.
 const LOCK_NAP: Duration = Duration::from_micros(500);
 
@@ -195,11 +193,11 @@ impl Os for RealOs {
         }
     }
 
-    fn announce(&self, path: &Path) -> io::Result<RealPresence> {
+    fn announce(&self, path: &Path, bytes: usize) -> io::Result<RealPresence> {
         let file = open(path, OpenMode::Create)?;
-        file.write_all_at(&[0; PRESENCE_BYTES], 0)?;
+        file.write_all_at(&vec![0; bytes], 0)?;
         fs2::FileExt::try_lock_exclusive(&file)?;
-        let page = RealMap::of(&file, PRESENCE_BYTES, Access::Write)?;
+        let page = RealMap::of(&file, bytes, Access::Write)?;
         page.keep_from_children()?;
         drop(file);
         // Overlay file systems drop the lock when the descriptor closes although the mapping lives. What this very
@@ -394,9 +392,9 @@ mod tests {
         let os = RealOs::new().unwrap();
         let path = dir.path().join("1");
         assert!(!os.is_alive(&path));
-        let presence = os.announce(&path).unwrap();
+        let presence = os.announce(&path, 8192).unwrap();
         assert!(os.is_alive(&path));
-        assert_eq!(RealOs::presence_page(&presence).len(), PRESENCE_BYTES);
+        assert_eq!(RealOs::presence_page(&presence).len(), 8192);
         drop(presence);
         assert!(!os.is_alive(&path));
     }

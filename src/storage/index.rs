@@ -159,6 +159,12 @@ impl Table {
     }
 }
 
+/// True if a generation is one of the half million before another.
+pub fn is_generation_before(generation: u32, other: u32) -> bool {
+    let distance = other.wrapping_sub(generation) & ((1 << GENERATION_BITS) - 1);
+    (1..1 << (GENERATION_BITS - 1)).contains(&distance)
+}
+
 /// The number of the generation after one.
 pub fn generation_after(generation: u32) -> u32 {
     (generation + 1) & ((1 << GENERATION_BITS) - 1)

@@ -176,14 +176,21 @@ fn reads_what_was_pinned(directory: &Path) {
     cache.set_bytes("large", &vec![8; LARGE]).unwrap();
     let small = cache.get_ref("small").unwrap().unwrap();
     let large = cache.get_ref("large").unwrap().unwrap();
+    let mut again = cache.get_ref("large").unwrap();
     in_child(|| {
+        // It is in the parent's list, which is the parent's to change.
+        drop(again.take());
         assert_eq!((&*small, &*large), (&[7; 100][..], &vec![8; LARGE][..]));
         cache.clear().unwrap();
         (0..2000).for_each(|n| cache.set(("other", n), &n).unwrap());
         assert_eq!((&*small, &*large), (&[7; 100][..], &vec![8; LARGE][..]));
+        assert!(cache.stats().unwrap().pinned >= LARGE as u64);
     });
+    assert!(cache.stats().unwrap().pinned >= LARGE as u64);
     assert_eq!((&*small, &*large), (&[7; 100][..], &vec![8; LARGE][..]));
     assert!(!cache.contains("small").unwrap());
+    drop((small, large, again));
+    assert_eq!(cache.stats().unwrap().pinned, 0);
 }
 
 /// Several threads of the child come first: each may open, one of them wins.

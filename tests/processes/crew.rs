@@ -185,6 +185,11 @@ impl Crew {
         number
     }
 
+    /// The number of its process.
+    pub fn id(&self, member: usize) -> u32 {
+        self.members[member].child.id()
+    }
+
     pub fn tell(&mut self, member: usize, order: &str) {
         let orders = self.members[member].orders.as_mut().expect("it can be told");
         writeln!(orders, "{order}").expect("the child listens");
@@ -289,7 +294,7 @@ impl Crew {
     }
 
     fn signal(&mut self, member: usize, signal: &str) {
-        let id = self.members[member].child.id();
+        let id = self.id(member);
         let status = Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
         assert!(status.expect("there is a shell").success());
     }

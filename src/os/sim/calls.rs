@@ -2,7 +2,6 @@
 //! acts; what it does to bytes and names is the business of `disk` and `names`.
 
 use super::actor::SimOs;
-use super::disk::PAGE;
 use super::failures::CallKind;
 use super::file::SimFile;
 use super::hold::Hold;
@@ -125,13 +124,13 @@ impl Os for SimOs {
         Ok(lock.map(|hold| SimLock { hold }))
     }
 
-    fn announce(&self, path: &Path) -> io::Result<SimPresence> {
+    fn announce(&self, path: &Path, bytes: usize) -> io::Result<SimPresence> {
         self.call(CallKind::Announce, path)?;
         self.step_or_fail(|| {
             let hold = self.create(path)?;
-            hold.node.allocate(0, PAGE as u64)?;
+            hold.node.allocate(0, bytes as u64)?;
             self.take(&hold);
-            Ok(SimPresence { page: SimMap { hold, len: PAGE, is_writable: true } })
+            Ok(SimPresence { page: SimMap { hold, len: bytes, is_writable: true } })
         })
     }
 

@@ -42,7 +42,7 @@ fn kind<T>(result: io::Result<T>) -> io::ErrorKind {
 /// An operation with a step of nearly every kind.
 fn operation(os: &SimOs) -> io::Result<()> {
     let _lock: Option<SimLock> = os.lock(&path("lock"), SHORT)?;
-    let presence: SimPresence = os.announce(&path("7"))?;
+    let presence: SimPresence = os.announce(&path("7"), 4096)?;
     SimOs::presence_page(&presence).store(0, 1);
     let file = os.open(&path("log"), OpenMode::Create)?;
     file.extend(100)?;
@@ -127,7 +127,7 @@ fn a_killed_process_frees_locks_and_presences_and_its_destructors_change_nothing
     let map = map_of(&os, "f");
     map.store(0, 41);
     let lock = os.lock(&path("lock"), SHORT).unwrap().unwrap();
-    let presence = os.announce(&path("1")).unwrap();
+    let presence = os.announce(&path("1"), 4096).unwrap();
     let before = machine.process().uptime();
     assert!(other.lock(&path("lock"), SHORT).unwrap().is_none());
     assert_eq!(other.uptime(), before + SHORT);
@@ -176,14 +176,14 @@ fn dropped_locks_and_presences_are_free() {
     let other = machine.process();
     drop(os.lock(&path("lock"), SHORT).unwrap());
     assert!(other.lock(&path("lock"), SHORT).unwrap().is_some());
-    let presence = os.announce(&path("1")).unwrap();
-    assert_eq!(kind(other.announce(&path("1"))), io::ErrorKind::AlreadyExists);
+    let presence = os.announce(&path("1"), 4096).unwrap();
+    assert_eq!(kind(other.announce(&path("1"), 4096)), io::ErrorKind::AlreadyExists);
     SimOs::presence_page(&presence).store(4088, 6);
     assert_eq!(map_of(&other, "1").load(4088), 6);
     drop(presence);
     assert!(!other.is_alive(&path("1")));
     assert_eq!(machine.file_bytes(&path("1")).unwrap().len(), 4096);
-    let presence = os.announce(&path("2")).unwrap();
+    let presence = os.announce(&path("2"), 4096).unwrap();
     other.remove(&path("2")).unwrap();
     assert!(!other.is_alive(&path("2")));
     drop(presence);
@@ -318,7 +318,7 @@ fn a_full_disk_refuses_pages_and_names_but_not_what_has_space() {
     assert_eq!(file.len().unwrap(), 3 * PAGE);
     assert_eq!(kind(file.allocate(0, 4 * PAGE)), io::ErrorKind::StorageFull);
     assert_eq!(kind(os.open(&path("g"), OpenMode::Create)), io::ErrorKind::StorageFull);
-    assert_eq!(kind(os.announce(&path("1"))), io::ErrorKind::StorageFull);
+    assert_eq!(kind(os.announce(&path("1"), 4096)), io::ErrorKind::StorageFull);
     assert_eq!(kind(os.lock(&path("lock"), SHORT)), io::ErrorKind::StorageFull);
     assert_eq!((machine.used_bytes(), machine.linked_bytes()), (3 * PAGE, 3 * PAGE));
     // The space of a removed file comes back when the last living process lets go of it.
@@ -459,7 +459,7 @@ fn a_fork_knows_itself_and_leaves_the_locks_to_its_parent() {
     file_of(&parent, "f", 1);
     let map = map_of(&parent, "f");
     let lock = parent.lock(&path("lock"), SHORT).unwrap().unwrap();
-    let presence = parent.announce(&path("1")).unwrap();
+    let presence = parent.announce(&path("1"), 4096).unwrap();
     let child = parent.fork();
     assert!(child.is_forked() && !child.fresh().is_forked() && !parent.is_forked());
     let steps = parent.steps();

@@ -187,7 +187,7 @@ impl Os for Loom {
     fn lock(&self, _path: &Path, _timeout: Duration) -> io::Result<Option<()>> {
         Ok(None)
     }
-    fn announce(&self, _path: &Path) -> io::Result<()> {
+    fn announce(&self, _path: &Path, _bytes: usize) -> io::Result<()> {
         Ok(())
     }
     fn presence_page(_presence: &()) -> &Map {
