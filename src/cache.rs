@@ -25,15 +25,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::calls::{self, Calls};
+use crate::calls::{self, Calls, LOCK_TIMEOUT};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Listener, Notice, Opening};
 use crate::error::Result;
 use crate::key::OwnedKey;
 use crate::options::{Durability, Eviction};
-
-/// How long a writer waits for the lock if the builder says nothing else.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A persistent cache in a directory, shared by threads and processes.
 ///

@@ -4,6 +4,7 @@
 //! It knows the engine and its records; it knows no types of keys and values, and no codec. The calls of queues are in
 //! `queues`.
 
+mod orders;
 mod queues;
 
 use std::collections::VecDeque;
@@ -13,14 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{
-    Counter, DecidedValue, Decision, Found, Handle, Label, LargeValue, Op, Opening, Progress, Put, Report, Segment,
-    Shared, Space, Store, Sums, Tag, Value, is_inner,
+    Counter, DecidedValue, Decision, Found, Handle, Label, LargeValue, Namespace, Op, Opening, PREFIX, Progress, Put,
+    Report, Segment, Shared, Space, Store, Sums, Tag, Value, is_inner,
 };
 use crate::error::{ConfigProblem, Error, Result};
 use crate::options::{MAX_TAG_BYTES, SetOptions};
 use crate::os::real::RealOs;
 use crate::os::{HoldsMap, OsMap, Pinned};
 
+pub(super) use orders::Orders;
 pub(super) use queues::{Place, Queues};
 
 /// A live record.
@@ -47,6 +49,8 @@ pub(super) struct Raw {
 pub(super) struct Wanted {
     pub with_values: bool,
     pub tag: Option<u32>,
+    /// The items of this namespace alone, by their keys in it; `None` for those of the store itself.
+    pub namespace: Option<Namespace>,
 }
 
 /// What `get_many` has copied so far: for each key found, kind and place of its value.
@@ -87,7 +91,7 @@ pub(super) type Decide<'d> = &'d mut dyn FnMut(Option<&Record<'_>>, &mut Vec<u8>
 pub(super) type Body<'b> = &'b mut dyn FnMut(Arc<dyn Calls>) -> bool;
 
 /// The calls of a store, or of a running transaction on one.
-pub(super) trait Calls: Queues + Send + Sync {
+pub(super) trait Calls: Queues + Orders + Send + Sync {
     fn directory(&self) -> &Path;
     /// Nanoseconds since 1970, as the store sees them.
     fn now(&self) -> u64;
@@ -151,8 +155,23 @@ pub(super) fn checked_tag<'a>(options: &'a SetOptions<'_>) -> Result<Option<&'a 
     }
 }
 
+/// How long a writer waits for the lock if its builder says nothing else.
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The namespace of a name, made if there is none.
+pub(super) fn open_namespace(store: &dyn Calls, label: Label<'_>) -> Result<Namespace> {
+    check_name(label.name)?;
+    if let Some(there) = store.find_namespace(label)? {
+        return Ok(there);
+    }
+    match store.namespace(label) {
+        Err(Error::ReadOnly) => Err(Error::Config(ConfigProblem::NothingToRead)),
+        made => made,
+    }
+}
+
 /// Refuses what is no name of a namespace.
-pub(super) fn check_name(name: &str) -> Result<()> {
+fn check_name(name: &str) -> Result<()> {
     if name.len() > MAX_TAG_BYTES {
         return Err(Error::TagTooLarge { bytes: name.len() });
     }
@@ -316,8 +335,13 @@ impl Calls for Handle<RealOs> {
             if !record.append_key(&mut raw.key) {
                 return Err(record.damaged((**self).directory()));
             }
-            if is_inner(&raw.key) {
-                return Ok(());
+            match wanted.namespace {
+                None if is_inner(&raw.key) => return Ok(()),
+                None => {}
+                Some(namespace) if raw.key.starts_with(&namespace.prefix()) => {
+                    raw.key.drain(..PREFIX);
+                }
+                Some(_) => return Ok(()),
             }
             if wanted.with_values {
                 raw.facts = copy_value(self, record, &mut raw.value)?;

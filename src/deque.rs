@@ -19,14 +19,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cache::{Cache, Progress, Report};
-use crate::calls::{self, Calls};
+use crate::calls::{self, Calls, LOCK_TIMEOUT};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{End, KIND_DEQUE, Kind, Label, Namespace, Opening};
 use crate::error::{ConfigProblem, Error, Result};
 use crate::options::{Durability, Eviction};
 
-/// How long a writer waits for the lock if the builder says nothing else.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// What stands for no `maxlen`.
 const UNBOUNDED: u64 = u64::MAX;
 
@@ -269,7 +267,7 @@ impl<T, C: Codec> DequeBuilder<T, C> {
             listener: None,
         };
         let store = calls::open(&self.directory, &opening)?;
-        let deque = Deque::of(store, "", self.codec, self.read_only)?;
+        let deque = Deque::of(store, "", self.codec)?;
         if let Some(maxlen) = self.maxlen {
             deque.change_maxlen(maxlen)?;
         }
@@ -309,22 +307,14 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn deque<T>(&self, name: &str) -> Result<Deque<T, C>> {
-        Deque::of(Arc::clone(self.calls()), name, self.codec().clone(), false)
+        Deque::of(Arc::clone(self.calls()), name, self.codec().clone())
     }
 }
 
 impl<T, C: Codec> Deque<T, C> {
-    fn of(store: Arc<dyn Calls>, name: &str, codec: C, read_only: bool) -> Result<Deque<T, C>> {
+    fn of(store: Arc<dyn Calls>, name: &str, codec: C) -> Result<Deque<T, C>> {
         let label = Label { kind: Kind::Deque, name };
-        calls::check_name(name)?;
-        let queue = match store.find_namespace(label)? {
-            Some(queue) => queue,
-            None if read_only => return Err(Error::Config(ConfigProblem::NothingToRead)),
-            None => match store.namespace(label) {
-                Err(Error::ReadOnly) => return Err(Error::Config(ConfigProblem::NothingToRead)),
-                made => made?,
-            },
-        };
+        let queue = calls::open_namespace(&*store, label)?;
         let maxlen = Maxlen { version: AtomicU64::new(0), value: AtomicU64::new(UNBOUNDED) };
         Ok(Deque {
             leases: Arc::new(lease::Leases::new()),

@@ -185,6 +185,15 @@ pub(crate) fn encode_into<'b, K: Key + ?Sized>(key: &K, buffer: &'b mut EncodedK
     if buffer.is_valid() { Ok(buffer.as_bytes()) } else { Err(buffer.refusal()) }
 }
 
+/// As [`encode`], behind bytes that say which namespace the key is in.
+#[inline]
+pub(crate) fn encode_behind<K: Key + ?Sized>(prefix: &[u8], key: &K) -> Result<EncodedKey> {
+    let mut buffer = EncodedKey::new();
+    buffer.push(prefix);
+    let _: KeyWritten = key.write_key(KeyWriter::new(&mut buffer));
+    if buffer.is_valid() { Ok(buffer) } else { Err(buffer.refusal()) }
+}
+
 /// Encodes a key without allocating, unless it is long.
 ///
 /// Errors as [`Key::encode`] does.

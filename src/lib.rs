@@ -9,6 +9,7 @@ mod codec;
 mod deque;
 mod engine;
 mod error;
+mod index;
 mod key;
 mod options;
 mod os;
@@ -24,6 +25,9 @@ pub use codec::Json;
 pub use codec::{Codec, Postcard};
 pub use deque::{Deque, DequeBuilder, DequeIter, Lease};
 pub use error::{BoxError, ConfigProblem, Corruption, Damage, Error, IoFailure, Result, TypeMismatch};
+pub use index::{
+    AsKey, EncodedBounds, Index, IndexBuilder, IndexInserted, IndexKeys, IndexRange, IndexValues, KeyPrefix, KeyRange,
+};
 pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
 

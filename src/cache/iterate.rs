@@ -25,7 +25,7 @@ pub(super) struct Walk<C: Codec> {
 
 impl<C: Codec> Walk<C> {
     pub(super) fn new(cache: &Cache<C>, with_values: bool) -> Walk<C> {
-        let wanted = Wanted { with_values, tag: None };
+        let wanted = Wanted { with_values, tag: None, namespace: None };
         Walk { cache: cache.clone(), position: Some(0), found: VecDeque::new(), wanted }
     }
 

@@ -70,7 +70,7 @@ pub trait Queues {
 }
 
 /// Calls `store` with the put of a value, which is written to a file of its own first if it is large.
-fn with_put<R>(
+pub(super) fn with_put<R>(
     handle: &Handle<RealOs>,
     queue: Namespace,
     kind: u8,

@@ -12,7 +12,7 @@ use crate::error::{Corruption, Damage, Result};
 use crate::os::{Access, Os, OsMap};
 use crate::storage::index::{self, Table};
 use crate::storage::location::{Location, Tail};
-use crate::storage::namespace::{Kind, is_inner, parse_element};
+use crate::storage::namespace::{Kind, Namespace, is_inner, parse_element};
 use crate::storage::paths::Name;
 use crate::storage::record::{LargeReference, salt};
 use crate::storage::segment::is_main;
@@ -321,6 +321,8 @@ impl<O: Os> Check<'_, O> {
                     (Kind::Deque, None) => true,
                     _ => counted == found,
                 };
+                let is_right = is_right
+                    && (kind != Kind::Index || self.store.count_in_order(Namespace { kind, id })? == Some(found));
                 if !is_right {
                     self.problem(Name::Tags(chunk as u64), offset as u64, Corruption::Count);
                 }

@@ -17,6 +17,7 @@ use crate::storage::state::{self, PENDING, Retiree, VISIBLE, row, row_word};
 
 use super::lock::Locked;
 use super::marks;
+use super::nodes::Nodes;
 use super::staged::Staged;
 use super::store::Store;
 use super::view::{Index, Segment, View};
@@ -35,6 +36,7 @@ pub enum Made {
     },
     Index(Table),
     Tags(usize),
+    Order(usize),
     /// A value's file, and the number of the draft that it was.
     Value {
         id: u64,
@@ -77,6 +79,8 @@ pub struct Commit<'l, O: Os> {
     pub unlink_after: Vec<Retiree>,
     /// Bytes of puts.
     pub appended: u64,
+    /// Nodes that keep keys in order, as this commit will leave them.
+    pub(super) nodes: Nodes,
 }
 
 impl<O: Os> Locked<'_, O> {
@@ -131,6 +135,7 @@ impl<'l, O: Os> Commit<'l, O> {
             made_ahead: 0,
             unlink_after: Vec::new(),
             appended: 0,
+            nodes: Nodes::default(),
         }
     }
 
@@ -163,7 +168,7 @@ impl<'l, O: Os> Commit<'l, O> {
     }
 
     #[inline]
-    fn map_of(&self, place: Place) -> Option<&O::Map> {
+    pub(super) fn map_of(&self, place: Place) -> Option<&O::Map> {
         self.view.map_of(place, &self.store.state).or_else(|| match place {
             Place::Index(generation) => {
                 self.made_indexes.iter().find(|i| i.table.generation == generation).map(|i| &i.map)
@@ -264,6 +269,9 @@ impl<'l, O: Os> Commit<'l, O> {
         }
         if self.appended != 0 {
             self.count_appended();
+        }
+        if self.nodes.is_changed() {
+            self.write_nodes();
         }
         if !self.is_mapped() {
             // A word that could not be stored would make the commit half of one.

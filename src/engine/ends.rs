@@ -49,6 +49,11 @@ impl Ends {
         self.inner.values().map(bit).fold(0, |all, bits| all | bits)
     }
 
+    /// True if there are keys that have to be kept in order.
+    pub fn has_orders(&self) -> bool {
+        self.inner.values().any(|&kind| kind == Kind::Index)
+    }
+
     /// Takes in that what the main stream has of a key with a smaller sequence is dead.
     pub fn learn_dead(&mut self, hash: u64, sequence: u64) {
         let end = self.dead.entry(hash).or_default();

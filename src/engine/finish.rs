@@ -42,6 +42,9 @@ impl<O: Os> Store<O> {
         for name in [
             Name::Value(word(state::NEXT_VALUE)),
             Name::Tags(word(state::TAG_CHUNKS)),
+            Name::Order(word(state::ORDER_CHUNKS)),
+            Name::Order(word(state::ORDER_CHUNKS).saturating_add(1)),
+            Name::Order(word(state::ORDER_CHUNKS).saturating_add(2)),
             Name::Index(generation_after(newest.generation).into()),
         ] {
             let path = self.paths.of(name);
@@ -192,6 +195,7 @@ impl<O: Os> Locked<'_, O> {
         match place {
             Place::State => Ok(()),
             Place::Tags(chunk) => self.store.map_tags(chunk as usize).map(drop),
+            Place::Order(chunk) => self.store.map_order(chunk as usize).map(drop),
             Place::Index(generation) => {
                 let geometry = self.store.geometry()?;
                 let next = geometry.next.map(|(next, _)| next);

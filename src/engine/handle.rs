@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::os::Os;
-use crate::storage::namespace::Label;
+use crate::storage::namespace::{Label, Namespace};
 
 use super::change::{Decision, Op, Put};
 use super::check::{Progress, Report};
 use super::found::Found;
 use super::living::Living;
-use super::namespace::Namespace;
+use super::order_read::{Stretch, Window};
 use super::queue::{End, Span};
 use super::settings::Shared;
 use super::store::Store;
@@ -315,5 +315,44 @@ impl<O: Os> Handle<O> {
     /// As [`Store::sleep_until_pushed`]. Nobody waits inside a transaction: nobody else could push.
     pub fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()> {
         self.outside()?.sleep_until_pushed(queue, timeout)
+    }
+}
+
+/// Indexes: see `order_read`.
+impl<O: Os> Handle<O> {
+    /// As [`Store::stretch`].
+    pub fn stretch(
+        &self,
+        index: Namespace,
+        window: &Window,
+        end: End,
+        wanted: (usize, bool),
+        to: &mut Stretch,
+    ) -> Result<()> {
+        match self {
+            Handle::Store(store) => store.stretch(index, window, end, wanted, to),
+            Handle::Inside(transaction) => transaction.stretch(index, window, end, wanted, to),
+        }
+    }
+
+    /// As [`Store::pop_in_order`].
+    pub fn pop_in_order<R>(
+        &self,
+        index: Namespace,
+        end: End,
+        take: impl FnMut(&[u8], &Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        match self {
+            Handle::Store(store) => store.pop_in_order(index, end, take),
+            Handle::Inside(transaction) => transaction.pop_in_order(index, end, take),
+        }
+    }
+
+    /// The items of a namespace.
+    pub fn items_of(&self, namespace: Namespace) -> Result<u64> {
+        match self {
+            Handle::Store(store) => store.items_of(namespace),
+            Handle::Inside(transaction) => transaction.items_of(namespace),
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::storage::location::SEGMENT_BYTES_MAX;
 use crate::storage::paths::Name;
 use crate::storage::segment::{self, Head};
 use crate::storage::state::{self, Retiree};
-use crate::storage::tag_table;
+use crate::storage::{tag_table, tree};
 
 use super::commit::Made;
 use super::store::Store;
@@ -119,6 +119,28 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// Maps the chunks of the nodes that keep keys in order, up to and including `chunk`.
+    pub(super) fn map_order(&self, chunk: usize) -> Result<Arc<O::Map>> {
+        loop {
+            let view = self.view.load_full();
+            if let Some(map) = view.order(chunk) {
+                return Ok(Arc::clone(map));
+            }
+            let missing = view.orders.len();
+            let path = self.paths.of(Name::Order(missing as u64));
+            let access = self.access();
+            let mode = if access == Access::Write { OpenMode::Write } else { OpenMode::Read };
+            let file = self.os.open(&path, mode).map_err(|e| Error::io("open", &path, e))?;
+            let len = tree::chunk_bytes(missing) as usize;
+            let map = Arc::new(file.map(len, access).map_err(|e| self.short("map", &path, e))?);
+            self.replace_view(|view| {
+                if view.orders.len() == missing {
+                    view.orders.push(map);
+                }
+            });
+        }
+    }
+
     /// Drops the maps of files that are retired, so that the kernel can give their space back.
     #[cold]
     pub(super) fn drop_retired_maps(&self) {
@@ -145,6 +167,7 @@ impl<O: Os> Store<O> {
             Made::Segment { id, .. } => Name::Segment(id),
             Made::Index(table) => Name::Index(table.generation.into()),
             Made::Tags(chunk) => Name::Tags(chunk as u64),
+            Made::Order(chunk) => Name::Order(chunk as u64),
             Made::Value { id, .. } => Name::Value(id),
         };
         self.replace_view(|view| match made {
@@ -155,6 +178,7 @@ impl<O: Os> Store<O> {
             }
             Made::Index(table) => view.indexes.retain(|index| index.table != table),
             Made::Tags(chunk) => view.tags.truncate(chunk),
+            Made::Order(chunk) => view.orders.truncate(chunk),
             Made::Value { .. } => {}
         });
         let path = self.paths.of(name);

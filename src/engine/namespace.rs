@@ -6,32 +6,17 @@ use std::borrow::Borrow;
 use crate::error::Result;
 use crate::options::Eviction;
 use crate::os::{Os, OsMap};
-use crate::storage::namespace::{Kind, Label, SETTING};
+use crate::storage::namespace::{Label, Namespace, SETTING};
 use crate::storage::record::{Draft, Type};
 use crate::storage::redo::Place;
 use crate::storage::state::{self, HAS_INNER, HAS_LASTING, LIVE_NAME, row_word};
-use crate::storage::tag_table::{self, RowPlace, row};
+use crate::storage::tag_table::row;
 
 use super::commit::Commit;
 use super::lock::Locked;
 use super::room::Purpose;
 use super::store::Store;
 use super::tags::TagRow;
-
-/// A namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Namespace {
-    pub kind: Kind,
-    pub id: u32,
-}
-
-impl Namespace {
-    /// Its row.
-    pub(super) fn place(self) -> RowPlace {
-        // An id that the tag table gave has a row.
-        tag_table::place_of(self.id).unwrap_or(RowPlace { chunk: 0, offset: 0 })
-    }
-}
 
 impl<O: Os> Store<O> {
     /// True if something is kept whatever happens: where nothing is evicted, and where there are namespaces that last.
@@ -85,6 +70,12 @@ impl<O: Os> Store<O> {
     /// The setting of a namespace; `u64::MAX` if it has none.
     pub fn setting(&self, namespace: Namespace) -> Result<u64> {
         Ok(self.named(namespace.id)?.map_or(u64::MAX, |(setting, _)| setting))
+    }
+
+    /// The items of a namespace.
+    pub fn items_of(&self, namespace: Namespace) -> Result<u64> {
+        let place = namespace.place();
+        Ok(self.map_tags(place.chunk)?.load(place.offset + row::LIVE))
     }
 
     /// A word that changes with the setting of a namespace.

@@ -20,7 +20,7 @@
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::namespace::{ELEMENT, element};
+use crate::storage::namespace::{ELEMENT, Namespace, element};
 use crate::storage::redo::Place;
 use crate::storage::state::{PENDING, VISIBLE};
 use crate::storage::tag_table::row;
@@ -31,7 +31,6 @@ use super::change::{Change, Op, Put};
 use super::commit::Commit;
 use super::found::Found;
 use super::lock::Locked;
-use super::namespace::Namespace;
 use super::store::Store;
 
 /// Tries of a reader before it takes the lock.
@@ -254,7 +253,7 @@ impl<O: Os> Store<O> {
     }
 
     /// Does something under the lock that may be a commit, again if there was no room for it.
-    fn change_queue<R>(&self, mut change: impl FnMut(&Locked<'_, O>) -> Result<R>) -> Result<R> {
+    pub(super) fn change_queue<R>(&self, mut change: impl FnMut(&Locked<'_, O>) -> Result<R>) -> Result<R> {
         self.before_change()?;
         let mut attempt = || {
             let locked = self.lock()?;
@@ -295,6 +294,13 @@ impl<O: Os> Commit<'_, O> {
         if before.first != after.first {
             self.stage_anchor(queue, after.anchor());
         }
+    }
+
+    /// Counts a position in again whose element is lost.
+    pub(super) fn keep_position(&mut self, queue: Namespace) {
+        let place = queue.place();
+        let len = self.items_of_tag(place).saturating_add(1);
+        self.stage(Place::Tags(place.chunk as u32), place.offset + row::LIVE, len);
     }
 
     /// Counts positions out that had lost their elements.

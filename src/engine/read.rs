@@ -111,6 +111,7 @@ pub(super) enum Missing {
     Index(Table),
     Segment(usize, u64),
     Tags(usize),
+    Order(usize),
 }
 
 /// A cell that led to the key.
@@ -424,6 +425,7 @@ impl<O: Os> Store<O> {
             Missing::Index(table) => self.map_index(table).map(drop),
             Missing::Segment(slot, id) => self.map_segment(slot, id, Access::Read).map(drop),
             Missing::Tags(chunk) => self.map_tags(chunk).map(drop),
+            Missing::Order(chunk) => self.map_order(chunk).map(drop),
         };
         mapped.map_err(|error| match error {
             Error::Io(failure) if failure.source.kind() == std::io::ErrorKind::NotFound => {

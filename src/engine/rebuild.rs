@@ -302,7 +302,7 @@ fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64], state_too: bool)
     for name in names.iter().filter_map(|name| Name::parse(name)) {
         let derived = match name {
             Name::State => state_too,
-            Name::StateDraft | Name::Index(_) | Name::Tags(_) | Name::Spill(_) => true,
+            Name::StateDraft | Name::Index(_) | Name::Tags(_) | Name::Order(_) | Name::Spill(_) => true,
             Name::ValueDraft(..) => true,
             _ => false,
         };
@@ -391,6 +391,7 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
     for (word, value) in [
         (state::VISIBLE, found.newest),
         (state::BORN, found.newest),
+        (state::ORDER_STALE, replay.ends.has_orders().into()),
         (state::GEOMETRY, Geometry { current: replay.table, next: None }.bits()),
         (state::CLEARED, replay.ends.cleared),
         (state::SIZE_LIMIT, manifest.size_limit),

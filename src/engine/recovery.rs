@@ -29,6 +29,7 @@ use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
 use crate::storage::tag_table::CHUNKS_MAX;
+use crate::storage::tree;
 
 use super::duty::Duty;
 use super::listed::presence_bytes;
@@ -138,6 +139,9 @@ impl<O: Os> Store<O> {
             store.recount_set_aside()?;
             store.sweep_leftovers();
         }
+        if !others.alive && store.state.load(state::ORDER_STALE) != 0 {
+            store.make_orders(&store.lock()?)?;
+        }
         store.apply(opening)?;
         Ok(store)
     }
@@ -209,9 +213,12 @@ impl<O: Os> Store<O> {
         let Ok(geometry) = self.geometry() else { return false };
         let tables = [Some(geometry.current), geometry.next.map(|(next, _)| next)];
         let chunks = usize::try_from(self.state.load(state::TAG_CHUNKS)).unwrap_or(usize::MAX);
+        let orders = usize::try_from(self.state.load(state::ORDER_CHUNKS)).unwrap_or(usize::MAX);
         tables.into_iter().flatten().all(|table| self.map_index(table).is_ok())
             && chunks <= CHUNKS_MAX
             && chunks.checked_sub(1).is_none_or(|last| self.map_tags(last).is_ok())
+            && orders <= tree::CHUNKS_MAX
+            && orders.checked_sub(1).is_none_or(|last| self.map_order(last).is_ok())
     }
 
     /// Step 6: nobody lives, so whoever the lock word names is dead. The word is freed last: until then the next opener

@@ -86,6 +86,7 @@ impl<O: Os> Store<O> {
         }
         let truth = self.replay_truth();
         let values = self.publish_anew(&locked, truth)?;
+        self.make_orders(&locked)?;
         drop(locked);
         self.epilogue_at_once();
         self.unlink_values_but(&values);
@@ -273,6 +274,7 @@ impl<O: Os> Store<O> {
                 }
             }
         }
+        commit.stage_state(state::ORDER_STALE, 1);
         commit.stage_state(state::LASTING_BYTES, lasting);
         commit.stage_state(state::NAMESPACES, namespaces);
         Ok(())

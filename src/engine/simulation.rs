@@ -13,6 +13,7 @@ mod eviction;
 mod failures;
 mod history;
 mod images;
+mod index;
 mod limit;
 mod model;
 mod named;

@@ -38,7 +38,7 @@ impl<O: Os> Store<O> {
         let (mut tries, mut files) = (0, 0);
         loop {
             let view = self.enter()?;
-            match self.try_read_many(&view, keys, into, &mut take)? {
+            match self.try_read_many(&view, keys, None, into, &mut take)? {
                 Try::Done(()) => return Ok(()),
                 // Under the lock nothing moves, so a file that is missing then is damage.
                 Try::Map(missing) if locked.is_some() => self.map_missing_under_lock(missing)?,
@@ -57,14 +57,16 @@ impl<O: Os> Store<O> {
         }
     }
 
-    fn try_read_many<R>(
+    /// One attempt, as of a moment that is given, or of now.
+    pub(super) fn try_read_many<R>(
         &self,
         view: &Arc<View<O>>,
         keys: &[(&[u8], u64)],
+        moment: Option<u64>,
         into: &mut R,
         take: &mut impl FnMut(&mut R, usize, &Record<'_, O>) -> Result<()>,
     ) -> Result<Try<()>> {
-        let moment = self.visible();
+        let moment = moment.unwrap_or_else(|| self.visible());
         let mut missed = false;
         let word = self.state.load(state::GEOMETRY);
         for &(_, hash) in keys.iter().take(AHEAD) {

@@ -4,7 +4,7 @@
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::Location;
-use crate::storage::namespace::{Kind, Label, parse_name};
+use crate::storage::namespace::{Kind, Label, Namespace, parse_name};
 use crate::storage::paths::Name;
 use crate::storage::record::{Draft, Type};
 use crate::storage::redo::Place;
@@ -145,8 +145,12 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Stages the words that make all items of a tag dead that are older than this commit.
-    pub(super) fn stage_eviction(&mut self, place: RowPlace) {
+    pub(super) fn stage_eviction(&mut self, place: RowPlace) -> Result<()> {
         let tags = place_in(place);
+        let kind = self.kind_of_tag(place);
+        if kind == Kind::Index {
+            self.drop_order(Namespace { kind, id: tag_table::id_of(place) })?;
+        }
         let items = self.items_of_tag(place);
         let before = self.word(tags, place.offset + row::EVICTED);
         self.stage(tags, place.offset + row::EVICTED_BEFORE, before);
@@ -161,6 +165,7 @@ impl<O: Os> Commit<'_, O> {
         let count = self.count_of(Some(place));
         let live = self.state(count);
         self.stage_state(count, live.saturating_sub(items));
+        Ok(())
     }
 
     fn chunks(&self) -> usize {
@@ -223,7 +228,7 @@ impl<O: Os> Store<O> {
         draft.alone = true;
         commit.reserve(draft.size(), true, Purpose::Free)?;
         commit.append(&draft)?;
-        commit.stage_eviction(place);
+        commit.stage_eviction(place)?;
         commit.publish()?;
         Ok(items)
     }

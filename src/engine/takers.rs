@@ -8,6 +8,7 @@
 //! that so between processors, as the two sides write one word and read another. A taker that dies leaves the bit, which costs
 //! the next push one call.
 
+use crate::storage::namespace::Namespace;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::state::TAKERS;
 
-use super::namespace::Namespace;
 use super::store::Store;
 
 const SLEEPS: u32 = 1 << 31;

@@ -19,6 +19,7 @@
 
 mod finish;
 mod inside;
+mod orders;
 mod overlay;
 mod queues;
 mod run;

@@ -85,6 +85,7 @@ pub struct View<O: Os> {
     pub(super) segments: Vec<Option<Arc<Segment<O>>>>,
     pub(super) indexes: Vec<Arc<Index<O>>>,
     pub(super) tags: Vec<Arc<O::Map>>,
+    pub(super) orders: Vec<Arc<O::Map>>,
 }
 
 impl<O: Os> Clone for View<O> {
@@ -94,13 +95,20 @@ impl<O: Os> Clone for View<O> {
             segments: self.segments.clone(),
             indexes: self.indexes.clone(),
             tags: self.tags.clone(),
+            orders: self.orders.clone(),
         }
     }
 }
 
 impl<O: Os> View<O> {
     pub fn empty(rows: usize) -> View<O> {
-        View { retired: 0, segments: (0..rows).map(|_| None).collect(), indexes: Vec::new(), tags: Vec::new() }
+        View {
+            retired: 0,
+            segments: (0..rows).map(|_| None).collect(),
+            indexes: Vec::new(),
+            tags: Vec::new(),
+            orders: Vec::new(),
+        }
     }
 
     /// The map of the segment that is in a slot now, by the id its row names.
@@ -126,6 +134,12 @@ impl<O: Os> View<O> {
         self.tags.get(chunk)
     }
 
+    /// A chunk of the nodes that keep keys in order.
+    #[inline(always)]
+    pub fn order(&self, chunk: usize) -> Option<&Arc<O::Map>> {
+        self.orders.get(chunk)
+    }
+
     /// The map that a redo address leads into, if it is mapped.
     #[inline(always)]
     pub fn map_of<'a>(&'a self, place: Place, state: &'a O::Map) -> Option<&'a O::Map> {
@@ -133,6 +147,7 @@ impl<O: Os> View<O> {
             Place::State => Some(state),
             Place::Index(generation) => self.indexes.iter().find(|i| i.table.generation == generation).map(|i| &i.map),
             Place::Tags(chunk) => self.tags.get(chunk as usize).map(|map| &**map),
+            Place::Order(chunk) => self.orders.get(chunk as usize).map(|map| &**map),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::index::Table;
 use crate::storage::location::{Entry, Location, Tail};
-use crate::storage::namespace::Label;
+use crate::storage::namespace::{Kind, Label, Namespace, parse};
 use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, order_of_place};
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
@@ -238,7 +238,7 @@ impl<O: Os> Commit<'_, O> {
         }
         self.appended += draft.size() as u64 + large.map_or(0, |large| large.len);
         self.enter_cell(place, op.hash, location)?;
-        self.count_put(&draft, tag, location, old);
+        self.count_put(&draft, tag, location, old)?;
         if let Some(old) = old {
             if old.location.slot() != location.slot() {
                 self.add_state(row_word(old.location.slot(), row::LIVE), -1);
@@ -293,11 +293,20 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Counts a new record in.
-    fn count_put(&mut self, draft: &Draft<'_>, tag: Option<TagRow>, location: Location, old: Option<&Old>) {
+    fn count_put(
+        &mut self,
+        draft: &Draft<'_>,
+        tag: Option<TagRow>,
+        location: Location,
+        old: Option<&Old>,
+    ) -> Result<()> {
         let counted = old.is_some_and(|p| matches!(p.life, Life::Live | Life::Expired));
         if !counted {
             let count = self.count_of(tag.map(|tag| tag.place));
             self.add_state(count, 1);
+            if let Some((Kind::Index, id, key)) = parse(draft.key) {
+                self.put_in_order(Namespace { kind: Kind::Index, id }, key)?;
+            }
         }
         let slot = location.slot();
         // One that replaces a record of the same segment leaves that segment's count as it is.
@@ -310,6 +319,7 @@ impl<O: Os> Commit<'_, O> {
         if let Some(expires) = draft.expires.map(|at| at.max(1)) {
             self.count_expiry(slot, expires);
         }
+        Ok(())
     }
 
     /// Counts in when a record of a segment expires.
@@ -405,6 +415,9 @@ impl<O: Os> Commit<'_, O> {
         }
         let count = self.count_of(tag_table::place_of(old.header.tag));
         self.add_state(count, -1);
+        if let Some((Kind::Index, id, key)) = parse(op.key) {
+            self.take_out_of_order(Namespace { kind: Kind::Index, id }, key)?;
+        }
         self.count_replaced(old, false);
         Ok(())
     }

@@ -7,7 +7,7 @@
 //!     12      4  byte order of the shared words: 0x01020304 as this machine writes it
 //!     16      8  store id, drawn at creation
 //!     24      8  hash seed, drawn at creation
-//!     32      4  kind of store: 1 cache, 2 deque
+//!     32      4  kind of store: 1 cache, 2 deque, 3 index
 //!     36      4  rows of the segment table
 //!     40      8  size limit in bytes
 //!     48      4  eviction policy
@@ -31,6 +31,8 @@ pub const ROWS: std::ops::RangeInclusive<u32> = 256..=1 << 16;
 pub const KIND_CACHE: u32 = 1;
 /// That of a deque: a store with one namespace, which is all of it.
 pub const KIND_DEQUE: u32 = 2;
+/// That of an index, likewise.
+pub const KIND_INDEX: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"LARDER\r\n";
 const BYTE_ORDER: u32 = 0x0102_0304;

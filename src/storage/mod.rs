@@ -24,10 +24,16 @@ pub mod segment;
 pub mod state;
 pub mod synced;
 pub mod tag_table;
+pub mod tree;
 
 /// A field of a fixed-size byte table; zero if the table is too short, which its checksum then shows.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     bytes.get(offset..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+/// As [`u32_at`], for 16 bits.
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+    bytes.get(offset..).and_then(|b| b.first_chunk()).map_or(0, |b| u16::from_le_bytes(*b))
 }
 
 /// As [`u32_at`], for 64 bits.

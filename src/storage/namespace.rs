@@ -73,6 +73,20 @@ impl Kind {
     }
 }
 
+/// A namespace: its kind, and the id of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    pub kind: Kind,
+    pub id: u32,
+}
+
+impl Namespace {
+    /// What begins every key in it.
+    pub fn prefix(self) -> [u8; PREFIX] {
+        prefix(self.kind, self.id)
+    }
+}
+
 /// The name of a row of the tag table. Two of different kinds are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label<'a> {

@@ -25,6 +25,7 @@ pub enum Name {
     Segment(u64),
     Index(u64),
     Tags(u64),
+    Order(u64),
     Value(u64),
     /// A large value that its writer has not committed: owner, number.
     ValueDraft(u64, u64),
@@ -48,6 +49,7 @@ impl Name {
                 .or_else(|| number("main-").filter(|&id| id < MAIN).map(|id| Name::Segment(id | MAIN)))
                 .or_else(|| number("index-").map(Name::Index))
                 .or_else(|| number("tags-").map(Name::Tags))
+                .or_else(|| number("order-").map(Name::Order))
                 .or_else(|| number("value-").map(Name::Value))
                 .or_else(|| number("spill-").map(Name::Spill))
                 .or_else(|| {
@@ -72,6 +74,7 @@ impl Name {
             Name::Segment(id) => format!("log-{id:x}"),
             Name::Index(generation) => format!("index-{generation:x}"),
             Name::Tags(chunk) => format!("tags-{chunk:x}"),
+            Name::Order(chunk) => format!("order-{chunk:x}"),
             Name::Value(id) => format!("value-{id:x}"),
             Name::ValueDraft(owner, number) => format!("draft-{owner:x}-{number:x}"),
             Name::Spill(sequence) => format!("spill-{sequence:x}"),
@@ -121,6 +124,7 @@ mod tests {
             Name::Segment(0x1f | MAIN),
             Name::Index(7),
             Name::Tags(0),
+            Name::Order(3),
             Name::Value(u64::MAX),
             Name::ValueDraft(3, 4),
             Name::Spill(9),

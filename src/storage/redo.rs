@@ -9,7 +9,7 @@
 //! ```
 //! A spill file is: the changes, 24 bytes each, then the CRC-32 of them in 8 bytes.
 //!
-//! Address: bits 56..64 what (1 state, 2 index, 3 tags); bits 32..56 which generation or chunk; bits 0..32 offset / 8.
+//! Address: bits 56..64 what (1 state, 2 index, 3 tags, 4 order); bits 32..56 which generation or chunk; bits 0..32 offset / 8.
 //!
 //! A list is complete before PENDING names its commit, and unchanged until PENDING is 0 again. Storing every new value
 //! is idempotent: values are absolute, never differences.
@@ -36,6 +36,8 @@ pub enum Place {
     Index(u32),
     /// Chunk of the tag table.
     Tags(u32),
+    /// Chunk of the nodes that keep keys in order.
+    Order(u32),
 }
 
 impl Address {
@@ -46,6 +48,7 @@ impl Address {
             Place::State => (1, 0),
             Place::Index(generation) => (2, generation),
             Place::Tags(chunk) => (3, chunk),
+            Place::Order(chunk) => (4, chunk),
         };
         Address((what << 56) | (u64::from(which & 0xFF_FFFF) << 32) | (offset as u64 >> 3))
     }
@@ -80,6 +83,7 @@ impl Address {
             1 => Some((Place::State, offset)),
             2 => Some((Place::Index(which), offset)),
             3 => Some((Place::Tags(which), offset)),
+            4 => Some((Place::Order(which), offset)),
             _ => None,
         }
     }

@@ -68,6 +68,11 @@
 //!                         sleeps; see `takers`
 //!    976  BORN             nobody: the newest commit when this file was made
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
+//!   1536  ORDER_CHUNKS     list: chunks of the nodes that keep keys in order; see `order`
+//!   1544  ORDER_NEXT       list: the block behind all that were ever used
+//!   1552  ORDER_DOOMED     list: the first node of the trees that are taken apart
+//!   1560  ORDER_STALE      whoever makes the state file, list: 1 if the trees have to be made anew
+//!   1600  ORDER_FREE       list: 9 words: the first free block of each class
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
 //! ```
@@ -151,6 +156,11 @@ pub const LASTING_BYTES: usize = 952;
 pub const NAMESPACES: usize = 960;
 pub const TAKERS: usize = 968;
 pub const BORN: usize = 976;
+pub const ORDER_CHUNKS: usize = 1536;
+pub const ORDER_NEXT: usize = 1544;
+pub const ORDER_DOOMED: usize = 1552;
+pub const ORDER_STALE: usize = 1560;
+pub const ORDER_FREE: usize = 1600;
 pub const REDO: usize = 4096;
 pub const REDO_BYTES: usize = 65536;
 pub const ROWS: usize = REDO + REDO_BYTES;
@@ -180,7 +190,12 @@ pub const LIVE_NAME: i64 = 1 << 32;
 pub const HEAD: usize = 96;
 const MAGIC: &[u8; 8] = b"LARDRSTA";
 
-const _: () = assert!(RETIREES + RETIREES_MAX * 16 <= REDO && BASELINE + 64 <= SYNCING && BORN + 8 <= RETIREES);
+const _: () = assert!(
+    RETIREES + RETIREES_MAX * 16 <= ORDER_CHUNKS
+        && ORDER_FREE + 8 * super::tree::CLASSES <= REDO
+        && BASELINE + 64 <= SYNCING
+        && BORN + 8 <= RETIREES
+);
 const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
 const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);
 const _: () = assert!(ROWS.is_multiple_of(4096) && ROW_BYTES == row::NEWEST + 8);

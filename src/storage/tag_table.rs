@@ -17,7 +17,7 @@
 //! Rows are found by linear probing from the low half of the hash, at most [`PROBES`] long; when none is free there, the
 //! tag goes to the next chunk. All words change through the redo list.
 
-use super::namespace::{KIND_BITS, Kind, Label};
+use super::namespace::{KIND_BITS, Kind, Label, Namespace};
 use crate::os::OsMap;
 
 /// Rows of the first chunk.
@@ -127,6 +127,15 @@ pub fn find(hash: TagHash, chunk: usize, load: impl Fn(usize) -> u64) -> Probe {
         }
     }
     Probe::Full
+}
+
+impl Namespace {
+    /// Its row.
+    #[inline]
+    pub fn place(self) -> RowPlace {
+        // An id that the table gave has a row.
+        place_of(self.id).unwrap_or(RowPlace { chunk: 0, offset: 0 })
+    }
 }
 
 /// What a row stands for, by the high half of its hash. A free row, and one that is damaged, is a tag's.

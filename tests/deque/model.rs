@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use larder::{Cache, Deque, Error, Result};
 
-const CASES: u64 = 250;
+const CASES: u64 = 120;
 const STEPS: usize = 60;
 
 /// SplitMix64: small, and the same everywhere.

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::os::{Access, Os};
 use crate::storage::location::Entry;
+use crate::storage::namespace::{Kind, Namespace, parse};
 use crate::storage::record::{Draft, Header, LargeReference, Type, salt};
 use crate::storage::state::{self, LIVE_NAME, row, row_word};
 use crate::storage::tag_table;
@@ -13,6 +14,21 @@ use super::super::large::file_space;
 use super::{Candidate, Quantum};
 
 impl<O: Os> Quantum<'_, '_, O> {
+    /// Gives up an item that is damaged, whatever the policy.
+    fn lose(&mut self, candidate: usize, old: &Old, cell: &CellPlace) -> Result<()> {
+        self.evict(old, cell);
+        let key = self.candidates[candidate].key.clone();
+        match parse(&self.keys[key]) {
+            Some((kind @ Kind::Index, id, key)) => self.commit.take_out_of_order(Namespace { kind, id }, key),
+            // Its position stays, without an element.
+            Some((kind @ Kind::Deque, id, _)) => {
+                self.commit.keep_position(Namespace { kind, id });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn move_item(&mut self, candidate: usize, old: &Old, cell: &CellPlace, mark: u64) -> Result<()> {
         let Candidate { location, header, ref key, .. } = self.candidates[candidate];
         let segment = self.store.map_segment(self.victim.slot, self.victim.id, Access::Read)?;
@@ -20,7 +36,7 @@ impl<O: Os> Quantum<'_, '_, O> {
         let salt = salt(segment.nonce, location.offset());
         if !header.append_value(&segment.map, location.offset(), salt, &mut value) {
             // A copy would vouch for what is damaged.
-            self.evict(old, cell);
+            self.lose(candidate, old, cell)?;
             return Ok(());
         }
         let draft = Draft {

@@ -14,6 +14,7 @@ use crate::storage::paths::Name;
 use crate::storage::record::{Header, LargeReference, Type};
 use crate::storage::state::{self, RETIREES, RETIREES_MAX, Retiree, row, row_word};
 use crate::storage::tag_table::{self, ROW_BYTES};
+use crate::storage::tree;
 
 /// Volume that a store charges for manifest, presences and directories.
 const OVERHEAD: u64 = 64 << 10;
@@ -116,6 +117,7 @@ pub fn audit(store: &Store<SimOs>) {
         volume += allocated;
     }
     volume += audit_tags(store, &mut count);
+    volume += (0..word(state::ORDER_CHUNKS) as usize).map(tree::chunk_bytes).sum::<u64>();
     for slot in (0..store.rows).filter(|&slot| store.segment_in(slot) != 0) {
         let live = word(row_word(slot, row::LIVE));
         let counted = (count.slots.remove(&slot).unwrap_or(0), count.names.remove(&slot).unwrap_or(0));

@@ -9,7 +9,6 @@ use super::{Dice, rounds};
 use crate::engine::change::{Put, Tag, Value};
 use crate::engine::handle;
 use crate::engine::living::Living;
-use crate::engine::namespace::Namespace;
 use crate::engine::queue::End;
 use crate::engine::recovery::Opening;
 use crate::engine::store::Store;
@@ -17,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::options::Eviction;
 use crate::os::Os;
 use crate::os::sim::{Machine, SimOs};
-use crate::storage::namespace::{self, Kind, Label};
+use crate::storage::namespace::{self, Kind, Label, Namespace};
 
 const SIZE_LIMIT: u64 = 4 << 20;
 const FILE_CAPACITY: usize = 16 << 20;

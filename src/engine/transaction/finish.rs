@@ -154,7 +154,7 @@ impl<O: Os> Commit<'_, O> {
                 && (!overlay.cleared || self.kind_of_tag_id(tag)?.is_inner())
             {
                 self.append(&Draft { tag, ..Draft::bare(Type::TagEvicted, self.sequence) })?;
-                self.stage_eviction(place);
+                self.stage_eviction(place)?;
             }
         }
         let mut removed = Vec::new();

@@ -6,7 +6,7 @@ use crate::options::Eviction;
 use std::borrow::Borrow;
 
 use crate::os::{Os, OsMap};
-use crate::storage::namespace::{Kind, Label, is_inner};
+use crate::storage::namespace::{Kind, Label, Namespace, is_inner, parse};
 use crate::storage::record::Header;
 use crate::storage::state;
 use crate::storage::tag_table;
@@ -16,7 +16,6 @@ use super::super::cells::Old;
 use super::super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::super::commit::Commit;
 use super::super::found::Found;
-use super::super::namespace::Namespace;
 use super::super::read::Life;
 use super::Transaction;
 use super::overlay::{Meta, Overlay};
@@ -285,6 +284,24 @@ impl<O: Os> Transaction<O> {
                 len = len.saturating_add_signed(i64::from(staged.put.is_some()) - i64::from(counted));
             }
             Ok(len)
+        })
+    }
+
+    /// The items of a namespace.
+    pub fn items_of(&self, namespace: Namespace) -> Result<u64> {
+        self.with(|overlay| {
+            let is_ended = overlay.evicted.contains(&namespace.id);
+            let mut items = if is_ended { 0 } else { self.store.items_of(namespace)? };
+            let held = self.store.held();
+            let mut commit = Commit::new(held.borrow())?;
+            let is_in =
+                |key: &[u8]| parse(key).is_some_and(|(kind, id, _)| (kind, id) == (namespace.kind, namespace.id));
+            for staged in overlay.iter().filter(|staged| is_in(staged.key)) {
+                let old = commit.locate(staged.key, staged.hash)?.old;
+                let counted = old.is_some_and(|old| old.life != Life::Gone && !is_ended);
+                items = items.saturating_add_signed(i64::from(staged.put.is_some()) - i64::from(counted));
+            }
+            Ok(items)
         })
     }
 

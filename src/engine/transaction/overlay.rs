@@ -5,15 +5,14 @@
 //! cutting to that length. The newest version of a key is found through a table of hashes once there are more than a few.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::storage::namespace::{Kind, is_inner};
+use crate::storage::namespace::{Kind, Namespace, is_inner, parse};
 use crate::storage::record::{Draft, Header, Type};
 
-use super::super::namespace::Namespace;
 use super::super::queue::Span;
 
 /// Up to this many versions are searched one by one.
@@ -155,6 +154,8 @@ pub struct Overlay {
     pub names: Vec<(Kind, String)>,
     /// What became of queues, the last of each counts: its namespace, its span, and the positions that had lost their elements.
     pub spans: Vec<(Namespace, Span, u64)>,
+    /// Keys of indexes that have or had a version, in order.
+    pub ordered: BTreeSet<Vec<u8>>,
     /// Savepoints that may still be gone back to.
     pub savepoints: usize,
     /// A filter of the hashes of all versions: none has one whose bit is not set.
@@ -293,6 +294,9 @@ impl Overlay {
     #[inline]
     pub fn push(&mut self, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>, anew: bool, limit: u64) -> Result<()> {
         let value = put.map_or(&[][..], |(_, value)| value);
+        if let Some((Kind::Index, ..)) = parse(key) {
+            self.ordered.insert(key.to_vec());
+        }
         if self.size() + (key.len() + value.len() + VERSION_BYTES) as u64 > limit {
             self.make_room(key.len() + value.len() + VERSION_BYTES, limit)?;
         }

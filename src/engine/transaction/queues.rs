@@ -2,11 +2,10 @@
 
 use crate::error::Result;
 use crate::os::Os;
-use crate::storage::namespace::element;
+use crate::storage::namespace::{Namespace, element};
 
 use super::super::change::Put;
 use super::super::found::Found;
-use super::super::namespace::Namespace;
 use super::super::queue::{End, Span, over};
 use super::Transaction;
 use super::overlay::Overlay;

@@ -1,0 +1,25 @@
+//! The nodes of trees that a commit changes, before it is published. It does not know what changes them (`order`).
+
+use std::collections::BTreeMap;
+
+use crate::storage::tree::Node;
+
+/// The nodes that a commit writes and frees.
+#[derive(Default)]
+pub struct Nodes {
+    /// By their blocks.
+    pub written: BTreeMap<u32, Node>,
+    /// Blocks of nodes that were there before.
+    pub freed: Vec<(usize, u32)>,
+    /// Blocks that this commit took and needs no more.
+    pub spare: Vec<(usize, u32)>,
+    /// Words of children were staged.
+    pub leads: bool,
+}
+
+impl Nodes {
+    #[inline]
+    pub fn is_changed(&self) -> bool {
+        !self.written.is_empty() || !self.freed.is_empty() || !self.spare.is_empty()
+    }
+}

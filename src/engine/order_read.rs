@@ -1,0 +1,326 @@
+//! Going through the keys of an index in their order, and taking the first or the last out.
+//!
+//! A *stretch* is what one leaf has of a window of keys, as of one moment; its values are of the same moment. Without a lock:
+//!
+//! 1. the moment: `VISIBLE`, while `PENDING` is 0;
+//! 2. from the row's word down to the leaf, each node copied whole;
+//! 3. the words on the way again, the deepest first: unchanged, so each node was in its place when it was copied (O2);
+//! 4. `PENDING` and `VISIBLE` again: unchanged, so no commit has changed another part of what was read;
+//! 5. the records of the keys as of that moment. All are there (O1), or it is begun again.
+//!
+//! What comes behind a stretch is sought by the key that bounds the leaf, so what is put and removed meanwhile moves nothing
+//! under who goes through.
+
+use std::borrow::Borrow;
+use std::ops::Range;
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{Os, OsMap};
+use crate::storage::namespace::{Namespace, PREFIX, prefix};
+use crate::storage::paths::Name;
+use crate::storage::record::LargeReference;
+use crate::storage::state::{self, PENDING, VISIBLE};
+use crate::storage::tag_table::row;
+use crate::storage::tree::{LINK, Node, block_of, place_of};
+
+use super::change::{Change, Op};
+use super::commit::Commit;
+use super::found::Found;
+use super::order::read_node;
+use super::queue::End;
+use super::read::{Missing, Record, Try};
+use super::store::Store;
+use super::view::View;
+
+/// Tries without the lock.
+const RETRIES: usize = 64;
+
+/// Keys of an index: from one on, and up to another one, which is not among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Empty for the first of all.
+    pub low: Vec<u8>,
+    /// `None` for behind the last of all.
+    pub high: Option<Vec<u8>>,
+}
+
+impl Window {
+    /// True if no key can be in it.
+    pub fn is_empty(&self) -> bool {
+        self.high.as_ref().is_some_and(|high| *high <= self.low)
+    }
+
+    /// Takes away what was gone through from an end, up to `fence`; all of it if there is none.
+    pub fn without(&mut self, end: End, fence: Option<Vec<u8>>) {
+        match (end, fence) {
+            (End::Front, Some(fence)) => self.low = fence,
+            (End::Back, Some(fence)) => self.high = Some(fence),
+            (_, None) => self.high = Some(self.low.clone()),
+        }
+    }
+}
+
+/// One item of a stretch: where its key and its value are, and what kind that is of.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub key: Range<usize>,
+    pub kind: u8,
+    pub value: Range<usize>,
+}
+
+/// Items of a window that follow each other, in ascending order.
+#[derive(Debug, Default)]
+pub struct Stretch {
+    pub bytes: Vec<u8>,
+    pub items: Vec<Item>,
+    /// Up to where the window was gone through; `None` for to its end.
+    pub fence: Option<Vec<u8>>,
+}
+
+impl Stretch {
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+        self.fence = None;
+    }
+
+    pub fn key(&self, item: &Item) -> &[u8] {
+        self.bytes.get(item.key.clone()).unwrap_or_default()
+    }
+
+    /// Adds a key, whose value is still empty.
+    pub(super) fn add_key(&mut self, key: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let end = self.bytes.len();
+        self.items.push(Item { key: start..end, kind: 0, value: end..end });
+    }
+}
+
+/// A leaf, the keys that bound it, and the moment it is of.
+struct Leaf {
+    node: Option<Node>,
+    low: Option<Vec<u8>>,
+    high: Option<Vec<u8>>,
+    moment: u64,
+}
+
+impl<O: Os> Store<O> {
+    /// Goes through a window from one end: what one leaf has of it, at most `most` items. With their values, if those are wanted.
+    pub fn stretch(
+        &self,
+        index: Namespace,
+        window: &Window,
+        end: End,
+        (most, values): (usize, bool),
+        to: &mut Stretch,
+    ) -> Result<()> {
+        let mut locked = None;
+        let mut tries = 0;
+        loop {
+            let view = self.enter()?;
+            match self.try_stretch(&view, index, window, end, (most, values), to)? {
+                Try::Done(()) => return Ok(()),
+                Try::Map(missing) if locked.is_some() => self.map_missing_under_lock(missing)?,
+                Try::Map(missing) => {
+                    drop(view);
+                    self.map_missing(missing)?;
+                }
+                Try::Again if locked.is_some() => return Err(self.unsettled()),
+                Try::Again => self.os.spin(),
+            }
+            tries += 1;
+            if tries > RETRIES && self.is_inside_transaction() {
+                if tries > 2 * RETRIES {
+                    return Err(self.unsettled());
+                }
+                self.make_orders(self.held().borrow())?;
+            } else if tries > RETRIES && locked.is_none() {
+                let lock = self.lock_to_read()?;
+                self.make_orders(&lock)?;
+                locked = Some(lock);
+            }
+        }
+    }
+
+    pub(super) fn try_stretch(
+        &self,
+        view: &std::sync::Arc<View<O>>,
+        index: Namespace,
+        window: &Window,
+        end: End,
+        (most, values): (usize, bool),
+        to: &mut Stretch,
+    ) -> Result<Try<()>> {
+        to.clear();
+        let leaf = match self.leaf(view, index, window, end)? {
+            Try::Done(leaf) => leaf,
+            Try::Again => return Ok(Try::Again),
+            Try::Map(missing) => return Ok(Try::Map(missing)),
+        };
+        let Some(node) = &leaf.node else { return Ok(Try::Done(())) };
+        let first = node.find(&window.low).unwrap_or_else(|at| at);
+        let last = window.high.as_ref().map_or(node.count(), |high| node.find(high).unwrap_or_else(|at| at));
+        let (mut first, mut last) = (first.min(last), last);
+        let fence = match end {
+            End::Front if last - first > most => {
+                last = first + most;
+                Some(node.key(last).to_vec())
+            }
+            End::Front => leaf.high.filter(|high| window.high.as_ref().is_none_or(|end| high < end)),
+            End::Back if last - first > most => {
+                first = last - most;
+                Some(node.key(first).to_vec())
+            }
+            End::Back => leaf.low.filter(|low| *low > window.low),
+        };
+        if values {
+            match self.read_items(view, index, (node, first..last), leaf.moment, to)? {
+                Try::Done(()) => {}
+                other => return Ok(other),
+            }
+        } else {
+            (first..last).for_each(|i| to.add_key(node.key(i)));
+        }
+        to.fence = fence;
+        Ok(Try::Done(()))
+    }
+
+    /// Step 5.
+    fn read_items(
+        &self,
+        view: &std::sync::Arc<View<O>>,
+        index: Namespace,
+        (node, range): (&Node, Range<usize>),
+        moment: u64,
+        to: &mut Stretch,
+    ) -> Result<Try<()>> {
+        let mut arena = Vec::new();
+        let mut places = Vec::with_capacity(range.len());
+        for i in range {
+            let start = arena.len();
+            arena.extend_from_slice(&prefix(index.kind, index.id));
+            arena.extend_from_slice(node.key(i));
+            places.push(start..arena.len());
+        }
+        let key = |place: &Range<usize>| arena.get(place.clone()).unwrap_or_default();
+        let keys: Vec<(&[u8], u64)> = places.iter().map(|place| (key(place), self.hash(key(place)))).collect();
+        let mut take = |to: &mut Stretch, i: usize, record: &Record<'_, O>| {
+            to.add_key(keys.get(i).and_then(|(key, _)| key.get(PREFIX..)).unwrap_or_default());
+            let start = to.bytes.len();
+            self.append_whole(record, &mut to.bytes)?;
+            let end = to.bytes.len();
+            if let Some(item) = to.items.last_mut() {
+                (item.kind, item.value) = (record.header.kind, start..end);
+            }
+            Ok(())
+        };
+        match self.try_read_many(view, &keys, Some(moment), to, &mut take)? {
+            Try::Done(()) if to.items.len() == keys.len() => Ok(Try::Done(())),
+            Try::Done(()) => Ok(Try::Again),
+            other => Ok(other),
+        }
+    }
+
+    /// Adds a record's value to `to`, wherever it is.
+    fn append_whole(&self, record: &Record<'_, O>, to: &mut Vec<u8>) -> Result<()> {
+        let damaged = || record.damaged(self.paths.root());
+        if !record.header.is_large() {
+            return if record.append_value(to) { Ok(()) } else { Err(damaged()) };
+        }
+        let large: LargeReference = record.large().ok_or_else(damaged)?;
+        to.extend_from_slice(&self.read_large(large)?);
+        Ok(())
+    }
+
+    /// Steps 1 to 4: the leaf at an end of a window.
+    fn leaf(&self, view: &View<O>, index: Namespace, window: &Window, end: End) -> Result<Try<Leaf>> {
+        let moment = self.state.load(VISIBLE);
+        if self.state.load(PENDING) != 0 || self.state.load(state::ORDER_STALE) != 0 {
+            return Ok(Try::Again);
+        }
+        let place = index.place();
+        let Some(rows) = view.tags(place.chunk) else { return Ok(Try::Map(Missing::Tags(place.chunk))) };
+        let mut leaf = Leaf { node: None, low: None, high: None, moment };
+        // The words on the way: map, offset, value.
+        let mut way: Vec<(&O::Map, usize, u64)> = Vec::with_capacity(6);
+        let mut at = (&**rows, place.offset + row::ANCHOR);
+        let mut level = None;
+        loop {
+            let word = at.0.load(at.1);
+            way.push((at.0, at.1, word));
+            if word == 0 && level.is_none() {
+                break;
+            }
+            let (chunk, offset) = place_of(block_of(word));
+            let Some(map) = view.order(chunk) else {
+                let there = self.state.load(state::ORDER_CHUNKS);
+                return Ok(if chunk as u64 >= there { Try::Again } else { Try::Map(Missing::Order(chunk)) });
+            };
+            let Some(node) = read_node(&**map, offset) else { return Ok(Try::Again) };
+            if level.is_some_and(|above| above != node.level() + 1) {
+                return Ok(Try::Again);
+            }
+            level = Some(node.level());
+            if node.level() == 0 {
+                leaf.node = Some(node);
+                break;
+            }
+            let child = match (end, &window.high) {
+                (End::Front, _) => node.child_of(&window.low, false),
+                (End::Back, Some(high)) => node.child_of(high, true),
+                (End::Back, None) => node.count() - 1,
+            };
+            if child > 0 {
+                leaf.low = Some(node.key(child).to_vec());
+            }
+            if child + 1 < node.count() {
+                leaf.high = Some(node.key(child + 1).to_vec());
+            }
+            at = (&**map, offset + LINK + Node::child_at(child));
+        }
+        let is_whole = way.iter().rev().all(|&(map, offset, word)| map.load(offset) == word)
+            && self.state.load(PENDING) == 0
+            && self.state.load(VISIBLE) == moment;
+        Ok(if is_whole { Try::Done(leaf) } else { Try::Again })
+    }
+
+    /// Takes the first or last item of an index out, and gives what `take` makes of its key and record. `None` if there is
+    /// none.
+    pub fn pop_in_order<R>(
+        &self,
+        index: Namespace,
+        end: End,
+        mut take: impl FnMut(&[u8], &Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        self.change_queue(|locked| {
+            self.make_orders(locked)?;
+            let mut to = Stretch::default();
+            let window = Window::default();
+            loop {
+                let view = self.view.load_full();
+                match self.try_stretch(&view, index, &window, end, (1, false), &mut to)? {
+                    Try::Done(()) => break,
+                    Try::Map(missing) => self.map_missing_under_lock(missing)?,
+                    Try::Again => return Err(self.unsettled()),
+                }
+            }
+            let Some(item) = to.items.first() else { return Ok(None) };
+            let mut key = prefix(index.kind, index.id).to_vec();
+            key.extend_from_slice(to.key(item));
+            let mut commit = Commit::new(locked)?;
+            let hash = self.hash(&key);
+            let place = commit.locate(&key, hash)?;
+            let live = place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old));
+            let live = live.ok_or_else(|| {
+                self.state.store(state::SUSPECT, 1);
+                Error::corrupt(&self.paths.of(Name::State), state::ORDER_CHUNKS as u64, Corruption::Index)
+            })?;
+            let taken = take(to.key(item), &Found::Present(&live))?;
+            if commit.change_alone(&Op { key: &key, hash, change: Change::Remove }, &place)? {
+                commit.publish()?;
+            }
+            Ok(Some(taken))
+        })
+    }
+}

@@ -1,0 +1,383 @@
+//! Indexes beside `BTreeMap`, over every step: puts, removals and pops by several processes that die anywhere, transactions, the
+//! trees made anew, power cuts. The invariants are those of `order`.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::audit::audit;
+use super::world::{opening, path};
+use super::{Dice, rounds};
+use crate::engine::change::{Change, Op, Put, Tag, Value};
+use crate::engine::handle;
+use crate::engine::living::Living;
+use crate::engine::order::read_node;
+use crate::engine::order_read::{Stretch, Window};
+use crate::engine::queue::End;
+use crate::engine::recovery::Opening;
+use crate::engine::store::Store;
+use crate::error::{Error, Result};
+use crate::options::Eviction;
+use crate::os::sim::{Machine, SimOs};
+use crate::os::{Os, OsMap};
+use crate::storage::namespace::{Kind, Label, Namespace, prefix};
+use crate::storage::state;
+use crate::storage::tag_table::row;
+use crate::storage::tree::{self, CLASSES};
+
+const SIZE_LIMIT: u64 = 4 << 20;
+const FILE_CAPACITY: usize = 16 << 20;
+/// Operations of one case, and of every sixteenth, whose trees get deep.
+const OPERATIONS: usize = 40;
+const OPERATIONS_MAX: usize = 800;
+const INDEXES: usize = 2;
+
+type Model = [BTreeMap<Vec<u8>, (u8, usize)>; INDEXES];
+
+struct Process {
+    handle: handle::Handle<SimOs>,
+    indexes: [Namespace; INDEXES],
+    os: SimOs,
+}
+
+fn label(which: usize) -> Label<'static> {
+    Label { kind: Kind::Index, name: ["first", "second"][which] }
+}
+
+fn open(machine: &Machine, eviction: Eviction) -> Process {
+    let os = machine.process();
+    let new = os.open(&path("larder"), crate::os::OpenMode::Read).is_err();
+    let eviction = Some(eviction.to_bits());
+    let opening = Opening { eviction, ..opening(new.then_some(SIZE_LIMIT)) };
+    let store = Store::open(os.clone(), &path(""), &opening).unwrap();
+    let indexes = [0, 1].map(|which| store.namespace(label(which)).unwrap());
+    Process { handle: handle::Handle::Store(Living::new(store)), indexes, os }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Put(usize, Vec<u8>, u8, usize),
+    Remove(usize, Vec<u8>),
+    Pop(usize, End),
+    Clear(usize),
+    /// Fills the cache around, so that segments go.
+    Around(u32, usize),
+    ClearAround,
+    Together(Vec<Act>, bool),
+}
+
+/// Short keys that meet often, and a few that fill a block alone.
+fn key(dice: &mut Dice, long: bool) -> Vec<u8> {
+    let number = dice.below(if long { 3000 } else { 60 }) as u32;
+    let mut key = number.to_be_bytes()[2..].to_vec();
+    match number % 97 {
+        0 => key.resize(3000, 7),
+        1..20 => key.resize(60, 7),
+        _ => {}
+    }
+    key
+}
+
+impl Act {
+    fn draw(dice: &mut Dice, long: bool) -> Act {
+        let which = dice.below(INDEXES as u64) as usize;
+        match dice.below(100) {
+            0..48 => Act::Put(which, key(dice, long), dice.below(200) as u8, dice.below(120) as usize),
+            48..66 => Act::Remove(which, key(dice, long)),
+            66..74 => Act::Pop(which, if dice.below(2) == 0 { End::Front } else { End::Back }),
+            74 if dice.below(8) == 0 => Act::Clear(which),
+            75 if dice.below(4) == 0 => Act::ClearAround,
+            76..84 => {
+                let acts = (0..2 + dice.below(12)).map(|_| Act::draw_simple(dice, long)).collect();
+                Act::Together(acts, dice.below(4) != 0)
+            }
+            _ => Act::Around(dice.below(200) as u32, 500 + dice.below(6000) as usize),
+        }
+    }
+
+    fn draw_simple(dice: &mut Dice, long: bool) -> Act {
+        loop {
+            let act = Act::draw(dice, long);
+            if !matches!(act, Act::Together(..)) {
+                return act;
+            }
+        }
+    }
+
+    /// Carries it out; what was popped.
+    fn apply(&self, handle: &handle::Handle<SimOs>, indexes: &[Namespace]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut popped = Vec::new();
+        let whole = |which: usize, key: &[u8]| [&prefix(Kind::Index, indexes[which].id)[..], key].concat();
+        match self {
+            Act::Put(which, key, byte, len) => {
+                let (key, value) = (whole(*which, key), vec![*byte; *len]);
+                let tag = Tag::Id(indexes[*which].id);
+                let put = Put { kind: 1, value: Value::Inline(&value), expires: None, tag };
+                handle.put_hashed(&key, handle.hash(&key), put)?;
+            }
+            Act::Remove(which, key) => {
+                let key = whole(*which, key);
+                handle.batch(&[Op { key: &key, hash: handle.hash(&key), change: Change::Remove }])?;
+            }
+            Act::Pop(which, end) => {
+                popped.push(handle.pop_in_order(indexes[*which], *end, |key, _| Ok(key.to_vec()))?);
+            }
+            Act::Clear(which) => drop(handle.evict(label(*which))?),
+            Act::ClearAround => drop(handle.clear()?),
+            Act::Around(key, len) => {
+                let (key, value) = (key.to_le_bytes(), vec![1; *len]);
+                let put = Put { kind: 0, value: Value::Inline(&value), expires: None, tag: Tag::None };
+                handle.put_hashed(&key, handle.hash(&key), put)?;
+            }
+            Act::Together(acts, keep) => {
+                let outcome = handle.transact(None, |inside| {
+                    for act in acts {
+                        popped.extend(act.apply(inside, indexes)?);
+                    }
+                    if *keep { Ok(()) } else { Err(Error::InTransaction) }
+                });
+                match outcome {
+                    Err(Error::InTransaction) if !keep => {}
+                    outcome => outcome?,
+                }
+            }
+        }
+        Ok(popped)
+    }
+
+    fn model(&self, model: &mut Model) -> Vec<Option<Vec<u8>>> {
+        let mut popped = Vec::new();
+        match self {
+            Act::Put(which, key, byte, len) => drop(model[*which].insert(key.clone(), (*byte, *len))),
+            Act::Remove(which, key) => drop(model[*which].remove(key)),
+            Act::Pop(which, End::Front) => popped.push(model[*which].pop_first().map(|(key, _)| key)),
+            Act::Pop(which, End::Back) => popped.push(model[*which].pop_last().map(|(key, _)| key)),
+            Act::Clear(which) => model[*which].clear(),
+            Act::ClearAround | Act::Around(..) => {}
+            Act::Together(acts, keep) => {
+                let before = model.clone();
+                popped = acts.iter().flat_map(|act| act.model(model)).collect();
+                if !keep {
+                    *model = before;
+                }
+            }
+        }
+        popped
+    }
+}
+
+/// What a window has, from one end, in ascending order.
+fn window(
+    handle: &handle::Handle<SimOs>,
+    index: Namespace,
+    window: &Window,
+    end: End,
+    most: usize,
+) -> Vec<(Vec<u8>, (u8, usize))> {
+    let (mut left, mut to, mut found) = (window.clone(), Stretch::default(), Vec::new());
+    while !left.is_empty() {
+        handle.stretch(index, &left, end, (most, true), &mut to).unwrap();
+        let items = to.items.iter().map(|item| {
+            let value = &to.bytes[item.value.clone()];
+            assert!(item.kind == 1 && value.iter().all(|&byte| byte == value[0]), "torn");
+            (to.key(item).to_vec(), (value.first().copied().unwrap_or(0), value.len()))
+        });
+        match end {
+            End::Front => found.extend(items),
+            End::Back => found = items.chain(found).collect(),
+        }
+        left.without(end, to.fence.take());
+    }
+    found
+}
+
+fn found(process: &Process) -> Model {
+    process
+        .indexes
+        .map(|index| window(&process.handle, index, &Window::default(), End::Front, usize::MAX).into_iter().collect())
+}
+
+/// The values of the model as they can be read back: an empty one has no byte.
+fn readable(model: &Model) -> Model {
+    let read = |(&byte, &len): (&u8, &usize)| (if len == 0 { 0 } else { byte }, len);
+    model.clone().map(|index| index.into_iter().map(|(key, (byte, len))| (key, read((&byte, &len)))).collect())
+}
+
+/// O1, by the check too, and O3.
+fn check(process: &Process, expected: &Model) {
+    audit(&process.handle);
+    assert_eq!(found(process), readable(expected));
+    for (index, expected) in process.indexes.iter().zip(expected) {
+        assert_eq!(process.handle.items_of(*index).unwrap(), expected.len() as u64);
+    }
+    blocks(&process.handle, &process.indexes);
+    let report = process.handle.check(&mut |_| {}).unwrap();
+    assert!(report.is_clean(), "{:?}", report.problems);
+}
+
+/// O3: each block below `ORDER_NEXT` is met once at most, whatever it is for.
+fn blocks(store: &Store<SimOs>, indexes: &[Namespace]) {
+    let mut met = HashSet::new();
+    let word = |block: u32| {
+        let (chunk, offset) = tree::place_of(block);
+        store.map_order(chunk).unwrap().load(offset)
+    };
+    let mut below: Vec<u32> = Vec::new();
+    for index in indexes {
+        let place = index.place();
+        below.push(tree::block_of(store.map_tags(place.chunk).unwrap().load(place.offset + row::ANCHOR)));
+    }
+    let mut doomed = store.state.load(state::ORDER_DOOMED) as u32;
+    while doomed != 0 {
+        below.push(doomed);
+        doomed = word(doomed) as u32;
+    }
+    while let Some(block) = below.pop() {
+        if block != 0 {
+            assert!(met.insert(block) && u64::from(block) < store.state.load(state::ORDER_NEXT), "block {block}");
+            let (chunk, offset) = tree::place_of(block);
+            let node = read_node(&*store.map_order(chunk).unwrap(), offset).unwrap();
+            below.extend((0..node.count()).map(|i| tree::block_of(node.child(i))));
+        }
+    }
+    for class in 0..CLASSES {
+        let mut free = store.state.load(state::ORDER_FREE + 8 * class) as u32;
+        while free != 0 {
+            assert!(met.insert(free), "block {free} is free and in use");
+            free = word(free) as u32;
+        }
+    }
+}
+
+struct Run {
+    machine: Machine,
+    eviction: Eviction,
+    processes: Vec<Process>,
+    dice: Dice,
+    /// What the indexes may have been after each change since the last sync.
+    history: Vec<Model>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let machine = Machine::with_file_capacity(seed, FILE_CAPACITY);
+        let eviction = [Eviction::None, Eviction::S3Fifo, Eviction::LeastRecentlyUsed][seed as usize / 16 % 3];
+        let processes = vec![open(&machine, eviction)];
+        processes[0].handle.sync().unwrap();
+        Run { machine, eviction, processes, dice: Dice(seed), history: vec![Model::default()] }
+    }
+
+    fn newest(&self) -> &Model {
+        self.history.last().unwrap()
+    }
+
+    fn open(&mut self) {
+        self.processes.push(open(&self.machine, self.eviction));
+    }
+
+    fn apply(&mut self, act: &Act) {
+        let who = self.dice.below(self.processes.len() as u64) as usize;
+        let mut after = self.newest().clone();
+        let expected = act.model(&mut after);
+        let process = &self.processes[who];
+        match act.apply(&process.handle, &process.indexes) {
+            Ok(answer) => {
+                assert_eq!(answer, expected, "{act:?}");
+                self.history.push(after);
+            }
+            Err(error) => assert!(error.is_full(), "{act:?}: {error:?}"),
+        }
+    }
+
+    fn die(&mut self, act: &Act) {
+        let who = self.dice.below(self.processes.len() as u64) as usize;
+        let victim = self.processes.swap_remove(who);
+        victim.os.kill_after(self.dice.below(300));
+        let _ = victim.os.run(|| act.apply(&victim.handle, &victim.indexes));
+        victim.os.kill();
+        drop(victim);
+        if self.processes.is_empty() || self.dice.below(2) == 0 {
+            self.open();
+        }
+        let mut after = self.newest().clone();
+        act.model(&mut after);
+        drop(self.processes[0].handle.lock().unwrap());
+        if found(&self.processes[0]) == readable(&after) {
+            self.history.push(after);
+        }
+        check(&self.processes[0], self.newest());
+    }
+
+    /// Opens anew without the state file; the first to try may die at it.
+    fn rebuild(&mut self) {
+        self.processes.clear();
+        self.machine.process().remove(&path("state")).unwrap();
+        if self.dice.below(2) == 0 {
+            let os = self.machine.process();
+            os.kill_after(self.dice.below(3000));
+            let _ = os.run(|| Store::open(os.clone(), &path(""), &opening(None)).map(drop));
+            os.kill();
+        }
+        self.open();
+        check(&self.processes[0], self.newest());
+    }
+
+    fn cut(&mut self) {
+        if self.dice.below(2) == 0 {
+            self.processes[0].handle.sync().unwrap();
+            self.history.drain(..self.history.len() - 1);
+        }
+        self.processes.clear();
+        self.machine.power_cut(self.dice.next());
+        self.open();
+        let there = found(&self.processes[0]);
+        let at = self.history.iter().rposition(|moment| readable(moment) == there);
+        let at = at.unwrap_or_else(|| panic!("no moment since the last sync had {there:?}"));
+        self.history.truncate(at + 1);
+        check(&self.processes[0], self.newest());
+    }
+
+    /// A window that is drawn, from both ends.
+    fn look(&mut self) {
+        let process = &self.processes[0];
+        let (low, high) = (key(&mut self.dice, true), key(&mut self.dice, true));
+        let range = Window { low, high: Some(high).filter(|_| self.dice.below(4) != 0) };
+        let most = 1 + self.dice.below(20) as usize;
+        for (index, expected) in process.indexes.iter().zip(&readable(self.newest())) {
+            let expected: Vec<_> = expected
+                .iter()
+                .filter(|(key, _)| **key >= range.low && range.high.as_ref().is_none_or(|high| *key < high))
+                .map(|(key, value)| (key.clone(), *value))
+                .collect();
+            for end in [End::Front, End::Back] {
+                assert_eq!(window(&process.handle, *index, &range, end, most), expected, "{range:?} from {end:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn indexes_are_b_tree_maps_whoever_dies_and_whenever_the_power_goes() {
+    let (mut most, mut cuts) = (0, 0);
+    for round in rounds(64) {
+        let mut run = Run::new(round);
+        let long = round % 16 == 0;
+        for i in 0..if long { OPERATIONS_MAX } else { OPERATIONS } {
+            let act = Act::draw(&mut run.dice, long);
+            match run.dice.below(200) {
+                0 if run.processes.len() < 3 => run.open(),
+                1 => run.rebuild(),
+                2 => {
+                    run.cut();
+                    cuts += 1;
+                }
+                3..12 => run.die(&act),
+                12..24 => run.look(),
+                _ => run.apply(&act),
+            }
+            if i % 40 == 0 {
+                check(&run.processes[0], run.newest());
+            }
+        }
+        most = most.max(run.history.iter().map(|model| model[0].len()).max().unwrap());
+    }
+    assert!(most > 150 && cuts > 5, "{most} keys at most, {cuts} power cuts");
+}

@@ -1,0 +1,143 @@
+//! Indexes inside a transaction: the keys of the store, without what is removed and with what is put.
+
+use crate::error::Result;
+use crate::os::Os;
+use crate::storage::namespace::{Namespace, PREFIX, prefix};
+
+use super::super::found::Found;
+use super::super::order_read::{Item, Stretch, Window};
+use super::super::queue::End;
+use super::Transaction;
+use super::overlay::Overlay;
+
+impl<O: Os> Transaction<O> {
+    /// As [`Store::stretch`](super::super::store::Store::stretch).
+    pub fn stretch(
+        &self,
+        index: Namespace,
+        window: &Window,
+        end: End,
+        wanted: (usize, bool),
+        to: &mut Stretch,
+    ) -> Result<()> {
+        self.with(|overlay| {
+            let mut window = window.clone();
+            loop {
+                self.stretch_over(overlay, index, &window, end, wanted, to)?;
+                // What is removed may be all that a leaf has.
+                if !to.items.is_empty() || to.fence.is_none() {
+                    return Ok(());
+                }
+                window.without(end, to.fence.take());
+            }
+        })
+    }
+
+    fn stretch_over(
+        &self,
+        overlay: &Overlay,
+        index: Namespace,
+        window: &Window,
+        end: End,
+        (most, values): (usize, bool),
+        to: &mut Stretch,
+    ) -> Result<()> {
+        to.clear();
+        let mut stored = Stretch::default();
+        if !overlay.evicted.contains(&index.id) {
+            self.store.stretch(index, window, end, (most, values), &mut stored)?;
+        }
+        let mut part = window.clone();
+        match (end, &stored.fence) {
+            (End::Front, Some(fence)) => part.high = Some(fence.clone()),
+            (End::Back, Some(fence)) => part.low.clone_from(fence),
+            (_, None) => {}
+        }
+        let whole = |key: &[u8]| [&prefix(index.kind, index.id)[..], key].concat();
+        let low = whole(&part.low);
+        let mut staged = overlay
+            .ordered
+            .range(low..)
+            .take_while(|key| key.starts_with(&prefix(index.kind, index.id)))
+            .map(|key| &key[PREFIX..])
+            .take_while(|key| part.high.as_ref().is_none_or(|high| **key < **high))
+            .peekable();
+        let mut old = stored.items.iter().peekable();
+        loop {
+            let next_old = old.peek().map(|item| stored.key(item));
+            let takes_staged = match (staged.peek(), next_old) {
+                (None, None) => break,
+                (Some(key), Some(there)) if **key == *there => {
+                    // The staged version counts, if it was not taken back.
+                    old.next_if(|_| overlay.get(&whole(key), self.store.hash(&whole(key))).is_some());
+                    if old.peek().is_some_and(|item| *stored.key(item) == **key) {
+                        staged.next();
+                    }
+                    continue;
+                }
+                (Some(key), Some(there)) => **key < *there,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+            };
+            match (takes_staged, staged.next_if(|_| takes_staged)) {
+                (true, Some(key)) => self.add_staged(overlay, &whole(key), values, to)?,
+                _ => old.next().into_iter().for_each(|item| add_stored(&stored, item, to)),
+            }
+        }
+        to.fence = stored.fence.take();
+        Ok(())
+    }
+
+    fn add_staged(&self, overlay: &Overlay, key: &[u8], values: bool, to: &mut Stretch) -> Result<()> {
+        // A version that was taken back is none.
+        let Some(staged) = overlay.get(key, self.store.hash(key)) else { return Ok(()) };
+        let Some(put) = staged.put else { return Ok(()) };
+        to.add_key(&key[PREFIX..]);
+        if values {
+            let start = to.bytes.len();
+            if put.large {
+                let large = crate::storage::record::LargeReference::decode(staged.value);
+                to.bytes.extend_from_slice(&self.store.read_large(large)?);
+            } else {
+                to.bytes.extend_from_slice(staged.value);
+            }
+            let end = to.bytes.len();
+            if let Some(item) = to.items.last_mut() {
+                (item.kind, item.value) = (put.kind, start..end);
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Store::pop_in_order`](super::super::store::Store::pop_in_order).
+    pub fn pop_in_order<R>(
+        &self,
+        index: Namespace,
+        end: End,
+        mut take: impl FnMut(&[u8], &Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let mut to = Stretch::default();
+        self.stretch(index, &Window::default(), end, (1, false), &mut to)?;
+        let item = if end == End::Front { to.items.first() } else { to.items.last() };
+        let Some(item) = item else { return Ok(None) };
+        let key = [&prefix(index.kind, index.id)[..], to.key(item)].concat();
+        let hash = self.store.hash(&key);
+        self.stage(|overlay| {
+            let taken = self.read_over(overlay, &key, hash, &mut |found| take(&key[PREFIX..], found))?;
+            if taken.is_some() {
+                self.push(overlay, &key, hash, None)?;
+            }
+            Ok(taken)
+        })
+    }
+}
+
+fn add_stored(from: &Stretch, item: &Item, to: &mut Stretch) {
+    to.add_key(from.key(item));
+    let start = to.bytes.len();
+    to.bytes.extend_from_slice(from.bytes.get(item.value.clone()).unwrap_or_default());
+    let end = to.bytes.len();
+    if let Some(last) = to.items.last_mut() {
+        (last.kind, last.value) = (item.kind, start..end);
+    }
+}

@@ -1,0 +1,395 @@
+//! The nodes of the trees that keep the keys of indexes in order. This file owns a node's bytes and what can be done with one
+//! node; it does not know where nodes stand.
+//!
+//! ```text
+//! The files `order-<chunk>` hold 64 KiB << chunk bytes of blocks and nothing else. A block is 1 KiB << class bytes long,
+//! begins at a multiple of 1 KiB, and lies in one chunk:
+//!      0  8  while it is free, the next free block of its class: its number, 0 for none; see `order`
+//!      8     the node
+//! A node:
+//!      0  2  number of entries
+//!      2  2  level: 0 for a leaf
+//!      4  4  length of the node
+//!      8  8  each entry of an inner node: a child; see below
+//!         4  each entry: where its key begins, from the end of this table on
+//!            the keys, one behind the other
+//! A child: number of its block in the low half, in the high half the low half of the commit that wrote it; 0 for none.
+//! ```
+//! Keys ascend. An entry of an inner node leads to what is at its key or behind it, and before the next; the key of the
+//! first entry does not count. A node is written once, but for the words of its children.
+//!
+//! A node whose table makes no sense is none; beyond its entries there are empty keys and no children.
+
+use super::{u16_at, u32_at, u64_at};
+
+const HEADER: usize = 8;
+const CHILD: usize = 8;
+const OFFSET: usize = 4;
+/// Bytes in front of a node in its block.
+pub const LINK: usize = 8;
+/// Bytes of a block of the first class.
+pub const BLOCK: u64 = 1024;
+/// Classes of blocks.
+pub const CLASSES: usize = 9;
+/// Bytes of the first chunk.
+const FIRST_CHUNK: u64 = 64 << 10;
+/// Chunks that there can be.
+pub const CHUNKS_MAX: usize = 20;
+/// A node longer than this is split, if it has entries enough.
+const LONG: usize = BLOCK as usize - LINK;
+/// A node shorter than this looks for a neighbour to become one with …
+const SHORT: usize = LONG / 4;
+/// … which leaves room for more.
+const JOINED: usize = LONG / 4 * 3;
+
+/// The number of a child's block.
+pub fn block_of(child: u64) -> u32 {
+    child as u32
+}
+
+/// A child in a block, written by a commit.
+pub fn child(block: u32, sequence: u64) -> u64 {
+    u64::from(block) | sequence << 32
+}
+
+/// Bytes of a chunk's file.
+pub fn chunk_bytes(chunk: usize) -> u64 {
+    FIRST_CHUNK << chunk
+}
+
+/// The number of the first block of a chunk.
+pub fn first_block(chunk: usize) -> u64 {
+    (FIRST_CHUNK / BLOCK) * ((1 << chunk) - 1)
+}
+
+/// The chunk of a block, and the block's offset in it.
+pub fn place_of(block: u32) -> (usize, usize) {
+    let chunk = (u64::from(block) / (FIRST_CHUNK / BLOCK) + 1).ilog2() as usize;
+    (chunk, ((u64::from(block) - first_block(chunk)) * BLOCK) as usize)
+}
+
+/// The class of the blocks that hold a node of that length.
+pub fn class_of(len: usize) -> usize {
+    let blocks = (len + LINK).div_ceil(BLOCK as usize).max(1);
+    blocks.next_power_of_two().ilog2() as usize
+}
+
+/// A node, in memory that nobody shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    bytes: Vec<u8>,
+}
+
+/// One entry.
+pub type Entry<'k> = (&'k [u8], u64);
+
+impl Node {
+    /// A leaf with one key.
+    pub fn leaf(key: &[u8]) -> Node {
+        Node::build(0, [(key, 0)].into_iter())
+    }
+
+    /// An inner node with some children.
+    pub fn build<'k>(level: u16, entries: impl Iterator<Item = Entry<'k>> + Clone) -> Node {
+        let count = entries.clone().count();
+        let width = OFFSET + if level > 0 { CHILD } else { 0 };
+        let mut bytes = vec![0; HEADER];
+        bytes.reserve(count * width + entries.clone().map(|(key, _)| key.len()).sum::<usize>());
+        if level > 0 {
+            entries.clone().for_each(|(_, child)| bytes.extend_from_slice(&child.to_le_bytes()));
+        }
+        let mut at = 0;
+        for (key, _) in entries.clone() {
+            bytes.extend_from_slice(&(at as u32).to_le_bytes());
+            at += key.len();
+        }
+        entries.for_each(|(key, _)| bytes.extend_from_slice(key));
+        let mut node = Node { bytes };
+        node.set_header(count, level);
+        node
+    }
+
+    fn set_header(&mut self, count: usize, level: u16) {
+        let len = self.bytes.len() as u32;
+        self.bytes[..2].copy_from_slice(&(count as u16).to_le_bytes());
+        self.bytes[2..4].copy_from_slice(&level.to_le_bytes());
+        self.bytes[4..8].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// The length of a node, by its first word.
+    pub fn len_of(word: u64) -> usize {
+        (word >> 32) as usize
+    }
+
+    /// A node of these bytes. `None` if its table does not fit in them, or its keys do not stand one behind the other.
+    pub fn parse(bytes: Vec<u8>) -> Option<Node> {
+        let node = Node { bytes };
+        let count = node.count();
+        if node.bytes.len() < HEADER || count == 0 || node.keys_at() > node.bytes.len() {
+            return None;
+        }
+        let offsets = node.bytes.get(node.offsets_at()..node.keys_at())?;
+        let mut last = 0;
+        let is_sound = offsets.chunks_exact(OFFSET).all(|offset| {
+            let offset = u32_at(offset, 0);
+            offset >= std::mem::replace(&mut last, offset)
+        });
+        (is_sound && last as usize <= node.bytes.len() - node.keys_at()).then_some(node)
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn class(&self) -> usize {
+        class_of(self.bytes.len())
+    }
+
+    pub fn count(&self) -> usize {
+        u16_at(&self.bytes, 0).into()
+    }
+
+    pub fn level(&self) -> u16 {
+        u16_at(&self.bytes, 2)
+    }
+
+    fn is_leaf(&self) -> bool {
+        self.level() == 0
+    }
+
+    fn offsets_at(&self) -> usize {
+        HEADER + if self.is_leaf() { 0 } else { self.count() * CHILD }
+    }
+
+    fn keys_at(&self) -> usize {
+        self.offsets_at() + self.count() * OFFSET
+    }
+
+    /// Where a key begins; that of the number of entries is the end.
+    #[inline]
+    fn begin(&self, i: usize) -> usize {
+        if i >= self.count() {
+            return self.bytes.len();
+        }
+        self.keys_at() + u32_at(&self.bytes, self.offsets_at() + i * OFFSET) as usize
+    }
+
+    #[inline]
+    pub fn key(&self, i: usize) -> &[u8] {
+        self.bytes.get(self.begin(i)..self.begin(i + 1)).unwrap_or_default()
+    }
+
+    /// Where in the node the word of a child is.
+    pub fn child_at(i: usize) -> usize {
+        HEADER + i * CHILD
+    }
+
+    pub fn child(&self, i: usize) -> u64 {
+        if self.is_leaf() || i >= self.count() { 0 } else { u64_at(&self.bytes, Node::child_at(i)) }
+    }
+
+    pub fn set_child(&mut self, i: usize, child: u64) {
+        if !self.is_leaf() && i < self.count() {
+            let at = Node::child_at(i);
+            self.bytes[at..at + CHILD].copy_from_slice(&child.to_le_bytes());
+        }
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> + Clone {
+        (0..self.count()).map(|i| (self.key(i), self.child(i)))
+    }
+
+    /// How many keys from number `first` on are in front of a key, or are it if `or_equal` says so.
+    #[inline]
+    fn before(&self, first: usize, key: &[u8], or_equal: bool) -> usize {
+        let (mut low, mut high) = (first, self.count());
+        while low < high {
+            let middle = low.midpoint(high);
+            let is_before = match self.key(middle).cmp(key) {
+                std::cmp::Ordering::Less => true,
+                std::cmp::Ordering::Equal => or_equal,
+                std::cmp::Ordering::Greater => false,
+            };
+            if is_before { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// Where a key is in a leaf, or where it would be.
+    pub fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        let at = self.before(0, key, false);
+        if at < self.count() && self.key(at) == key { Ok(at) } else { Err(at) }
+    }
+
+    /// Which child of an inner node has a key; or what is directly in front of it, if `before` says so.
+    pub fn child_of(&self, key: &[u8], before: bool) -> usize {
+        self.before(1, key, !before).saturating_sub(1)
+    }
+
+    /// The node with an entry more.
+    pub fn with(&self, at: usize, (key, child): Entry<'_>) -> Node {
+        let at = at.min(self.count());
+        let (old, key_at) = (&self.bytes, self.begin(at));
+        let mut bytes = Vec::with_capacity(old.len() + key.len() + OFFSET + CHILD);
+        let table = if self.is_leaf() {
+            bytes.extend_from_slice(&old[..HEADER]);
+            HEADER
+        } else {
+            let child_at = Node::child_at(at);
+            bytes.extend_from_slice(&old[..child_at]);
+            bytes.extend_from_slice(&child.to_le_bytes());
+            bytes.extend_from_slice(&old[child_at..self.offsets_at()]);
+            self.offsets_at()
+        };
+        let split = table + at * OFFSET;
+        bytes.extend_from_slice(&old[table..split]);
+        bytes.extend_from_slice(&((key_at - self.keys_at()) as u32).to_le_bytes());
+        for i in at..self.count() {
+            let offset = u32_at(old, table + i * OFFSET).wrapping_add(key.len() as u32);
+            bytes.extend_from_slice(&offset.to_le_bytes());
+        }
+        bytes.extend_from_slice(&old[self.keys_at()..key_at]);
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(&old[key_at..]);
+        let mut node = Node { bytes };
+        node.set_header(self.count() + 1, self.level());
+        node
+    }
+
+    /// The node without an entry. `None` if it was the only one.
+    pub fn without(&self, at: usize) -> Option<Node> {
+        if self.count() <= 1 {
+            return None;
+        }
+        let others = self.entries().enumerate().filter(move |&(i, _)| i != at).map(|(_, entry)| entry);
+        Some(Node::build(self.level(), others))
+    }
+
+    /// True if the node is to be split.
+    pub fn is_long(&self) -> bool {
+        self.bytes.len() > LONG && self.count() >= if self.is_leaf() { 2 } else { 4 }
+    }
+
+    /// True if the node is to be joined with a neighbour.
+    pub fn is_short(&self) -> bool {
+        self.bytes.len() < SHORT
+    }
+
+    /// The two halves. `at_end` says that the newest entry is the last one: what is put in ascending order leaves full nodes.
+    pub fn split(&self, at_end: bool) -> (Node, Node) {
+        let count = self.count();
+        let least = if self.is_leaf() { 1 } else { 2 };
+        let half = self.bytes.len() / 2;
+        let mut middle = if at_end {
+            count - least
+        } else {
+            (1..count).find(|&i| self.begin(i) - self.keys_at() + i * OFFSET >= half - HEADER).unwrap_or(count / 2)
+        };
+        middle = middle.clamp(least, count - least);
+        let part = |from, to| Node::build(self.level(), (from..to).map(|i| (self.key(i), self.child(i))));
+        (part(0, middle), part(middle, count))
+    }
+
+    /// The shortest key that tells what is in a node from what is in the one before it.
+    pub fn separator<'k>(before: &Node, after: &'k Node) -> &'k [u8] {
+        let key = after.key(0);
+        if !after.is_leaf() {
+            return key;
+        }
+        let last = before.key(before.count() - 1);
+        let same = key.iter().zip(last).take_while(|(a, b)| a == b).count();
+        key.get(..=same).unwrap_or(key)
+    }
+
+    /// This node and the one behind it as one, if it leaves room; `separator` is that between them.
+    pub fn join(&self, after: &Node, separator: &[u8]) -> Option<Node> {
+        if self.bytes.len() + after.bytes.len() + separator.len() > JOINED || self.level() != after.level() {
+            return None;
+        }
+        let is_leaf = self.is_leaf();
+        let others = after.entries().enumerate().map(|(i, (key, child))| match i {
+            0 if !is_leaf => (separator, child),
+            _ => (key, child),
+        });
+        Some(Node::build(self.level(), self.entries().chain(others)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn blocks_and_places_are_one_to_one() {
+        assert_eq!((place_of(0), place_of(63), place_of(64)), ((0, 0), (0, 63 << 10), (1, 0)));
+        for chunk in 0..8 {
+            let first = first_block(chunk) as u32;
+            assert_eq!(place_of(first), (chunk, 0));
+            let last = first + (chunk_bytes(chunk) / BLOCK) as u32 - 1;
+            assert_eq!(place_of(last), (chunk, (chunk_bytes(chunk) - BLOCK) as usize));
+        }
+        assert_eq!((class_of(1), class_of(1016), class_of(1017), class_of(4088), class_of(4089)), (0, 0, 1, 2, 3));
+        assert!(class_of(3 * 70_000) < CLASSES);
+    }
+
+    #[test]
+    fn a_leaf_is_a_sorted_set_whatever_is_put_and_removed() {
+        let (mut node, mut model) = (None::<Node>, BTreeSet::new());
+        let mut random = 7u64;
+        for _ in 0..4000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let key = vec![(random >> 33) as u8; (random >> 50) as usize % 5];
+            match &node {
+                None => node = Some(Node::leaf(&key)),
+                Some(there) => match there.find(&key) {
+                    Ok(at) => node = there.without(at),
+                    Err(at) => node = Some(there.with(at, (&key, 0))),
+                },
+            }
+            if !model.remove(&key) {
+                model.insert(key);
+            }
+            let keys: Vec<Vec<u8>> = node.iter().flat_map(|n| n.entries()).map(|(key, _)| key.to_vec()).collect();
+            assert!(keys.iter().eq(model.iter()));
+            if let Some(node) = &node {
+                assert_eq!(Node::parse(node.bytes().to_vec()).as_ref(), Some(node));
+                if node.count() > 1 {
+                    let (left, right) = node.split(false);
+                    let separator = Node::separator(&left, &right).to_vec();
+                    assert!(left.entries().all(|(key, _)| key < &separator[..]));
+                    assert!(right.entries().all(|(key, _)| key >= &separator[..]));
+                    assert!(left.join(&right, &separator).is_none_or(|joined| joined == *node));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_child_of_a_key_is_the_last_that_begins_at_it_or_before() {
+        let node = Node::build(1, [(&b""[..], 1), (b"d", 2), (b"h", 3)].into_iter());
+        let child = |key: &[u8], before| node.child(node.child_of(key, before));
+        assert_eq!((child(b"", false), child(b"a", false), child(b"d", false), child(b"z", false)), (1, 1, 2, 3));
+        assert_eq!((child(b"d", true), child(b"da", true), child(b"h", true)), (1, 2, 2));
+        let more = node.with(2, (b"f", 9));
+        assert_eq!(more.entries().map(|(_, child)| child).collect::<Vec<_>>(), [1, 2, 9, 3]);
+        assert_eq!(more.without(0).unwrap().child(0), 2);
+    }
+
+    #[test]
+    fn damaged_nodes_read_as_something_and_end() {
+        let mut bytes = Node::build(1, [(&b"a"[..], 1), (b"b", 2)].into_iter()).bytes().to_vec();
+        for at in 0..bytes.len() {
+            for flip in [1, 0x80, 0xFF] {
+                bytes[at] ^= flip;
+                if let Some(node) = Node::parse(bytes.clone()) {
+                    node.entries().for_each(|(key, _)| assert!(node.find(key).unwrap_or_else(|at| at) <= node.count()));
+                    node.child_of(b"b", true);
+                }
+                bytes[at] ^= flip;
+            }
+        }
+        assert_eq!(Node::parse(vec![0xFF; 64]), None);
+        assert_eq!(Node::parse(vec![0; 8]), None);
+    }
+}

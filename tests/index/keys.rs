@@ -1,0 +1,82 @@
+//! What may be asked with, and what it finds.
+
+use larder::{Index, Result};
+
+fn open<K, V>() -> (tempfile::TempDir, Index<K, V>) {
+    let directory = tempfile::tempdir().unwrap();
+    let index = Index::open(&directory).unwrap();
+    (directory, index)
+}
+
+#[test]
+fn a_key_is_found_by_all_that_encodes_as_it_does() {
+    let (_directory, index) = open::<String, u8>();
+    index.insert("k", &1).unwrap();
+    assert_eq!((index.get("k").unwrap(), index.get(String::from("k")).unwrap()), (Some(1), Some(1)));
+    assert_eq!((index.get(&String::from("k")).unwrap(), index.get('k').unwrap()), (Some(1), Some(1)));
+    let (_directory, index) = open::<(String, Option<u64>), u8>();
+    index.insert(("k", Some(7u8)), &2).unwrap();
+    index.insert(("k", None::<u64>), &3).unwrap();
+    assert_eq!(index.get(("k", Some(7i32))).unwrap(), Some(2));
+    assert_eq!(index.get(&(String::from("k"), None::<u64>)).unwrap(), Some(3));
+    let (_directory, index) = open::<Vec<u8>, u8>();
+    index.insert(b"bytes", &4).unwrap();
+    assert_eq!((index.get(&b"bytes"[..]).unwrap(), index.get(vec![7]).unwrap()), (Some(4), None));
+}
+
+#[test]
+fn prefixes_take_what_begins_with_them_and_nothing_else() {
+    let (_directory, strings) = open::<String, ()>();
+    for key in ["", "a", "a\0", "a\0b", "aa", "a\u{10FFFF}", "b"] {
+        strings.insert(key, &()).unwrap();
+    }
+    let with = |prefix: &str| strings.prefix(prefix).map(|pair| pair.unwrap().0).collect::<Vec<String>>();
+    assert_eq!(with("a"), ["a", "a\0", "a\0b", "aa", "a\u{10FFFF}"]);
+    assert_eq!(with("a\0"), ["a\0", "a\0b"]);
+    assert_eq!((with("").len(), with("c").len()), (7, 0));
+    let (_directory, bytes) = open::<Vec<u8>, ()>();
+    for key in [&[0xFF][..], &[0xFF, 0xFF], &[0xFF, 0xFF, 1], &[0xFE], &[0]] {
+        bytes.insert(key, &()).unwrap();
+    }
+    assert_eq!(bytes.prefix(&[0xFF, 0xFF][..]).count(), 2);
+    let (_directory, tuples) = open::<(String, u32, bool), ()>();
+    for key in [("a", 1, true), ("a", 2, false), ("a\0", 1, true), ("b", 1, true)] {
+        tuples.insert(key, &()).unwrap();
+    }
+    assert_eq!((tuples.prefix(("a",)).count(), tuples.prefix(("a", 2)).count()), (2, 1));
+}
+
+#[test]
+fn long_keys_fill_blocks_of_their_own() {
+    let (directory, index) = open::<String, u32>();
+    let key = |i: u32| format!("{}{i:05}", "k".repeat([10, 900, 5000, 65_000][i as usize % 4]));
+    for i in 0..400 {
+        index.insert(key(i * 7 % 400), &i).unwrap();
+    }
+    let mut expected: Vec<String> = (0..400).map(key).collect();
+    expected.sort();
+    assert_eq!(index.keys().collect::<Result<Vec<_>>>().unwrap(), expected);
+    for i in (0..400).step_by(2) {
+        index.remove(key(i)).unwrap();
+    }
+    drop(index);
+    std::fs::remove_file(directory.path().join("state")).unwrap();
+    let index = Index::<String, u32>::open(&directory).unwrap();
+    assert_eq!((index.keys().count(), index.len()), (200, 200));
+    assert!(index.check().unwrap().is_clean());
+}
+
+#[test]
+fn the_first_is_popped_as_quickly_after_many() {
+    let (_directory, index) = open::<u64, u64>();
+    index.extend((0..10_000).map(|i| (i * 7919 % 10_000, i))).unwrap();
+    for expected in 0..10_000 {
+        assert_eq!(index.pop_first().unwrap().unwrap().0, expected);
+    }
+    assert_eq!(index.pop_first().unwrap(), None);
+    // What is put again finds the blocks that have become free.
+    let volume = index.volume();
+    index.extend((0..10_000).map(|i| (i, i))).unwrap();
+    assert!(index.volume() <= volume + (8 << 20), "{} after {volume}", index.volume());
+    assert!(index.check().unwrap().is_clean());
+}
