@@ -77,7 +77,7 @@ impl<O: Os> Store<O> {
             if !wants_growth(&current, new_keys) {
                 return Ok(());
             }
-            let mostly_dead = !purged && self.len() < current.map.load(index::CELLS_USED) / 2;
+            let mostly_dead = !purged && self.all_items() < current.map.load(index::CELLS_USED) / 2;
             purged |= mostly_dead;
             if !self.begin_growth(locked, geometry.current, mostly_dead)? {
                 return Ok(());

@@ -191,7 +191,9 @@ impl<O: Os> Commit<'_, O> {
             self.stage_anchor(index, less.child(0));
             return Ok(());
         }
-        if less.is_short() && self.join(index, way, block, &less)? {
+        // One that loses its first or last entry is perhaps emptied from that end, and then goes by itself.
+        let is_inside = at > 0 && at < less.count();
+        if is_inside && less.is_short() && self.join(index, way, block, &less)? {
             return Ok(());
         }
         self.put_back(index, way, block, less, false, Purpose::Free)

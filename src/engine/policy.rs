@@ -317,7 +317,7 @@ impl<O: Os> Store<O> {
             due |= earliest != 0 && earliest <= now;
         }
         // What was evicted or has expired may have its cells still, and then is not counted as dead.
-        due || cells > self.len().saturating_add(cells / DEAD_SHARE)
+        due || cells > self.all_items().saturating_add(cells / DEAD_SHARE)
             || dead >= self.state.load(state::SIZE_LIMIT) / DEAD_SHARE
     }
 }

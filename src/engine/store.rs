@@ -136,6 +136,11 @@ impl<O: Os> Store<O> {
         self.state.load(state::LIVE)
     }
 
+    /// The same with those of namespaces.
+    pub(super) fn all_items(&self) -> u64 {
+        self.len().saturating_add(self.state.load(state::INNER))
+    }
+
     /// Bytes that the store's files take on disk.
     #[inline]
     pub fn volume(&self) -> u64 {

@@ -78,6 +78,8 @@ pub fn class_of(len: usize) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     bytes: Vec<u8>,
+    count: usize,
+    level: u16,
 }
 
 /// One entry.
@@ -104,16 +106,14 @@ impl Node {
             at += key.len();
         }
         entries.for_each(|(key, _)| bytes.extend_from_slice(key));
-        let mut node = Node { bytes };
-        node.set_header(count, level);
-        node
+        Node::sealed(bytes, count, level)
     }
 
-    fn set_header(&mut self, count: usize, level: u16) {
-        let len = self.bytes.len() as u32;
-        self.bytes[..2].copy_from_slice(&(count as u16).to_le_bytes());
-        self.bytes[2..4].copy_from_slice(&level.to_le_bytes());
-        self.bytes[4..8].copy_from_slice(&len.to_le_bytes());
+    /// A node of these bytes, whose header is written here.
+    fn sealed(mut bytes: Vec<u8>, count: usize, level: u16) -> Node {
+        let header = count as u64 & 0xFFFF | u64::from(level) << 16 | (bytes.len() as u64) << 32;
+        bytes[..HEADER].copy_from_slice(&header.to_le_bytes());
+        Node { bytes, count, level }
     }
 
     /// The length of a node, by its first word.
@@ -123,17 +123,16 @@ impl Node {
 
     /// A node of these bytes. `None` if its table does not fit in them, or its keys do not stand one behind the other.
     pub fn parse(bytes: Vec<u8>) -> Option<Node> {
-        let node = Node { bytes };
-        let count = node.count();
-        if node.bytes.len() < HEADER || count == 0 || node.keys_at() > node.bytes.len() {
-            return None;
-        }
-        let offsets = node.bytes.get(node.offsets_at()..node.keys_at())?;
+        let (count, level) = (usize::from(u16_at(&bytes, 0)), u16_at(&bytes, 2));
+        let node = Node { bytes, count, level };
+        let (offsets, _) = node.bytes.get(node.offsets_at()..node.keys_at())?.as_chunks::<OFFSET>();
         let mut last = 0;
-        let is_sound = offsets.chunks_exact(OFFSET).all(|offset| {
-            let offset = u32_at(offset, 0);
-            offset >= std::mem::replace(&mut last, offset)
-        });
+        let mut is_sound = count > 0;
+        for offset in offsets {
+            let offset = u32::from_le_bytes(*offset);
+            is_sound &= offset >= last;
+            last = offset;
+        }
         (is_sound && last as usize <= node.bytes.len() - node.keys_at()).then_some(node)
     }
 
@@ -146,11 +145,11 @@ impl Node {
     }
 
     pub fn count(&self) -> usize {
-        u16_at(&self.bytes, 0).into()
+        self.count
     }
 
     pub fn level(&self) -> u16 {
-        u16_at(&self.bytes, 2)
+        self.level
     }
 
     fn is_leaf(&self) -> bool {
@@ -244,16 +243,11 @@ impl Node {
         let split = table + at * OFFSET;
         bytes.extend_from_slice(&old[table..split]);
         bytes.extend_from_slice(&((key_at - self.keys_at()) as u32).to_le_bytes());
-        for i in at..self.count() {
-            let offset = u32_at(old, table + i * OFFSET).wrapping_add(key.len() as u32);
-            bytes.extend_from_slice(&offset.to_le_bytes());
-        }
+        shift(&old[split..self.keys_at()], key.len() as u32, &mut bytes);
         bytes.extend_from_slice(&old[self.keys_at()..key_at]);
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(&old[key_at..]);
-        let mut node = Node { bytes };
-        node.set_header(self.count() + 1, self.level());
-        node
+        Node::sealed(bytes, self.count() + 1, self.level())
     }
 
     /// The node without an entry. `None` if it was the only one.
@@ -261,8 +255,22 @@ impl Node {
         if self.count() <= 1 {
             return None;
         }
-        let others = self.entries().enumerate().filter(move |&(i, _)| i != at).map(|(_, entry)| entry);
-        Some(Node::build(self.level(), others))
+        let at = at.min(self.count() - 1);
+        let (old, key_at, behind_at) = (&self.bytes, self.begin(at), self.begin(at + 1));
+        let mut bytes = Vec::with_capacity(old.len());
+        let table = self.offsets_at();
+        if self.is_leaf() {
+            bytes.extend_from_slice(&old[..table]);
+        } else {
+            bytes.extend_from_slice(&old[..Node::child_at(at)]);
+            bytes.extend_from_slice(&old[Node::child_at(at + 1)..table]);
+        }
+        let split = table + at * OFFSET;
+        bytes.extend_from_slice(&old[table..split]);
+        shift(&old[split + OFFSET..self.keys_at()], ((behind_at - key_at) as u32).wrapping_neg(), &mut bytes);
+        bytes.extend_from_slice(&old[self.keys_at()..key_at]);
+        bytes.extend_from_slice(&old[behind_at..]);
+        Some(Node::sealed(bytes, self.count() - 1, self.level()))
     }
 
     /// True if the node is to be split.
@@ -312,6 +320,15 @@ impl Node {
             _ => (key, child),
         });
         Some(Node::build(self.level(), self.entries().chain(others)))
+    }
+}
+
+/// Adds to each offset of a table, and puts them behind `to`.
+fn shift(offsets: &[u8], by: u32, to: &mut Vec<u8>) {
+    let start = to.len();
+    to.extend_from_slice(offsets);
+    for offset in to[start..].as_chunks_mut::<OFFSET>().0 {
+        *offset = u32::from_le_bytes(*offset).wrapping_add(by).to_le_bytes();
     }
 }
 

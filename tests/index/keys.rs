@@ -12,8 +12,9 @@ fn open<K, V>() -> (tempfile::TempDir, Index<K, V>) {
 fn a_key_is_found_by_all_that_encodes_as_it_does() {
     let (_directory, index) = open::<String, u8>();
     index.insert("k", &1).unwrap();
-    assert_eq!((index.get("k").unwrap(), index.get(String::from("k")).unwrap()), (Some(1), Some(1)));
-    assert_eq!((index.get(&String::from("k")).unwrap(), index.get('k').unwrap()), (Some(1), Some(1)));
+    assert_eq!((index.get("k").unwrap(), index.get("k".to_string()).unwrap()), (Some(1), Some(1)));
+    let owned = String::from("k");
+    assert_eq!((index.get(&owned).unwrap(), index.get('k').unwrap()), (Some(1), Some(1)));
     let (_directory, index) = open::<(String, Option<u64>), u8>();
     index.insert(("k", Some(7u8)), &2).unwrap();
     index.insert(("k", None::<u64>), &3).unwrap();

@@ -11,7 +11,10 @@ fn bounds_that_are_upside_down_have_nothing_between_them() {
         assert_eq!(index.range(low..high).count(), 0);
         assert_eq!(index.range(low..high).rev().count(), 0);
     }
-    assert_eq!((index.range(5..=5).count(), index.range(8..=3).count(), index.range(..).count()), (1, 0, 10));
+    assert_eq!((index.range(5..=5).count(), index.range(..).count()), (1, 10));
+    for (low, high) in [(8, 3), (1, 0)] {
+        assert_eq!(index.range(low..=high).count(), 0);
+    }
 }
 
 #[test]
