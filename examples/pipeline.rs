@@ -8,14 +8,13 @@
 //! variable `CACHE_DIR` names, else in `target/pipeline-cache`. Run it twice: the second run is served from the cache.
 //! Touch or change a file, and that file alone is analysed again.
 //!
-//! The program starts itself four times. These workers talk to each other through the cache alone: it holds the list of
-//! files, a counter from which each takes the next number, and the results. This file is the pipeline; what is computed
-//! is in `pipeline/analysis.rs`.
+//! The program starts itself four times. These workers talk to each other through the cache alone: it holds a queue of the
+//! files that are to be done, the results, and an index with the sums of each file type. This file is the pipeline; what is
+//! computed is in `pipeline/analysis.rs`.
 
 #[path = "pipeline/analysis.rs"]
 mod analysis;
 
-use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use analysis::Analysis;
-use larder::{Cache, SetOptions};
+use larder::{Cache, Error, Index, SetOptions};
 use serde::{Deserialize, Serialize};
 
 const WORKERS: usize = 4;
@@ -34,7 +33,9 @@ const RESULT_LIFE: Duration = Duration::from_secs(24 * 3600);
 const RUN_LIFE: Duration = Duration::from_secs(3600);
 /// Part of every key: a program that computes something else must not find these results.
 const ANALYSIS_VERSION: u32 = 1;
-/// The first argument of a worker; its second is the number of the run.
+/// Longer than the analysis of any file takes. A file whose worker has died does not wait for that.
+const LEASE: Duration = Duration::from_secs(600);
+/// The first argument of a worker.
 const WORKER: &str = "--worker";
 
 /// A failure, printed as a sentence when `main` returns it.
@@ -84,7 +85,7 @@ fn main() -> Result<(), Failure> {
     let cache = Cache::builder(&cache_dir).size_limit(SIZE_LIMIT).open()?;
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.as_slice() {
-        [flag, run] if flag.as_os_str() == WORKER => work(&cache, run.to_string_lossy().parse()?),
+        [flag] if flag.as_os_str() == WORKER => work(&cache),
         [] => lead(&cache, &project.join("src")),
         [directory] => lead(&cache, Path::new(directory)),
         _ => Err(Failure("usage: pipeline [DIR]".into())),
@@ -93,29 +94,43 @@ fn main() -> Result<(), Failure> {
 
 // ---- A worker ---------------------------------------------------------------------------------------------------------
 
+/// What is to be done: the number of the run that wants it, and a file.
+type Job = (i64, SourceFile);
+/// The sums of a run, by file type.
+type Summary = Index<(i64, String), Totals>;
+
 /// What one process does: takes the next file that nobody has taken, until there is none.
-fn work(cache: &Cache, run: i64) -> Result<(), Failure> {
-    let files: Vec<SourceFile> = cache.get((run, "files"))?.ok_or(Failure(format!("run {run} has no files")))?;
-    while let Some(file) = next_file(cache, run, &files)? {
-        if let Err(failure) = process(cache, run, file) {
+fn work(cache: &Cache) -> Result<(), Failure> {
+    let jobs = cache.deque::<Job>("files")?;
+    while let Some(job) = jobs.lease_front(LEASE)? {
+        let (run, file) = job.value();
+        let found = find(cache, file);
+        // The file is done by the commit that counts it. If this process dies before, it goes to another one.
+        let counted = cache.transact(|tx| {
+            if let Ok((analysis, count)) = &found {
+                let sums: Summary = tx.index("sums")?;
+                let mut totals = sums.get((*run, file.file_type()))?.unwrap_or_default();
+                totals.add(analysis);
+                sums.insert((*run, file.file_type()), &totals)?;
+                tx.incr_with((*run, *count), 1, 0, run_options(&run_tag(*run)))?;
+            }
+            job.ack_in(&tx.deque("files")?)
+        });
+        match (counted, found) {
+            (Err(Error::LeaseLost), _) => {}
+            (Err(error), _) => return Err(error.into()),
             // One file that cannot be read is no reason to leave the others.
-            eprintln!("skipped: {failure:?}");
+            (Ok(()), Err(failure)) => eprintln!("skipped: {failure:?}"),
+            (Ok(()), Ok(_)) => {}
         }
     }
     Ok(())
 }
 
-/// `incr` gives every caller another number, in whatever process it is: no file is taken twice.
-fn next_file<'f>(cache: &Cache, run: i64, files: &'f [SourceFile]) -> Result<Option<&'f SourceFile>, Failure> {
-    let taken = cache.incr_with((run, "taken"), 1, 0, run_options(&run_tag(run)))?;
-    Ok(usize::try_from(taken - 1).ok().and_then(|number| files.get(number)))
-}
-
-/// Makes sure that the result of one file is in the cache, and counts whether it was there.
-fn process(cache: &Cache, run: i64, file: &SourceFile) -> Result<(), Failure> {
-    if cache.get::<Analysis>(file.key())?.is_some() {
-        cache.incr((run, "hits"), 1)?;
-        return Ok(());
+/// The result of one file, from the cache or stored there now, and what that counts as.
+fn find(cache: &Cache, file: &SourceFile) -> Result<(Analysis, &'static str), Failure> {
+    if let Some(analysis) = cache.get::<Analysis>(file.key())? {
+        return Ok((analysis, "hits"));
     }
     let bytes = std::fs::read(&file.path).map_err(|error| Failure(format!("{}: {error}", file.path.display())))?;
     let analysis = analysis::analyse(&bytes);
@@ -124,8 +139,7 @@ fn process(cache: &Cache, run: i64, file: &SourceFile) -> Result<(), Failure> {
     }
     let file_type = file.file_type();
     cache.set_with(file.key(), &analysis, SetOptions::new().expire(RESULT_LIFE).tag(file_type))?;
-    cache.incr((run, "misses"), 1)?;
-    Ok(())
+    Ok((analysis, "misses"))
 }
 
 // ---- The process that was started -------------------------------------------------------------------------------------
@@ -137,25 +151,23 @@ fn lead(cache: &Cache, directory: &Path) -> Result<(), Failure> {
     cache.expire()?;
     let run = cache.incr("runs", 1)?;
     let tag = run_tag(run);
-    cache.set_with((run, "files"), &files, run_options(&tag))?;
-    for count in ["hits", "misses"] {
-        cache.set_with((run, count), &0, run_options(&tag))?;
-    }
+    cache.deque::<Job>("files")?.extend(files.iter().map(|file| (run, file.clone())))?;
     let mut workers = Vec::new();
     for _ in 0..WORKERS {
-        workers.push(Command::new(std::env::current_exe()?).arg(WORKER).arg(run.to_string()).spawn()?);
+        workers.push(Command::new(std::env::current_exe()?).arg(WORKER).spawn()?);
     }
     for worker in workers {
         wait(worker)?;
     }
+    // What a worker had that was killed is done here.
+    work(cache)?;
     let results = cache.get_many::<Analysis>(files.iter().map(SourceFile::key))?;
     let seconds = began.elapsed().as_secs_f64();
     let hits = cache.get::<u64>((run, "hits"))?.unwrap_or(0);
     let misses = cache.get::<u64>((run, "misses"))?.unwrap_or(0);
-    // All that this run shared goes by one commit; the results stay.
+    print_table(&cache.index("sums")?, run)?;
+    // What this run counted goes; the results stay.
     cache.evict(&tag)?;
-
-    print_table(&files, &results);
     let found: Vec<&Analysis> = results.iter().flatten().collect();
     print_summary(cache, &found, (hits, misses), seconds);
     if found.len() < files.len() {
@@ -164,7 +176,7 @@ fn lead(cache: &Cache, directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A worker that was killed took at most one file with it, which the summary reports and the next run makes up for.
+/// A worker that was killed leaves the file that it had to the others.
 fn wait(mut worker: Child) -> Result<(), Failure> {
     let status = worker.wait()?;
     if !status.success() {
@@ -207,7 +219,7 @@ fn files_below(directory: &Path) -> Result<Vec<SourceFile>, Failure> {
 
 // ---- What is printed --------------------------------------------------------------------------------------------------
 
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Totals {
     files: u64,
     lines: u64,
@@ -225,26 +237,32 @@ impl Totals {
         self.twins += analysis.twin_lines;
     }
 
+    fn join(&mut self, other: &Totals) {
+        self.files += other.files;
+        self.lines += other.lines;
+        self.words += other.words;
+        self.tokens += other.tokens;
+        self.twins += other.twins;
+    }
+
     fn print(&self, name: &str) {
         let Totals { files, lines, words, tokens, twins } = self;
         println!("{name:<10} {files:>7} {lines:>9} {words:>9} {tokens:>9} {twins:>11}");
     }
 }
 
-fn print_table(files: &[SourceFile], results: &[Option<Analysis>]) {
-    let mut by_type: BTreeMap<String, Totals> = BTreeMap::new();
+/// Prints the sums of a run in the order of their types, and takes them out.
+fn print_table(sums: &Summary, run: i64) -> Result<(), Failure> {
     let mut all = Totals::default();
-    for (file, analysis) in files.iter().zip(results) {
-        if let Some(analysis) = analysis {
-            by_type.entry(file.file_type()).or_default().add(analysis);
-            all.add(analysis);
-        }
-    }
     println!("{:<10} {:>7} {:>9} {:>9} {:>9} {:>11}", "type", "files", "lines", "words", "tokens", "twin lines");
-    for (name, totals) in &by_type {
-        totals.print(name);
+    for sum in sums.prefix((run,)) {
+        let ((_, name), totals) = sum?;
+        totals.print(&name);
+        all.join(&totals);
+        sums.remove((run, name))?;
     }
     all.print("all");
+    Ok(())
 }
 
 /// The time without the cache is what the stored results once cost, shared out among as many processes.

@@ -355,7 +355,7 @@ impl<T, C: Codec> Lease<T, C> {
     }
 
     /// As [`ack`](Lease::ack), as part of a transaction: `deque` is the same queue, as the transaction gives it. Whether it is
-    /// done with is decided when the transaction commits; if it is taken back, the element comes back when the lease has run out.
+    /// done with is decided when the transaction commits; if that is taken back, the lease holds on.
     ///
     /// ```
     /// use std::time::Duration;
@@ -372,8 +372,7 @@ impl<T, C: Codec> Lease<T, C> {
     /// assert_eq!((cache.get::<u32>(7)?, jobs.leased()?), (Some(49), 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn ack_in(mut self, deque: &Deque<T, C>) -> Result<()> {
-        self.is_over = true;
+    pub fn ack_in(&self, deque: &Deque<T, C>) -> Result<()> {
         self.ack_on(&*deque.store)
     }
 
@@ -413,6 +412,10 @@ impl<T, C: Codec> Lease<T, C> {
 impl<T, C: Codec> Drop for Lease<T, C> {
     fn drop(&mut self) {
         if self.is_over {
+            return;
+        }
+        // One that a transaction has acknowledged is there no more.
+        if !matches!(held_at(&*self.deque.store, self.queue, self.position, self.token), Ok(Some(_))) {
             return;
         }
         // If it fails, the element comes back when the lease has run out.

@@ -88,6 +88,8 @@ fn a_transaction_that_is_taken_back_is_no_acknowledgement() {
     });
     assert!(outcome.unwrap_err().is_aborted());
     assert_eq!(deque.leased().unwrap(), 1);
+    drop(job);
+    assert_eq!((deque.leased().unwrap(), deque.front().unwrap()), (0, Some(0)));
     let outcome = deque.transact(|deque| deque.lease_front(LONG).map(drop));
     assert!(matches!(outcome, Err(Error::InTransaction)));
 }
