@@ -29,7 +29,6 @@ use crate::storage::redo::Place;
 use crate::storage::state::{GEOMETRY, PENDING, VISIBLE};
 use crate::storage::tag_table::row;
 
-use super::batch::RECORD_LINES;
 use super::cells::KeyPlace;
 use super::change::{Change, Op, Put};
 use super::commit::{Commit, signed};
@@ -42,9 +41,9 @@ use super::view::View;
 const RETRIES: usize = 64;
 /// What a position is stored as: so that a word of zeros is the middle.
 const MIDDLE: u64 = 1 << 63;
-/// How many positions ahead of an end the buckets, and the records, are fetched for whoever comes next.
+/// How many positions ahead of an end the buckets are fetched for whoever comes next. Measured with 100,000 and 1,500,000
+/// elements: from 6 on it makes no difference, nor does it to fetch records too, which follow each other in the log.
 const BUCKETS_AHEAD: u64 = 6;
-const RECORDS_AHEAD: u64 = 3;
 /// An index of fewer home buckets is near anyway.
 const FETCHED_FROM: u64 = 4096;
 
@@ -300,13 +299,11 @@ impl<O: Os> Store<O> {
     fn fetch_elements(&self, view: &View<O>, queue: Namespace, end: End, position: u64) {
         let index = view.only_index(self.state.load(GEOMETRY));
         if let Some(index) = index.filter(|index| index.table.homes() >= FETCHED_FROM) {
-            let ahead = |by: u64| match end {
-                End::Front => position.wrapping_sub(by),
-                End::Back => position.wrapping_add(by),
+            let ahead = match end {
+                End::Front => position.wrapping_sub(BUCKETS_AHEAD),
+                End::Back => position.wrapping_add(BUCKETS_AHEAD),
             };
-            let hash = |by| self.hash(&element(queue.id, ahead(by)));
-            index.prefetch_home(hash(BUCKETS_AHEAD));
-            self.prefetch_record_of(view, index, hash(RECORDS_AHEAD), RECORD_LINES);
+            index.prefetch_home(self.hash(&element(queue.id, ahead)));
         }
     }
 }
