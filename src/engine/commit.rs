@@ -194,16 +194,28 @@ impl<'l, O: Os> Commit<'l, O> {
     /// Stages a structure word.
     #[inline]
     pub fn stage(&mut self, place: Place, offset: usize, new: u64) {
+        self.change_word(place, offset, |_| new);
+    }
+
+    /// Stages a structure word plus or minus something.
+    #[inline]
+    pub fn add(&mut self, place: Place, offset: usize, delta: i64) {
+        self.change_word(place, offset, |now| now.saturating_add_signed(delta));
+    }
+
+    /// Stages what `change` makes of a structure word.
+    #[inline(always)]
+    fn change_word(&mut self, place: Place, offset: usize, change: impl FnOnce(u64) -> u64) {
         let address = Address::new(place, offset);
         if let Some(word) = self.staged.word_mut(address) {
-            *word = new;
+            *word = change(*word);
             return;
         }
         if let Place::Index(_) = place {
             self.staged.touch_bucket(offset);
         }
         let old = self.map_of(place).map_or(0, |map| map.load(offset));
-        self.staged.add_word(Change { address, old, new });
+        self.staged.add_word(Change { address, old, new: change(old) });
     }
 
     /// Stages a word of the state file.
@@ -376,10 +388,10 @@ impl<'l, O: Os> Commit<'l, O> {
     fn count_appended(&mut self) {
         let state = &self.store.state;
         let before = state.load(state::APPENDED);
-        let now = before.wrapping_add(std::mem::take(&mut self.appended));
-        state.store(state::APPENDED, now);
+        let appended = std::mem::take(&mut self.appended);
+        state.store(state::APPENDED, before.wrapping_add(appended));
         let step = (state.load(state::SIZE_LIMIT) / 8).max(1);
-        if before / step != now / step {
+        if (before % step).saturating_add(appended) >= step {
             self.change_state(state::EVICTION, marks::older);
         }
     }

@@ -125,7 +125,11 @@ impl<O: Os> Store<O> {
 #[inline]
 fn wants_growth<O: Os>(index: &Index<O>, new_keys: u64) -> bool {
     let used = index.map.load(index::CELLS_USED).saturating_add(new_keys);
-    used > index::FILL * index.table.homes() || overflow_left(index) < OVERFLOW_SPARE
+    // A chain that was long once keeps its buckets, so a table whose keys come and go runs out of them before it is full. Of
+    // keys in a table that is filled as far as may be less than one in four meets a full chain, and less than one in six of
+    // the buckets gets a second one.
+    let chained = (new_keys / 4).min(index.table.homes() / 6);
+    used > index::FILL * index.table.homes() || overflow_left(index) < OVERFLOW_SPARE + chained
 }
 
 /// Overflow buckets that are not in use.

@@ -24,7 +24,6 @@ use crate::storage::tag_table::row;
 use crate::storage::tree::{LINK, Node, block_of, place_of};
 
 use super::change::{Change, Op};
-use super::commit::Commit;
 use super::found::Found;
 use super::order::read_node;
 use super::queue::End;
@@ -293,8 +292,10 @@ impl<O: Os> Store<O> {
         end: End,
         mut take: impl FnMut(&[u8], &Found<'_, O>) -> Result<R>,
     ) -> Result<Option<R>> {
-        self.change_queue(|locked| {
-            self.make_orders(locked)?;
+        if self.state.load(state::ORDER_STALE) != 0 {
+            self.make_orders(&self.lock()?)?;
+        }
+        self.change_queue(self.enter()?, 0, |commit| {
             let mut to = Stretch::default();
             let window = Window::default();
             loop {
@@ -308,7 +309,6 @@ impl<O: Os> Store<O> {
             let Some(item) = to.items.first() else { return Ok(None) };
             let mut key = prefix(index.kind, index.id).to_vec();
             key.extend_from_slice(to.key(item));
-            let mut commit = Commit::new(locked)?;
             let hash = self.hash(&key);
             let place = commit.locate(&key, hash)?;
             let live = place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old));

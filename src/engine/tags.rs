@@ -94,25 +94,33 @@ impl<O: Os> Commit<'_, O> {
     /// Counts items and bytes in or out of a tag.
     #[inline(never)]
     pub fn count_tag(&mut self, place: RowPlace, items: i64, bytes: i64) {
-        let since = self.state(state::CLEARED);
         let tags = place_in(place);
         let kind = self.kind_of_tag(place);
-        let current = kind.is_inner()
-            || self.word(tags, place.offset + row::COUNTED_SINCE) == since
-            || seeded!("tags_count_what_was_cleared");
-        for (word, delta) in [(row::LIVE, items), (row::BYTES, bytes)] {
-            let now = if current { self.word(tags, place.offset + word) } else { 0 };
-            self.stage(tags, place.offset + word, now.saturating_add_signed(delta));
+        if !kind.is_inner() {
+            self.count_anew(place);
         }
-        if !current {
-            self.stage(tags, place.offset + row::COUNTED_SINCE, since);
+        for (word, delta) in [(row::LIVE, items), (row::BYTES, bytes)] {
+            self.add(tags, place.offset + word, delta);
         }
         if kind.is_lasting() {
             self.add_state(state::LASTING_BYTES, bytes);
         }
     }
 
+    /// Begins the counts of a tag anew if everything was cleared since.
+    #[inline]
+    fn count_anew(&mut self, place: RowPlace) {
+        let (since, tags) = (self.state(state::CLEARED), place_in(place));
+        if self.word(tags, place.offset + row::COUNTED_SINCE) == since || seeded!("tags_count_what_was_cleared") {
+            return;
+        }
+        for (word, value) in [(row::LIVE, 0), (row::BYTES, 0), (row::COUNTED_SINCE, since)] {
+            self.stage(tags, place.offset + word, value);
+        }
+    }
+
     /// What a row stands for.
+    #[inline]
     pub(super) fn kind_of_tag(&self, place: RowPlace) -> Kind {
         tag_table::kind_of(self.word(place_in(place), place.offset + row::HASH_HIGH))
     }

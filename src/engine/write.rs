@@ -160,7 +160,7 @@ impl<O: Os> Locked<'_, O> {
 
     /// View and tail of a commit of some new keys, likewise.
     #[inline(always)]
-    fn begin_with(&self, view: Guard<Arc<View<O>>>, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
+    pub(super) fn begin_with(&self, view: Guard<Arc<View<O>>>, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
         if self.store.must_grow(&view, new_keys) || (new_keys > 0 && self.store.is_low()) {
             return self.begin_prepared(new_keys);
         }

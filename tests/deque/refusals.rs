@@ -94,3 +94,20 @@ fn the_cache_around_a_queue_does_not_see_it() {
     assert_eq!((cache.len(), deque.len()), (0, 100));
     assert!(cache.check().unwrap().is_clean());
 }
+
+/// Two faults: a table was taken for mostly dead while everything alive in it was in a queue, and was never doubled; and a batch
+/// of many keys came to a table that had no buckets left for chains, as those that were long once keep theirs.
+#[test]
+fn a_queue_that_fills_and_empties_is_not_full_for_want_of_buckets() {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::<u64>::builder(&directory).size_limit(64 << 20).open().unwrap();
+    for _ in 0..3 {
+        deque.extend(0..20_000).unwrap();
+        deque.truncate(0).unwrap();
+    }
+    for element in 0..20_000 {
+        deque.push_back(&element).unwrap();
+    }
+    assert_eq!((deque.len(), deque.get(12_345).unwrap()), (20_000, Some(12_345)));
+    assert!(deque.check().unwrap().is_clean());
+}
