@@ -19,17 +19,17 @@ fn micros(since: Instant, calls: u64) -> f64 {
 
 fn main() {
     let directory = tempfile::tempdir().expect("a directory");
-    let index = Index::<u64, Vec<u8>>::builder(&directory).size_limit(2 << 30).open().expect("an index");
-    let value = vec![7u8; 100];
+    let index = Index::<u64, String>::builder(&directory).size_limit(2 << 30).open().expect("an index");
+    let value = "v".repeat(100);
     let start = Instant::now();
     for i in 0..ITEMS {
-        index.insert(shuffled(i), &value[..]).expect("room");
+        index.insert(shuffled(i), &value).expect("room");
     }
     let items = index.len() as u64;
     println!("insert, random order, growing to {items}: {:.3} us", micros(start, ITEMS));
     let start = Instant::now();
     for i in 0..200_000 {
-        index.insert(shuffled(i * 3 + 1), &value[..]).expect("room");
+        index.insert(shuffled(i * 3 + 1), &value).expect("room");
     }
     println!("insert over a key that is there: {:.3} us", micros(start, 200_000));
     let start = Instant::now();

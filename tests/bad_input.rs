@@ -2,7 +2,7 @@
 //! panic, a hang, a lost item or a value that nobody stored?
 //!
 //! `calls` asks with sound directories, `directories` with wrong ones, `files` damages one file at a time by hand, and
-//! `mutations` at random; `store` owns the directory that the last two damage. `LARDER_TEST_SCALE` multiplies the rounds,
+//! `mutations` at random, and `namespaces` one with a queue and an index in it; `store` owns the directory that the last two damage. `LARDER_TEST_SCALE` multiplies the rounds,
 //! `LARDER_TEST_SEED` says where those at random begin.
 
 #[path = "bad_input/calls.rs"]
@@ -13,6 +13,8 @@ mod directories;
 mod files;
 #[path = "bad_input/mutations.rs"]
 mod mutations;
+#[path = "bad_input/namespaces.rs"]
+mod namespaces;
 #[path = "bad_input/store.rs"]
 mod store;
 

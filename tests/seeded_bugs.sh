@@ -44,6 +44,12 @@ marks_go_with_their_segment           simulation::eviction
 evicted_keys_are_not_removed          simulation::limit::a_deleted_key
 cleared_segments_leave_the_main_stream simulation::limit::whatever
 files_of_a_pending_commit_go          simulation::power::a_durable_value_stays
+queue_keeps_its_beginning             simulation::queue
+what_lasts_is_evicted                 simulation::queue::what_is_in_a_queue
+clear_takes_namespaces_too            simulation::queue::queues_are
+freed_nodes_are_used_at_once          simulation::index
+removed_keys_stay_in_order            simulation::index
+rebuild_makes_no_order                simulation::index
 "
 
 export CARGO_TARGET_DIR=${LARDER_BUGS_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/seeded-bugs}

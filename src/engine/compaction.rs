@@ -305,7 +305,9 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
 
     /// True if an item is never evicted.
     fn lasts(&mut self, old: &Old) -> Result<bool> {
-        Ok(old.header.tag != 0 && self.commit.kind_of_tag_id(old.header.tag)?.is_lasting())
+        Ok(old.header.tag != 0
+            && !seeded!("what_lasts_is_evicted")
+            && self.commit.kind_of_tag_id(old.header.tag)?.is_lasting())
     }
 
     /// What becomes of an item that stands where survivors go. True if it was evicted.

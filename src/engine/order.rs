@@ -76,6 +76,9 @@ impl<O: Os> Commit<'_, O> {
         }
         let (mut way, block, leaf) = self.way_to(root, key)?;
         let Ok(at) = leaf.find(key) else { return Ok(()) };
+        if seeded!("removed_keys_stay_in_order") {
+            return Ok(());
+        }
         self.shrink(index, &mut way, block, &leaf, at)
     }
 
@@ -277,6 +280,7 @@ impl<O: Os> Commit<'_, O> {
     fn free_node(&mut self, block: u32, class: usize) {
         match self.nodes.written.remove(&block) {
             Some(_) => self.nodes.spare.push((class, block)),
+            None if seeded!("freed_nodes_are_used_at_once") => self.nodes.spare.push((class, block)),
             None => self.nodes.freed.push((class, block)),
         }
     }

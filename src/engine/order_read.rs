@@ -173,6 +173,14 @@ impl<O: Os> Store<O> {
             }
             End::Back => leaf.low.filter(|low| *low > window.low),
         };
+        // A fence that is no way ahead is damage: nobody would come to an end.
+        let is_ahead = fence.as_ref().is_none_or(|fence| match end {
+            End::Front => *fence > window.low,
+            End::Back => window.high.as_ref().is_none_or(|high| fence < high),
+        });
+        if !is_ahead {
+            return Ok(Try::Again);
+        }
         if values {
             match self.read_items(view, index, (node, first..last), leaf.moment, to)? {
                 Try::Done(()) => {}

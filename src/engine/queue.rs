@@ -22,11 +22,13 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::os::{Os, OsMap};
+use crate::storage::index::CELLS;
 use crate::storage::namespace::{ELEMENT, Namespace, element};
+use crate::storage::paths::Name;
 use crate::storage::redo::Place;
-use crate::storage::state::{GEOMETRY, PENDING, VISIBLE};
+use crate::storage::state::{GEOMETRY, PENDING, SUSPECT, VISIBLE};
 use crate::storage::tag_table::row;
 
 use super::cells::KeyPlace;
@@ -38,6 +40,8 @@ use super::view::View;
 
 /// Tries of a reader before it takes the lock.
 const RETRIES: usize = 64;
+/// A queue may have so many elements whatever the index is.
+const PLAUSIBLE: u64 = 1 << 16;
 /// What a position is stored as: so that a word of zeros is the middle.
 const MIDDLE: u64 = 1 << 63;
 /// How many positions ahead of an end the buckets are fetched for whoever comes next. Measured with 100,000 and 1,500,000
@@ -143,14 +147,34 @@ impl<O: Os> Store<O> {
             if self.state.load(PENDING) == 0 {
                 let span = Self::span_now(&view, queue);
                 if self.state.load(PENDING) == 0 && self.state.load(VISIBLE) == moment {
-                    return Ok(span);
+                    return self.plausible(span);
                 }
             }
             self.os.spin();
         }
         // Who is inside a transaction never comes here: nobody else commits.
         let _locked = self.lock_to_read()?;
-        Ok(Self::span_now(&view, queue))
+        self.plausible(Self::span_now(&view, queue))
+    }
+
+    /// A span, if the index could hold so many elements, or once did. Words that are damaged would else send who looks for an
+    /// element through more positions than anybody has time for.
+    #[inline]
+    fn plausible(&self, span: Span) -> Result<Span> {
+        if span.len < PLAUSIBLE { Ok(span) } else { self.plausible_in_table(span) }
+    }
+
+    #[cold]
+    fn plausible_in_table(&self, span: Span) -> Result<Span> {
+        let geometry = self.geometry()?;
+        let table = geometry.next.map_or(geometry.current, |(next, _)| next);
+        if span.len < PLAUSIBLE + 2 * table.buckets() * CELLS as u64 {
+            return Ok(span);
+        }
+        if !self.read_only {
+            self.state.store(SUSPECT, 1);
+        }
+        Err(Error::corrupt(&self.paths.of(Name::Tags(0)), row::LIVE as u64, Corruption::Count))
     }
 
     /// True if a queue has no element at this moment. Mostly false while a commit is under way, whatever there is.
@@ -191,7 +215,7 @@ impl<O: Os> Store<O> {
             return Ok(0);
         }
         let pushed = self.change_queue(self.enter_queue(queue)?, 1, |commit| {
-            let before = commit.span(queue);
+            let before = self.plausible(commit.span(queue))?;
             let (position, after) = before.pushed(end);
             let key = element(queue.id, position);
             let op = Op { key: &key, hash: self.hash(&key), change: Change::Put(put) };
@@ -230,7 +254,7 @@ impl<O: Os> Store<O> {
             return Ok(None);
         }
         self.change_queue(view, 0, |commit| {
-            let before = commit.span(queue);
+            let before = self.plausible(commit.span(queue))?;
             let (mut left, mut lost, mut taken) = (before, 0, None);
             while let Some(position) = left.at(end) {
                 left = left.popped(end);
@@ -258,7 +282,7 @@ impl<O: Os> Store<O> {
     /// Replaces the element at a position that `place` finds. False if there is none.
     pub fn replace(&self, queue: Namespace, place: impl Fn(Span) -> Option<u64>, put: Put<'_>) -> Result<bool> {
         self.change_queue(self.enter_queue(queue)?, 1, |commit| {
-            let Some(position) = place(commit.span(queue)) else { return Ok(false) };
+            let Some(position) = place(self.plausible(commit.span(queue))?) else { return Ok(false) };
             let key = element(queue.id, position);
             commit.carry_out(&[Op { key: &key, hash: self.hash(&key), change: Change::Put(put) }])?;
             Ok(true)
@@ -317,7 +341,7 @@ impl<O: Os> Commit<'_, O> {
 
     /// Stages the word that says where the elements begin. Their number is counted where they are put and removed.
     pub(super) fn stage_span(&mut self, queue: Namespace, before: Span, after: Span) {
-        if before.first != after.first {
+        if before.first != after.first && !seeded!("queue_keeps_its_beginning") {
             self.stage_anchor(queue, after.anchor());
         }
     }

@@ -42,7 +42,7 @@ fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|&byte| byte != 0).map_or(1, |last| last + 1)
 }
 
-fn mutate(random: &mut Random, bytes: &mut Vec<u8>) -> String {
+pub fn mutate(random: &mut Random, bytes: &mut Vec<u8>) -> String {
     let used = used(bytes);
     let at = random.below(used);
     match random.below(6) {

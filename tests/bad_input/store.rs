@@ -89,7 +89,7 @@ impl Original {
     }
 }
 
-fn files_of(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn files_of(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for file in std::fs::read_dir(dir).unwrap() {
         let file = file.unwrap();
