@@ -18,6 +18,39 @@ fn seen(pairs: &[(&str, i64)]) -> BTreeMap<String, i64> {
 }
 
 #[test]
+fn a_key_that_is_put_twice_inside_keeps_the_place_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(&dir).unwrap();
+    let order = |cache: &Cache| {
+        let items = cache.iter_inserted::<String, u32>().unwrap();
+        items.map(|item| item.unwrap()).map(|(key, value)| format!("{key}{value}")).collect::<Vec<_>>()
+    };
+    cache
+        .transact(|tx| {
+            for (key, value) in [("b", 1), ("a", 1), ("b", 2), ("c", 1), ("a", 2)] {
+                tx.set(key, &value)?;
+            }
+            assert_eq!(order(tx), ["b2", "a2", "c1"]);
+            let undone = tx.transact(|tx| {
+                tx.set("b", &3)?;
+                Err::<(), _>(larder::Error::aborted("no"))
+            });
+            assert!(undone.is_err());
+            tx.delete("a")?;
+            tx.set("a", &3)
+        })
+        .unwrap();
+    assert_eq!(order(&cache), ["b2", "c1", "a3"]);
+    cache
+        .transact(|tx| {
+            tx.clear()?;
+            [("c", 1), ("b", 1), ("c", 2)].iter().try_for_each(|(key, value)| tx.set(*key, value))
+        })
+        .unwrap();
+    assert_eq!(order(&cache), ["c2", "b1"]);
+}
+
+#[test]
 fn changes_are_seen_inside_at_once_and_outside_after_the_end() {
     let cache = Scratch::new();
     cache.set_many([("a", 1), ("b", 2), ("c", 3)]).unwrap();

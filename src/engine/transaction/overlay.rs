@@ -75,6 +75,10 @@ struct Version {
     anew: bool,
     /// The key has no version behind this one.
     is_newest: bool,
+    /// The version with which the key came to be there, or went: what replaces a put has the place of that.
+    since: usize,
+    /// Of a version that is `since` for others: the last of these.
+    latest: usize,
 }
 
 impl Version {
@@ -219,7 +223,7 @@ impl Overlay {
             value: &self.bytes[version.value()],
             put: version.put,
             anew: version.anew,
-            number: at,
+            number: version.since,
         }
     }
 
@@ -251,9 +255,15 @@ impl Overlay {
         self.position(key, hash).map(|at| self.version(at))
     }
 
-    /// The newest versions of all keys, in the order in which they were written.
+    /// Where the newest versions are, in the order in which their keys came to be there.
+    fn newest_versions(&self) -> impl Iterator<Item = usize> + Clone {
+        let begins = (self.first..self.versions.len()).filter(|&at| self.versions[at].since == at);
+        begins.map(|at| self.versions[at].latest).filter(|&at| self.versions[at].is_newest)
+    }
+
+    /// The newest versions of all keys, in the order in which the keys came to be there.
     pub fn iter(&self) -> impl Iterator<Item = Staged<'_>> + Clone {
-        (self.first..self.versions.len()).filter(|&at| self.versions[at].is_newest).map(|at| self.version(at))
+        self.newest_versions().map(|at| self.version(at))
     }
 
     /// No version that was staged and not taken back has a longer value.
@@ -300,8 +310,13 @@ impl Overlay {
         if self.size() + (key.len() + value.len() + VERSION_BYTES) as u64 > limit {
             self.make_room(key.len() + value.len() + VERSION_BYTES, limit)?;
         }
+        let mut since = self.versions.len();
         if let Some(replaced) = self.position(key, hash) {
             self.versions[replaced].is_newest = false;
+            let there = &self.versions[replaced];
+            if put.is_some() && there.put.is_some() && (there.anew || !anew) {
+                since = there.since;
+            }
         }
         let at = self.bytes.len();
         self.bytes.reserve(key.len() + value.len());
@@ -317,6 +332,8 @@ impl Overlay {
             before: None,
             anew,
             is_newest: true,
+            since,
+            latest: self.versions.len(),
         });
         Ok(())
     }
@@ -332,7 +349,9 @@ impl Overlay {
     fn append(&mut self, version: Version) {
         let (word, bit) = filter_bit(version.hash);
         self.hashes[word] |= bit;
+        let at = self.versions.len();
         self.versions.push(version);
+        self.versions[version.since].latest = at;
         if self.versions.len() > LINEAR_MAX {
             self.note_last();
         }
@@ -366,10 +385,11 @@ impl Overlay {
             return;
         }
         let mut kept = Overlay::default();
-        for version in self.versions[self.first..].iter().filter(|version| version.is_newest) {
+        for version in self.newest_versions().map(|at| &self.versions[at]) {
             let at = kept.bytes.len();
             kept.bytes.extend_from_slice(&self.bytes[version.key..version.value().end]);
-            kept.append(Version { key: at, before: None, ..*version });
+            let since = kept.versions.len();
+            kept.append(Version { key: at, before: None, since, ..*version });
         }
         (self.bytes, self.versions, self.newest, self.first) = (kept.bytes, kept.versions, kept.newest, 0);
     }
@@ -381,7 +401,8 @@ impl Overlay {
             let version = self.versions[at];
             if version.is_newest && is_inner(&self.bytes[version.key()]) {
                 self.versions[at].is_newest = false;
-                self.append(Version { before: None, ..version });
+                let since = self.versions.len();
+                self.append(Version { before: None, since, ..version });
             }
         }
         self.first = first;
@@ -421,7 +442,9 @@ impl Overlay {
         for at in self.first..self.versions.len() {
             let version = &self.versions[at];
             let newest = self.position(&self.bytes[version.key()], version.hash) == Some(at);
+            let since = version.since;
             self.versions[at].is_newest = newest;
+            self.versions[since].latest = at;
         }
     }
 }
