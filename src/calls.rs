@@ -160,7 +160,6 @@ pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The namespace of a name, made if there is none.
 pub(super) fn open_namespace(store: &dyn Calls, label: Label<'_>) -> Result<Namespace> {
-    check_name(label.name)?;
     if let Some(there) = store.find_namespace(label)? {
         return Ok(there);
     }
@@ -171,7 +170,7 @@ pub(super) fn open_namespace(store: &dyn Calls, label: Label<'_>) -> Result<Name
 }
 
 /// Refuses what is no name of a namespace.
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     if name.len() > MAX_TAG_BYTES {
         return Err(Error::TagTooLarge { bytes: name.len() });
     }

@@ -307,6 +307,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn deque<T>(&self, name: &str) -> Result<Deque<T, C>> {
+        calls::check_name(name)?;
         Deque::of(Arc::clone(self.calls()), name, self.codec().clone())
     }
 }

@@ -256,12 +256,14 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn index<K, V>(&self, name: &str) -> Result<Index<K, V, C>> {
+        calls::check_name(name)?;
         Index::of(Arc::clone(self.calls()), name, self.codec().clone())
     }
 }
 
 impl<K, V, C: Codec> Index<K, V, C> {
-    fn of(store: Arc<dyn Calls>, name: &str, codec: C) -> Result<Index<K, V, C>> {
+    /// The index of a name, whoever chose it.
+    pub(crate) fn of(store: Arc<dyn Calls>, name: &str, codec: C) -> Result<Index<K, V, C>> {
         let space = calls::open_namespace(&*store, Label { kind: Kind::Index, name })?;
         Ok(Index { store, space, name: name.into(), codec, types: PhantomData })
     }

@@ -13,6 +13,7 @@ mod index;
 mod key;
 mod options;
 mod os;
+mod queue;
 mod storage;
 mod value;
 
@@ -30,6 +31,8 @@ pub use index::{
 };
 pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
+
+pub use queue::{QueueKey, QueueOptions, QueueSide};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

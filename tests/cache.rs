@@ -20,6 +20,8 @@ mod large;
 mod opening;
 #[path = "cache/pinned.rs"]
 mod pinned;
+#[path = "cache/queue.rs"]
+mod queue;
 #[path = "cache/transact.rs"]
 mod transact;
 #[path = "cache/upkeep.rs"]

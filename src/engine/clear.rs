@@ -20,6 +20,17 @@ impl<O: Os> Store<O> {
     /// same. Where there are namespaces, whose items stay, the mark is all: space comes back as that of evicted tags does.
     /// The number of items that counted as live.
     pub fn clear(&self) -> Result<u64> {
+        let (items, newest, is_whole) = self.clear_by_mark()?;
+        if is_whole {
+            self.after_clear()
+        } else {
+            self.epilogue()
+        }
+        self.after_change(newest, Ok(items))
+    }
+
+    /// What of it is done under the lock: also the newest commit then, and whether everything is dead.
+    pub(super) fn clear_by_mark(&self) -> Result<(u64, u64, bool)> {
         let locked = self.lock()?;
         locked.leave_suspects()?;
         let mut commit = Commit::new(&locked)?;
@@ -32,17 +43,11 @@ impl<O: Os> Store<O> {
         commit.publish()?;
         drop(commit);
         if !is_whole {
-            let newest = locked.newest();
-            drop(locked);
-            self.epilogue();
-            return self.after_change(newest, Ok(items));
+            return Ok((items, locked.newest(), false));
         }
         // The store is empty from here on, whatever becomes of the rest: it gives space back, and can be done later.
         let _ = self.replace_index(&locked);
-        let newest = locked.newest();
-        drop(locked);
-        self.after_clear();
-        self.after_change(newest, Ok(items))
+        Ok((items, locked.newest(), true))
     }
 
     /// What gives the space of a store back that has been cleared, outside the lock.
@@ -114,11 +119,18 @@ impl<O: Os> Store<O> {
     /// Unlinks the files of large values that a `clear` made dead, and gives their space back. Anybody may do it: a
     /// process that dies in between leaves it to the next opener.
     pub(super) fn unlink_cleared_values(&self) -> Result<()> {
-        // In this order: the floor covers at least the bytes that were read before it.
-        let bytes = self.state.load(state::DEAD_LARGE_BYTES);
+        match self.unlink_values_below()? {
+            Some(floor) => self.count_values_below(floor),
+            None => Ok(()),
+        }
+    }
+
+    /// The first half: up to which value all files of dead ones are gone now. `None` if nothing is to be given back, or some
+    /// could not be unlinked: then the next clear, or the next to open, tries again.
+    pub(super) fn unlink_values_below(&self) -> Result<Option<u64>> {
         let floor = self.state.load(state::VALUE_FLOOR);
-        if bytes == 0 {
-            return Ok(());
+        if self.state.load(state::DEAD_LARGE_BYTES) == 0 {
+            return Ok(None);
         }
         let names = self.os.list(self.paths.root()).map_err(|e| Error::io("list", self.paths.root(), e))?;
         if self.state.load(state::SYNCED_VALUES) != 0 && !self.is_all_durable() {
@@ -133,14 +145,18 @@ impl<O: Os> Store<O> {
                 all_gone &= self.unlink(Retiree::Value(id));
             }
         }
-        if !all_gone {
-            // The space is still taken. The next clear, or the next to open, tries again.
-            return Ok(());
-        }
+        Ok(all_gone.then_some(floor))
+    }
+
+    /// The second half. If there was another `clear` meanwhile, the bytes are its values' too, whose files may still be
+    /// there: who did that counts all of them.
+    pub(super) fn count_values_below(&self, floor: u64) -> Result<()> {
         let locked = self.lock()?;
         let mut commit = Commit::new(&locked)?;
-        // Somebody else may have been here meanwhile.
-        let freed = signed(bytes.min(commit.state(state::DEAD_LARGE_BYTES)));
+        if commit.state(state::VALUE_FLOOR) != floor {
+            return Ok(());
+        }
+        let freed = signed(commit.state(state::DEAD_LARGE_BYTES));
         commit.add_state(state::DEAD_LARGE_BYTES, -freed);
         commit.add_state(state::VOLUME, -freed);
         commit.publish()

@@ -7,6 +7,7 @@
 mod acts;
 mod ahead;
 mod audit;
+mod clears;
 mod deaths;
 mod durability;
 mod eviction;
