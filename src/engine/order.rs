@@ -52,11 +52,11 @@ fn link(block: u32) -> (Place, usize) {
 impl<O: Os> Commit<'_, O> {
     /// Takes in a key that has come to an index.
     #[inline(never)]
-    pub(super) fn put_in_order(&mut self, index: Namespace, key: &[u8]) -> Result<()> {
+    pub(super) fn put_in_order(&mut self, index: Namespace, key: &[u8], purpose: Purpose) -> Result<()> {
         self.take_apart()?;
         let root = self.anchor(index);
         if root == 0 {
-            let root = self.write_node(Node::leaf(key), Purpose::Store)?;
+            let root = self.write_node(Node::leaf(key), purpose)?;
             self.stage_anchor(index, root);
             return Ok(());
         }
@@ -64,7 +64,7 @@ impl<O: Os> Commit<'_, O> {
         let Err(at) = leaf.find(key) else { return Ok(()) };
         let grown = leaf.with(at, (key, 0));
         let at_end = at == leaf.count();
-        self.put_back(index, &mut way, block, grown, at_end, Purpose::Store)
+        self.put_back(index, &mut way, block, grown, at_end, purpose)
     }
 
     /// Takes out a key that has gone from an index.

@@ -17,6 +17,7 @@ use super::lock::Locked;
 use super::order_read::{Stretch, Window};
 use super::queue::End;
 use super::read::{Record, Try};
+use super::room::Purpose;
 use super::store::Store;
 
 /// Keys that one commit puts in.
@@ -52,7 +53,8 @@ impl<O: Os> Store<O> {
             let mut commit = Commit::new(locked)?;
             for key in &keys {
                 if let Some((kind, id, key)) = parse(key) {
-                    commit.put_in_order(Namespace { kind, id }, key)?;
+                    // Whoever opens a full store is not refused: it had room for them before.
+                    commit.put_in_order(Namespace { kind, id }, key, Purpose::Renew)?;
                 }
             }
             commit.publish()?;

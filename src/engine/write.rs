@@ -305,7 +305,7 @@ impl<O: Os> Commit<'_, O> {
             let count = self.count_of(tag.map(|tag| tag.place));
             self.add_state(count, 1);
             if let Some((Kind::Index, id, key)) = parse(draft.key) {
-                self.put_in_order(Namespace { kind: Kind::Index, id }, key)?;
+                self.put_in_order(Namespace { kind: Kind::Index, id }, key, Purpose::Store)?;
             }
         }
         let slot = location.slot();
