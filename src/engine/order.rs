@@ -43,6 +43,11 @@ struct Step {
     at: usize,
 }
 
+/// True if a block of a class that begins there ends in its chunk.
+fn is_inside(chunk: usize, offset: usize, class: usize) -> bool {
+    offset as u64 + (tree::BLOCK << class) <= tree::chunk_bytes(chunk)
+}
+
 /// The word in which a block is linked to others.
 fn link(block: u32) -> (Place, usize) {
     let (chunk, offset) = place_of(block);
@@ -302,8 +307,11 @@ impl<O: Os> Commit<'_, O> {
         let list = state::ORDER_FREE + 8 * class;
         let first = self.state(list) as u32;
         if first != 0 {
-            let (chunk, _) = place_of(first);
-            if chunk >= self.order_chunks() {
+            let (chunk, offset) = place_of(first);
+            if chunk >= self.order_chunks()
+                || !is_inside(chunk, offset, class)
+                || self.nodes.written.contains_key(&first)
+            {
                 return Err(self.damaged(first));
             }
             self.map_order_chunk(chunk)?;
@@ -314,15 +322,14 @@ impl<O: Os> Commit<'_, O> {
         }
         // Block 0 stands for none.
         let mut next = self.state(state::ORDER_NEXT).max(1);
-        let blocks = 1u64 << class;
         loop {
             let (chunk, offset) = place_of(u32::try_from(next).map_err(|_| Error::Full)?);
-            if offset as u64 + blocks * tree::BLOCK <= tree::chunk_bytes(chunk) {
+            if is_inside(chunk, offset, class) {
                 if chunk >= self.order_chunks() {
                     self.make_order_chunk(chunk, purpose)?;
                 }
                 self.map_order_chunk(chunk)?;
-                self.stage_state(state::ORDER_NEXT, next + blocks);
+                self.stage_state(state::ORDER_NEXT, next + (1 << class));
                 return Ok(next as u32);
             }
             next = tree::first_block(chunk + 1);

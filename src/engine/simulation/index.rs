@@ -389,3 +389,29 @@ fn indexes_are_b_tree_maps_whoever_dies_and_whenever_the_power_goes() {
     }
     assert!(most > 150 && cuts > 5, "{most} keys at most, {cuts} power cuts");
 }
+
+/// A list of free blocks is not believed: one that ends beyond its chunk, or that a node has been written to, is damage.
+#[test]
+fn a_block_that_cannot_be_free_is_damage() {
+    let machine = Machine::with_file_capacity(3, FILE_CAPACITY);
+    let process = open(&machine, Eviction::None);
+    let put = |key: Vec<u8>| Act::Put(0, key, 1, 10).apply(&process.handle, &process.indexes);
+    put(vec![1]).unwrap();
+    let last_of_the_chunk = (tree::chunk_bytes(0) / tree::BLOCK - 1) as u32;
+    // A key of its own fills a block of four times the least length.
+    process.handle.state.store(state::ORDER_FREE + 16, last_of_the_chunk.into());
+    assert!(put(vec![2; 3000]).unwrap_err().is_corrupt());
+    assert!(put(vec![3]).is_ok());
+    // A list in which one block follows itself.
+    let (chunk, offset) = tree::place_of(last_of_the_chunk);
+    process.handle.map_order(chunk).unwrap().store(offset, last_of_the_chunk.into());
+    process.handle.state.store(state::ORDER_FREE + 16, 0);
+    process.handle.state.store(state::ORDER_FREE, last_of_the_chunk.into());
+    let fills = |from: u8| {
+        Act::Together(
+            (0..60).map(|i| Act::Put(0, vec![from, i, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7], 1, 10)).collect(),
+            true,
+        )
+    };
+    assert!(fills(9).apply(&process.handle, &process.indexes).unwrap_err().is_corrupt());
+}

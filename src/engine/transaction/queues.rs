@@ -25,9 +25,14 @@ impl Overlay {
     }
 
     /// The queues that were changed, and what became of them.
-    pub fn queues(&self) -> impl Iterator<Item = (Namespace, Span, u64)> {
-        let is_last = |at: usize, queue| self.spans[at + 1..].iter().all(|(of, ..)| *of != queue);
-        self.spans.iter().enumerate().filter(move |&(at, &(queue, ..))| is_last(at, queue)).map(|(_, &last)| last)
+    pub fn queues(&self) -> Vec<(Namespace, Span, u64)> {
+        let mut last: Vec<(Namespace, Span, u64)> = Vec::new();
+        for staged in self.spans.iter().rev() {
+            if last.iter().all(|(of, ..)| *of != staged.0) {
+                last.push(*staged);
+            }
+        }
+        last
     }
 }
 
