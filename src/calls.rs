@@ -141,6 +141,24 @@ pub(super) trait Calls: Queues + Orders + Send + Sync {
     fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report>;
 }
 
+/// Runs `body` as a transaction on what it is given.
+pub(super) fn transact<R, E: From<Error>>(
+    store: &dyn Calls,
+    timeout: Option<Duration>,
+    body: impl FnOnce(Arc<dyn Calls>) -> Result<R, E>,
+) -> Result<R, E> {
+    let (mut body, mut answer) = (Some(body), None);
+    let committed = store.transact(timeout, &mut |inside| {
+        answer = body.take().map(|body| body(inside));
+        matches!(answer, Some(Ok(_)))
+    });
+    match (committed, answer) {
+        (Ok(()), Some(answer)) => answer,
+        (Err(error), _) => Err(error.into()),
+        (Ok(()), None) => Err(Error::InTransaction.into()),
+    }
+}
+
 /// Opens a store, or makes it.
 pub(super) fn open(directory: &Path, opening: &Opening) -> Result<Arc<dyn Calls>> {
     let os = RealOs::new().map_err(|e| Error::io("open", directory, e))?;

@@ -466,16 +466,6 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact<R>(&self, body: impl FnOnce(&Deque<T, C>) -> Result<R>) -> Result<R> {
-        let (mut body, mut answer) = (Some(body), None);
-        let committed = self.store.transact(None, &mut |inside| {
-            let deque = Deque { store: inside, ..self.clone() };
-            answer = body.take().map(|body| body(&deque));
-            matches!(answer, Some(Ok(_)))
-        });
-        match (committed, answer) {
-            (Ok(()), Some(answer)) => answer,
-            (Err(error), _) => Err(error),
-            (Ok(()), None) => Err(Error::InTransaction),
-        }
+        calls::transact(&*self.store, None, |inside| body(&Deque { store: inside, ..self.clone() }))
     }
 }

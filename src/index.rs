@@ -19,7 +19,7 @@ use crate::cache::{Cache, Progress, Report};
 use crate::calls::{self, Calls, LOCK_TIMEOUT};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{KIND_INDEX, Kind, Label, Namespace, Opening};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::options::{Durability, Eviction};
 
 /// The types of keys and values, which no handle holds.
@@ -30,7 +30,7 @@ type Types<K, V> = PhantomData<fn(K, V) -> (K, V)>;
 /// Shaped like `BTreeMap`, but all methods take `&self`, and give a `Result`. A handle is cheap to clone. Any [`Key`](crate::Key)
 /// can be a key, and keys are asked for by what encodes as they do: `"a"` for a `String`, `("a", 1)` for a `(String, u32)`.
 /// Reading a key costs what it costs in a [`Cache`]; putting a new one, removing one and [`pop_first`](Index::pop_first) cost
-/// one leaf of a tree more. Items are never evicted: an index that reaches its size limit is [`Error::Full`], and what is in it
+/// one leaf of a tree more. Items are never evicted: an index that reaches its size limit is [`Error::Full`](crate::Error::Full), and what is in it
 /// stays.
 ///
 /// What survives: as for a [`Cache`]. When a call returns, the death of any process leaves its change there; after a power cut
@@ -99,9 +99,9 @@ pub struct IndexBuilder<K, V, C: Codec = Postcard> {
 
 impl<K, V> Index<K, V> {
     /// Opens the index in a directory with the defaults (1 GiB, the codec [`Postcard`]), making it if there is none. Costs, and
-    /// errors, as [`Cache::open`]; besides [`Error::Config`] if the directory holds another kind of store.
+    /// errors, as [`Cache::open`]; besides [`Error::Config`](crate::Error::Config) if the directory holds another kind of store.
     ///
-    /// What types its keys and values are is not stored: one of another type is [`Error::Type`] when it is read.
+    /// What types its keys and values are is not stored: one of another type is [`Error::Type`](crate::Error::Type) when it is read.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -212,7 +212,7 @@ impl<K, V, C: Codec> IndexBuilder<K, V, C> {
     /// Opens the index.
     ///
     /// # Errors
-    /// As [`Index::open`]; besides [`Error::Config`] for a size limit that cannot be kept.
+    /// As [`Index::open`]; besides [`Error::Config`](crate::Error::Config) for a size limit that cannot be kept.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -303,9 +303,7 @@ impl<K, V, C: Codec> Index<K, V, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&self) -> Result<u64> {
-        let items = self.store.items_of(self.space)?;
-        self.store.evict_label(Label { kind: Kind::Index, name: &self.name })?;
-        Ok(items)
+        self.store.empty(Label { kind: Kind::Index, name: &self.name })
     }
 
     /// Bytes that the files take on disk: those of the whole cache for an index in one.
@@ -370,16 +368,6 @@ impl<K, V, C: Codec> Index<K, V, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact<R>(&self, body: impl FnOnce(&Index<K, V, C>) -> Result<R>) -> Result<R> {
-        let (mut body, mut answer) = (Some(body), None);
-        let committed = self.store.transact(None, &mut |inside| {
-            let index = Index { store: inside, ..self.clone() };
-            answer = body.take().map(|body| body(&index));
-            matches!(answer, Some(Ok(_)))
-        });
-        match (committed, answer) {
-            (Ok(()), Some(answer)) => answer,
-            (Err(error), _) => Err(error),
-            (Ok(()), None) => Err(Error::InTransaction),
-        }
+        calls::transact(&*self.store, None, |inside| body(&Index { store: inside, ..self.clone() }))
     }
 }

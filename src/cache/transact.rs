@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::Cache;
+use crate::calls;
 use crate::codec::{Codec, Postcard};
 use crate::error::{Error, Result};
 
@@ -126,16 +127,8 @@ impl<C: Codec> Cache<C> {
         timeout: Option<Duration>,
         body: impl FnOnce(&Transaction<C>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let (mut body, mut answer) = (Some(body), None);
-        let committed = self.store.transact(timeout, &mut |inside| {
-            let transaction = Transaction { cache: Cache { store: inside, codec: self.codec.clone() } };
-            answer = body.take().map(|body| body(&transaction));
-            matches!(answer, Some(Ok(_)))
-        });
-        match (committed, answer) {
-            (Ok(()), Some(answer)) => answer,
-            (Err(error), _) => Err(error.into()),
-            (Ok(()), None) => Err(Error::InTransaction.into()),
-        }
+        calls::transact(&*self.store, timeout, |inside| {
+            body(&Transaction { cache: Cache { store: inside, codec: self.codec.clone() } })
+        })
     }
 }

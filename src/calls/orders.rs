@@ -2,7 +2,7 @@
 
 use super::append_value;
 use super::queues::with_put;
-use crate::engine::{Change, End, Handle, Label, Namespace, Op, Stretch, Window};
+use crate::engine::{Change, End, Handle, Namespace, Op, Stretch, Window};
 use crate::error::Result;
 use crate::os::real::RealOs;
 
@@ -23,8 +23,6 @@ pub trait Orders {
     /// True if there was one. It stays if `take` fails.
     fn pop_in_order(&self, index: Namespace, end: End, take: TakeItem<'_>) -> Result<bool>;
     fn items_of(&self, namespace: Namespace) -> Result<u64>;
-    /// Removes all items of a namespace.
-    fn evict_label(&self, label: Label<'_>) -> Result<()>;
     /// Stores a value in a namespace. True if the key was absent.
     fn put_in(&self, namespace: Namespace, key: &[u8], kind: u8, bytes: &[u8]) -> Result<bool>;
 }
@@ -53,10 +51,6 @@ impl Orders for Handle<RealOs> {
 
     fn items_of(&self, namespace: Namespace) -> Result<u64> {
         Handle::items_of(self, namespace)
-    }
-
-    fn evict_label(&self, label: Label<'_>) -> Result<()> {
-        Handle::evict(self, label).map(drop)
     }
 
     fn put_in(&self, namespace: Namespace, key: &[u8], kind: u8, bytes: &[u8]) -> Result<bool> {

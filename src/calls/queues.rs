@@ -30,8 +30,7 @@ pub enum Place {
 impl Place {
     fn of(self, span: Span) -> Option<u64> {
         match self {
-            Place::At(End::Front) => span.position(0),
-            Place::At(End::Back) => span.position(span.len.checked_sub(1)?),
+            Place::At(end) => span.at(end),
             Place::Number(number) => span.position(number),
             Place::Position(position) => (position.wrapping_sub(span.first) < span.len).then_some(position),
         }
@@ -67,8 +66,8 @@ pub trait Queues {
     fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool>;
     /// False if there is none.
     fn replace(&self, queue: Namespace, place: Place, kind: u8, bytes: &[u8]) -> Result<bool>;
-    /// Removes all elements. How many there were.
-    fn empty(&self, queue: Namespace, label: Label<'_>) -> Result<u64>;
+    /// Removes all items of a namespace. How many there were.
+    fn empty(&self, label: Label<'_>) -> Result<u64>;
     fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()>;
     /// True inside a transaction.
     fn is_inside(&self) -> bool;
@@ -151,11 +150,8 @@ impl Queues for Handle<RealOs> {
         with_put(self, queue, kind, bytes, |put| Handle::replace(self, queue, |span| place.of(span), put))
     }
 
-    fn empty(&self, queue: Namespace, label: Label<'_>) -> Result<u64> {
-        let span = Handle::span(self, queue)?;
-        let items = Handle::evict(self, label)?;
-        // Inside a transaction the engine counts the items of the cache around.
-        Ok(items.max(span.len))
+    fn empty(&self, label: Label<'_>) -> Result<u64> {
+        Handle::evict(self, label)
     }
 
     fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()> {

@@ -122,7 +122,7 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&self) -> Result<u64> {
-        self.store.empty(self.queue, self.label())
+        self.store.empty(self.label())
     }
 
     /// Keeps the first `len` elements, and drops the rest from the back, a thousand by each commit.

@@ -6,14 +6,14 @@ use std::borrow::Borrow;
 use crate::error::Result;
 use crate::options::Eviction;
 use crate::os::{Os, OsMap};
-use crate::storage::namespace::{Label, Namespace, SETTING};
+use crate::storage::location::Location;
+use crate::storage::namespace::{Label, Namespace};
 use crate::storage::record::{Draft, Type};
 use crate::storage::redo::Place;
 use crate::storage::state::{self, HAS_INNER, HAS_LASTING, LIVE_NAME, row_word};
 use crate::storage::tag_table::row;
 
 use super::commit::Commit;
-use super::lock::Locked;
 use super::room::Purpose;
 use super::store::Store;
 use super::tags::TagRow;
@@ -38,33 +38,9 @@ impl<O: Os> Store<O> {
             return Ok(Namespace { kind: label.kind, id });
         }
         if self.is_inside_transaction() {
-            return self.make_namespace(self.held().borrow(), label);
+            return make(&mut Commit::new(self.held().borrow())?, label);
         }
-        self.before_change()?;
-        let attempt = || {
-            let locked = self.lock()?;
-            let made = self.make_namespace(&locked, label)?;
-            Ok((made, locked.newest()))
-        };
-        let (made, newest) = match attempt() {
-            Err(crate::error::Error::Full) => self.until_there_is_room(attempt)?,
-            outcome => outcome?,
-        };
-        self.epilogue();
-        self.after_change(newest, Ok(made))
-    }
-
-    fn make_namespace(&self, locked: &Locked<'_, O>, label: Label<'_>) -> Result<Namespace> {
-        let mut commit = Commit::new(locked)?;
-        let row = commit.tag(label)?;
-        if row.is_new {
-            commit.write_setting(row, label, u64::MAX)?;
-            let bits = if label.kind.is_lasting() { HAS_INNER | HAS_LASTING } else { HAS_INNER };
-            let before = commit.state(state::NAMESPACES);
-            commit.stage_state(state::NAMESPACES, before | bits);
-            commit.publish()?;
-        }
-        Ok(Namespace { kind: label.kind, id: row.id })
+        self.change_by(self.enter()?, 0, |commit| make(commit, label))
     }
 
     /// The setting of a namespace; `u64::MAX` if it has none.
@@ -90,30 +66,30 @@ impl<O: Os> Store<O> {
         if self.setting(namespace)? == setting {
             return Ok(());
         }
-        self.before_change()?;
-        let attempt = || {
-            let locked = self.lock()?;
-            let mut commit = Commit::new(&locked)?;
-            let row = TagRow { id: namespace.id, place: namespace.place(), is_new: false };
+        let row = TagRow { id: namespace.id, place: namespace.place(), is_new: false };
+        self.change_by(self.enter()?, 0, |commit| {
             commit.write_setting(row, label, setting)?;
-            commit.publish()?;
-            Ok(locked.newest())
-        };
-        let newest = match attempt() {
-            Err(crate::error::Error::Full) => self.until_there_is_room(attempt)?,
-            outcome => outcome?,
-        };
-        self.epilogue();
-        self.after_change(newest, Ok(()))
+            commit.publish()
+        })
     }
+}
+
+fn make<O: Os>(commit: &mut Commit<'_, O>, label: Label<'_>) -> Result<Namespace> {
+    let row = commit.tag(label)?;
+    if row.is_new {
+        commit.write_setting(row, label, u64::MAX)?;
+        let bits = if label.kind.is_lasting() { HAS_INNER | HAS_LASTING } else { HAS_INNER };
+        let before = commit.state(state::NAMESPACES);
+        commit.stage_state(state::NAMESPACES, before | bits);
+        commit.publish()?;
+    }
+    Ok(Namespace { kind: label.kind, id: row.id })
 }
 
 impl<O: Os> Commit<'_, O> {
     /// Writes the record of a namespace's name and setting, and stages where it stands.
     fn write_setting(&mut self, row: TagRow, label: Label<'_>, setting: u64) -> Result<()> {
-        let mut value = setting.to_le_bytes().to_vec();
-        debug_assert!(value.len() == SETTING);
-        value.extend_from_slice(label.name.as_bytes());
+        let value = [&setting.to_le_bytes()[..], label.name.as_bytes()].concat();
         let draft = Draft {
             kind: label.kind as u8,
             value: &value,
@@ -125,7 +101,7 @@ impl<O: Os> Commit<'_, O> {
         self.reserve(draft.size(), true, Purpose::Store)?;
         let location = self.append(&draft)?;
         if before != 0 {
-            let slot = crate::storage::location::Location::from_bits(before).slot();
+            let slot = Location::from_bits(before).slot();
             self.add_state(row_word(slot, state::row::LIVE), -LIVE_NAME);
         }
         self.stage_tag_name(row.place, location);

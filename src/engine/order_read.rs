@@ -303,7 +303,7 @@ impl<O: Os> Store<O> {
         if self.state.load(state::ORDER_STALE) != 0 {
             self.make_orders(&self.lock()?)?;
         }
-        self.change_queue(self.enter()?, 0, |commit| {
+        self.change_by(self.enter()?, 0, |commit| {
             let mut to = Stretch::default();
             let window = Window::default();
             loop {

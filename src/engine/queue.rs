@@ -81,7 +81,7 @@ impl Span {
     }
 
     /// The position of the element at an end.
-    pub(super) fn at(self, end: End) -> Option<u64> {
+    pub fn at(self, end: End) -> Option<u64> {
         match end {
             End::Front => self.position(0),
             End::Back => self.position(self.len.wrapping_sub(1)),
@@ -214,7 +214,7 @@ impl<O: Os> Store<O> {
         if most == 0 {
             return Ok(0);
         }
-        let pushed = self.change_queue(self.enter_queue(queue)?, 1, |commit| {
+        let pushed = self.change_by(self.enter_queue(queue)?, 1, |commit| {
             let before = self.plausible(commit.span(queue))?;
             let (position, after) = before.pushed(end);
             let key = element(queue.id, position);
@@ -253,7 +253,7 @@ impl<O: Os> Store<O> {
         if self.is_seen_empty(&view, queue) {
             return Ok(None);
         }
-        self.change_queue(view, 0, |commit| {
+        self.change_by(view, 0, |commit| {
             let before = self.plausible(commit.span(queue))?;
             let (mut left, mut lost, mut taken) = (before, 0, None);
             while let Some(position) = left.at(end) {
@@ -281,7 +281,7 @@ impl<O: Os> Store<O> {
 
     /// Replaces the element at a position that `place` finds. False if there is none.
     pub fn replace(&self, queue: Namespace, place: impl Fn(Span) -> Option<u64>, put: Put<'_>) -> Result<bool> {
-        self.change_queue(self.enter_queue(queue)?, 1, |commit| {
+        self.change_by(self.enter_queue(queue)?, 1, |commit| {
             let Some(position) = place(self.plausible(commit.span(queue))?) else { return Ok(false) };
             let key = element(queue.id, position);
             commit.carry_out(&[Op { key: &key, hash: self.hash(&key), change: Change::Put(put) }])?;
@@ -291,30 +291,6 @@ impl<O: Os> Store<O> {
 
     fn living(&self, commit: &Commit<'_, O>, place: &KeyPlace) -> Option<super::cells::Present<O>> {
         place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old))
-    }
-
-    /// Makes a commit of so many new keys that begins with a view, again if there was no room for it.
-    pub(super) fn change_queue<R>(
-        &self,
-        view: Guard<Arc<View<O>>>,
-        new_keys: u64,
-        mut change: impl FnMut(&mut Commit<'_, O>) -> Result<R>,
-    ) -> Result<R> {
-        self.before_change()?;
-        let mut view = Some(view);
-        let mut attempt = || {
-            let view = view.take().map_or_else(|| self.enter(), Ok)?;
-            let locked = self.lock()?;
-            let (view, tail) = locked.begin_with(view, new_keys)?;
-            let outcome = change(&mut Commit::with(&locked, view, tail))?;
-            Ok((outcome, locked.newest()))
-        };
-        let (outcome, newest) = match attempt() {
-            Err(Error::Full) => self.until_there_is_room(attempt)?,
-            outcome => outcome?,
-        };
-        self.epilogue();
-        self.after_change(newest, Ok(outcome))
     }
 
     /// Fetches what the next calls at this end will look at.

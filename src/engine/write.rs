@@ -79,6 +79,30 @@ impl<O: Os> Store<O> {
         Ok((newest, outcome))
     }
 
+    /// Makes a commit of so many new keys that begins with a view, again if there was no room for it.
+    pub(super) fn change_by<R>(
+        &self,
+        view: Guard<Arc<View<O>>>,
+        new_keys: u64,
+        mut change: impl FnMut(&mut Commit<'_, O>) -> Result<R>,
+    ) -> Result<R> {
+        self.before_change()?;
+        let mut view = Some(view);
+        let mut attempt = || {
+            let view = view.take().map_or_else(|| self.enter(), Ok)?;
+            let locked = self.lock()?;
+            let (view, tail) = locked.begin_with(view, new_keys)?;
+            let outcome = change(&mut Commit::with(&locked, view, tail))?;
+            Ok((outcome, locked.newest()))
+        };
+        let (outcome, newest) = match attempt() {
+            Err(Error::Full) => self.until_there_is_room(attempt)?,
+            outcome => outcome?,
+        };
+        self.epilogue();
+        self.after_change(newest, Ok(outcome))
+    }
+
     /// Looks at a key's live record under the lock, and makes the change that `decide` asks for by one commit.
     pub fn update<R>(
         &self,
@@ -277,7 +301,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     #[inline(never)]
-    pub(super) fn append_tag_name(&mut self, tag: TagRow, name: Label<'_>) -> Result<()> {
+    fn append_tag_name(&mut self, tag: TagRow, name: Label<'_>) -> Result<()> {
         let location = self.append(&tag_draft(tag, name, self.sequence))?;
         self.stage_tag_name(tag.place, location);
         self.add_state(row_word(location.slot(), row::LIVE), LIVE_NAME);

@@ -307,8 +307,10 @@ impl<O: Os> Transaction<O> {
 
     /// Stages the eviction of a tag. The number of items that counted as live.
     pub fn evict(&self, label: Label<'_>) -> Result<u64> {
-        let before = self.len()?;
         let Some(tag) = self.tag_id(label)? else { return Ok(0) };
+        let namespace = Namespace { kind: label.kind, id: tag };
+        let count = || if label.kind.is_inner() { self.items_of(namespace) } else { self.len() };
+        let before = count()?;
         self.stage(|overlay| {
             let doomed: Vec<(Vec<u8>, u64)> = overlay
                 .iter()
@@ -322,11 +324,11 @@ impl<O: Os> Transaction<O> {
                 overlay.evicted.push(tag);
             }
             if label.kind == Kind::Deque {
-                self.empty_queue(overlay, Namespace { kind: label.kind, id: tag })?;
+                self.empty_queue(overlay, namespace)?;
             }
             Ok(())
         })?;
-        Ok(before.saturating_sub(self.len()?))
+        Ok(before.saturating_sub(count()?))
     }
 
     /// Stages the removal of everything. The number of items that counted as live.
