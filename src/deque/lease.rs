@@ -218,7 +218,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// Takes the first element for a time; `None` if there is none. Until the lease is [acknowledged](Lease::ack), the element is
     /// kept beside the queue. It comes back, and goes to whoever leases next,
     /// - at once when the lease is dropped,
-    /// - within a quarter of a second after its process has died, by whatever death,
+    /// - when its process has died, by whatever death: who waits for a lease looks for that four times a second,
     /// - when the time is over, if its holder is alive: give more than the work takes, or [`extend`](Lease::extend).
     ///
     /// So an element is worked on at least once, and twice if a holder died or was too slow: what is done with it should bear that.

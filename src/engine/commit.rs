@@ -79,8 +79,8 @@ pub struct Commit<'l, O: Os> {
     pub unlink_after: Vec<Retiree>,
     /// Bytes of puts.
     pub appended: u64,
-    /// Nodes that keep keys in order, as this commit will leave them.
-    pub(super) nodes: Nodes,
+    /// Nodes that keep keys in order, as this commit will leave them. Most commits have none.
+    pub(super) nodes: Option<Box<Nodes>>,
 }
 
 impl<O: Os> Locked<'_, O> {
@@ -135,7 +135,7 @@ impl<'l, O: Os> Commit<'l, O> {
             made_ahead: 0,
             unlink_after: Vec::new(),
             appended: 0,
-            nodes: Nodes::default(),
+            nodes: None,
         }
     }
 
@@ -282,8 +282,8 @@ impl<'l, O: Os> Commit<'l, O> {
         if self.appended != 0 {
             self.count_appended();
         }
-        if self.nodes.is_changed() {
-            self.write_nodes();
+        if let Some(nodes) = self.nodes.take() {
+            self.write_nodes(*nodes);
         }
         if !self.is_mapped() {
             // A word that could not be stored would make the commit half of one.

@@ -16,10 +16,3 @@ pub struct Nodes {
     /// Words of children were staged.
     pub leads: bool,
 }
-
-impl Nodes {
-    #[inline]
-    pub fn is_changed(&self) -> bool {
-        !self.written.is_empty() || !self.freed.is_empty() || !self.spare.is_empty()
-    }
-}

@@ -29,6 +29,7 @@ use crate::storage::state;
 use crate::storage::tree::{self, CHUNKS_MAX, LINK, Node, block_of, child, place_of};
 
 use super::commit::{Commit, Made};
+use super::nodes::Nodes;
 use super::room::Purpose;
 
 /// Nodes of trees that are taken apart that each change frees.
@@ -131,7 +132,7 @@ impl<O: Os> Commit<'_, O> {
 
     /// A node as this commit will leave it.
     fn node(&mut self, block: u32) -> Result<Node> {
-        if let Some(node) = self.nodes.written.get(&block) {
+        if let Some(node) = self.nodes().written.get(&block) {
             return Ok(node.clone());
         }
         let (chunk, offset) = place_of(block);
@@ -141,7 +142,7 @@ impl<O: Os> Commit<'_, O> {
         self.map_order_chunk(chunk)?;
         let node = self.view.order(chunk).and_then(|map| read_node(&**map, offset));
         let mut node = node.ok_or_else(|| self.damaged(block))?;
-        if self.nodes.leads && node.level() > 0 {
+        if self.nodes().leads && node.level() > 0 {
             for i in 0..node.count() {
                 let word = self.word(Place::Order(chunk as u32), offset + LINK + Node::child_at(i));
                 node.set_child(i, word);
@@ -248,7 +249,7 @@ impl<O: Os> Commit<'_, O> {
         node: Node,
         purpose: Purpose,
     ) -> Result<()> {
-        if let Some(there) = self.nodes.written.get_mut(&block)
+        if let Some(there) = self.nodes().written.get_mut(&block)
             && there.class() == node.class()
         {
             *there = node;
@@ -259,12 +260,12 @@ impl<O: Os> Commit<'_, O> {
         self.free_node(block, class);
         match above {
             None => self.stage_anchor(index, lead),
-            Some(Step { block, at, .. }) => match self.nodes.written.get_mut(block) {
+            Some(Step { block, at, .. }) => match self.nodes().written.get_mut(block) {
                 Some(parent) => parent.set_child(*at, lead),
                 None => {
                     let (place, offset) = link(*block);
                     self.stage(place, offset + LINK + Node::child_at(*at), lead);
-                    self.nodes.leads = true;
+                    self.nodes().leads = true;
                 }
             },
         }
@@ -274,20 +275,24 @@ impl<O: Os> Commit<'_, O> {
     /// Takes a block for a node. What leads there.
     fn write_node(&mut self, node: Node, purpose: Purpose) -> Result<u64> {
         let class = node.class();
-        let block = match self.nodes.spare.iter().position(|&(of, _)| of == class) {
-            Some(at) => self.nodes.spare.swap_remove(at).1,
+        let block = match self.nodes().spare.iter().position(|&(of, _)| of == class) {
+            Some(at) => self.nodes().spare.swap_remove(at).1,
             None => self.free_block(class, purpose)?,
         };
-        self.nodes.written.insert(block, node);
+        self.nodes().written.insert(block, node);
         Ok(child(block, self.sequence))
     }
 
     fn free_node(&mut self, block: u32, class: usize) {
-        match self.nodes.written.remove(&block) {
-            Some(_) => self.nodes.spare.push((class, block)),
-            None if seeded!("freed_nodes_are_used_at_once") => self.nodes.spare.push((class, block)),
-            None => self.nodes.freed.push((class, block)),
+        match self.nodes().written.remove(&block) {
+            Some(_) => self.nodes().spare.push((class, block)),
+            None if seeded!("freed_nodes_are_used_at_once") => self.nodes().spare.push((class, block)),
+            None => self.nodes().freed.push((class, block)),
         }
+    }
+
+    fn nodes(&mut self) -> &mut Nodes {
+        self.nodes.get_or_insert_default()
     }
 
     fn order_chunks(&self) -> usize {
@@ -310,7 +315,7 @@ impl<O: Os> Commit<'_, O> {
             let (chunk, offset) = place_of(first);
             if chunk >= self.order_chunks()
                 || !is_inside(chunk, offset, class)
-                || self.nodes.written.contains_key(&first)
+                || self.nodes().written.contains_key(&first)
             {
                 return Err(self.damaged(first));
             }
@@ -388,8 +393,7 @@ impl<O: Os> Commit<'_, O> {
 
     /// Writes the nodes to their blocks, where nobody is led yet, and stages the lists of what is free. Nothing here fails.
     #[cold]
-    pub(super) fn write_nodes(&mut self) {
-        let nodes = std::mem::take(&mut self.nodes);
+    pub(super) fn write_nodes(&mut self, nodes: Nodes) {
         for (&block, node) in &nodes.written {
             let (place, offset) = link(block);
             if let Some(map) = self.map_of(place) {

@@ -5,12 +5,11 @@
 //! The key of an item in a namespace:
 //!      0  1  0xF8 + kind: no key of a user's begins like that
 //!      1  4  id of the namespace's row in the tag table, most significant byte first
-//!      5     of a cache or index: the user's key
+//!      5     of an index: the user's key
 //!      5  8  of a deque: the position, a u64 with the most significant byte first
 //! ```
 //! Each namespace has a row in the tag table, and its items have that row's id as their tag: so they are counted, and all
-//! of them removed at once, as those of a tag are. An item of a cache in a namespace may have a tag of the user's, and
-//! then the row of that is one of kind `CacheTag`, whose name begins with the id of the namespace.
+//! of them removed at once, as those of a tag are.
 //!
 //! The record of a namespace's name has its kind where other records have the kind of their value, and as its value 8
 //! bytes of a setting, then the name. That of a user's tag has kind 0 and the name alone.
@@ -21,14 +20,10 @@
 pub enum Kind {
     /// A tag of the store's own items.
     Tag = 0,
-    /// A cache in the cache.
-    Cache = 1,
     /// A map sorted by key.
     Index = 2,
     /// A queue with positions.
     Deque = 3,
-    /// A tag of items of a cache in the cache.
-    CacheTag = 4,
 }
 
 /// Bits that hold a kind.
@@ -47,10 +42,8 @@ impl Kind {
     pub fn from_bits(bits: u64) -> Option<Kind> {
         Some(match bits & KIND_BITS {
             0 => Kind::Tag,
-            1 => Kind::Cache,
             2 => Kind::Index,
             3 => Kind::Deque,
-            4 => Kind::CacheTag,
             _ => return None,
         })
     }
@@ -65,11 +58,6 @@ impl Kind {
     #[inline]
     pub fn is_lasting(self) -> bool {
         matches!(self, Kind::Index | Kind::Deque)
-    }
-
-    /// True if its record says a setting in front of the name.
-    pub fn has_setting(self) -> bool {
-        !matches!(self, Kind::Tag | Kind::CacheTag)
     }
 }
 
@@ -125,7 +113,7 @@ pub fn is_inner(key: &[u8]) -> bool {
 /// Kind and id of the namespace that a key is in, and the key within it.
 pub fn parse(key: &[u8]) -> Option<(Kind, u32, &[u8])> {
     let (&[first, a, b, c, d], rest) = key.split_first_chunk()?;
-    let kind = Kind::from_bits(u64::from(first)).filter(|kind| first >= FIRST && kind.has_setting())?;
+    let kind = Kind::from_bits(u64::from(first)).filter(|kind| first >= FIRST && kind.is_inner())?;
     Some((kind, u32::from_be_bytes([a, b, c, d]), rest))
 }
 
@@ -139,7 +127,7 @@ pub fn parse_element(key: &[u8]) -> Option<(u32, u64)> {
 
 /// Setting and name of what the record of a name says, by its kind. `None` if it is damaged.
 pub fn parse_name(kind: Kind, value: &[u8]) -> Option<(u64, &str)> {
-    let (setting, name) = if kind.has_setting() {
+    let (setting, name) = if kind.is_inner() {
         let (setting, name) = value.split_first_chunk::<SETTING>()?;
         (u64::from_le_bytes(*setting), name)
     } else {
@@ -157,7 +145,7 @@ mod tests {
         let keys = [0, 1, 255, 256, u64::MAX].map(|position| element(7, position));
         assert!(keys.is_sorted());
         assert_eq!(parse_element(&keys[3]), Some((7, 256)));
-        assert_eq!(parse(&prefix(Kind::Cache, 1 << 23)), Some((Kind::Cache, 1 << 23, &[][..])));
+        assert_eq!(parse(&prefix(Kind::Index, 1 << 23)), Some((Kind::Index, 1 << 23, &[][..])));
         for other in [&b""[..], b"\x02key\0", &keys[0][..4], &[0xFF; 9], &[0xF8; 9], &[0xFC; 9]] {
             assert_eq!(parse(other), None, "{other:?}");
         }
