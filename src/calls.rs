@@ -4,6 +4,7 @@
 //! It knows the engine and its records; it knows no types of keys and values, and no codec. The calls of queues are in
 //! `queues`.
 
+mod buffer;
 mod orders;
 mod queues;
 
@@ -22,6 +23,7 @@ use crate::options::{MAX_TAG_BYTES, SetOptions};
 use crate::os::real::RealOs;
 use crate::os::{HoldsMap, OsMap, Pinned};
 
+pub(super) use buffer::with_buffer;
 pub(super) use orders::Orders;
 pub(super) use queues::{Place, Queues};
 

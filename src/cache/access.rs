@@ -1,25 +1,16 @@
 //! Reading one item.
 
-use std::cell::Cell;
 use std::ops::Deref;
 use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::calls::{Borrowed, Facts};
+use crate::calls::{Borrowed, Facts, with_buffer};
 use crate::codec::{Codec, Postcard};
 use crate::error::{Error, Result};
 use crate::key::{self, EncodedKey, Key};
 use crate::value;
-
-thread_local! {
-    /// A buffer that reads share, so that decoding a value allocates for the value alone.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Buffers longer than this are given back to the allocator.
-const BUFFER_MAX: usize = 1 << 20;
 
 /// An item with what is known about it. Made by [`Cache::entry`].
 ///
@@ -179,17 +170,11 @@ impl<C: Codec> Cache<C> {
     fn with_value<R>(&self, key: &impl Key, decode: impl FnOnce(&Facts, &[u8]) -> Result<R>) -> Result<Option<R>> {
         let mut encoded = EncodedKey::new();
         let key = key::encode_into(key, &mut encoded)?;
-        // Taken, not borrowed: decoding runs the caller's code, which may read the cache again.
-        let mut buffer = BUFFER.take();
-        let decoded = match self.store.get(key, &mut buffer) {
-            Ok(Some(facts)) => decode(&facts, &buffer).map(Some),
+        with_buffer(|buffer| match self.store.get(key, buffer) {
+            Ok(Some(facts)) => decode(&facts, buffer).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
-        };
-        if buffer.capacity() <= BUFFER_MAX {
-            BUFFER.set(buffer);
-        }
-        decoded
+        })
     }
 
     pub(super) fn entry_of<V: DeserializeOwned>(&self, facts: &Facts, bytes: &[u8]) -> Result<Entry<V>> {

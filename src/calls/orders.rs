@@ -1,7 +1,7 @@
 //! The calls of indexes that those of a cache do not have.
 
-use super::append_value;
 use super::queues::with_put;
+use super::{append_value, with_buffer};
 use crate::engine::{Change, End, Handle, Namespace, Op, Stretch, Window};
 use crate::error::Result;
 use crate::os::real::RealOs;
@@ -40,11 +40,12 @@ impl Orders for Handle<RealOs> {
     }
 
     fn pop_in_order(&self, index: Namespace, end: End, take: TakeItem<'_>) -> Result<bool> {
-        let mut bytes = Vec::new();
-        let taken = Handle::pop_in_order(self, index, end, |key, record| {
-            bytes.clear();
-            append_value(self, record, &mut bytes)?;
-            take(key, record.header().kind, &bytes)
+        let taken = with_buffer(|bytes| {
+            Handle::pop_in_order(self, index, end, |key, record| {
+                bytes.clear();
+                append_value(self, record, bytes)?;
+                take(key, record.header().kind, bytes)
+            })
         })?;
         Ok(taken.is_some())
     }

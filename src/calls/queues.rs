@@ -1,20 +1,11 @@
 //! The calls of namespaces and queues.
 
-use std::cell::Cell;
 use std::time::Duration;
 
-use super::{Facts, Written, append_value, facts};
+use super::{Facts, Written, append_value, facts, with_buffer};
 use crate::engine::{End, Handle, Label, Namespace, Put, Span, Tag, Value};
 use crate::error::Result;
 use crate::os::real::RealOs;
-
-thread_local! {
-    /// What the thread's last pop left, so that the next one allocates nothing.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// The most bytes that a thread keeps for the next pop.
-const BUFFER_MAX: usize = 1 << 16;
 
 /// Which element is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,16 +124,13 @@ impl Queues for Handle<RealOs> {
     }
 
     fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool> {
-        // Taken out: what `take` calls may pop too, and finds none.
-        let mut bytes = BUFFER.take();
-        let taken = Handle::pop(self, queue, end, |record| {
-            bytes.clear();
-            append_value(self, record, &mut bytes)?;
-            take(record.header().kind, &bytes)
+        let taken = with_buffer(|bytes| {
+            Handle::pop(self, queue, end, |record| {
+                bytes.clear();
+                append_value(self, record, bytes)?;
+                take(record.header().kind, bytes)
+            })
         });
-        if bytes.capacity() <= BUFFER_MAX {
-            BUFFER.set(bytes);
-        }
         Ok(taken?.is_some())
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Deque;
-use crate::calls::Place;
+use crate::calls::{Place, with_buffer};
 use crate::codec::Codec;
 use crate::engine::End;
 use crate::error::Result;
@@ -229,9 +229,10 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     }
 
     pub(super) fn read(&self, place: Place) -> Result<Option<T>> {
-        let mut bytes = Vec::new();
-        let found = self.store.element(self.queue, place, &mut bytes)?;
-        found.map(|facts| value::decode(&self.codec, facts.kind, &bytes)).transpose()
+        with_buffer(|bytes| {
+            let found = self.store.element(self.queue, place, bytes)?;
+            found.map(|facts| value::decode(&self.codec, facts.kind, bytes)).transpose()
+        })
     }
 
     /// Takes the first element out, and waits for one for at most `timeout` if there is none; then `None`.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Index;
 use super::bounds::AsKey;
 use super::range::IndexInserted;
-use crate::calls::{Record, Wanted};
+use crate::calls::{Record, Wanted, with_buffer};
 use crate::codec::Codec;
 use crate::engine::{Decision, End};
 use crate::error::Result;
@@ -100,9 +100,11 @@ impl<K, V: DeserializeOwned, C: Codec> Index<K, V, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get(&self, key: impl AsKey<K>) -> Result<Option<V>> {
-        let mut bytes = Vec::new();
-        let found = self.store.read(self.encode(&key)?.as_bytes(), &mut bytes)?;
-        found.map(|facts| value::decode(&self.codec, facts.kind, &bytes)).transpose()
+        let key = self.encode(&key)?;
+        with_buffer(|bytes| {
+            let found = self.store.read(key.as_bytes(), bytes)?;
+            found.map(|facts| value::decode(&self.codec, facts.kind, bytes)).transpose()
+        })
     }
 
     /// What a record holds.
