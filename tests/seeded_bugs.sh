@@ -50,6 +50,7 @@ clear_takes_namespaces_too            simulation::queue::queues_are
 freed_nodes_are_used_at_once          simulation::index
 removed_keys_stay_in_order            simulation::index
 rebuild_makes_no_order                simulation::index
+rows_freed_with_their_cells           simulation::limit::a_death_at_every_step
 "
 
 export CARGO_TARGET_DIR=${LARDER_BUGS_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/seeded-bugs}

@@ -112,7 +112,6 @@ impl<O: Os> Store<O> {
                 commit.stage_state(row_word(slot, row::LIVE), names_alone);
             }
         }
-        commit.retire_dead_segments();
         commit.publish()
     }
 

@@ -15,8 +15,8 @@
 //! 3. What has to outlive the victim although it is no item is carried over: names of tags, and what says that something in
 //!    the main stream is dead (below).
 //! 4. Make room in the main stream and write one batch: the survivors and what is carried.
-//! 5. One commit: the cells lead to the copies, the counts follow, the hand moves on. When it has reached the end of a
-//!    sealed victim, the victim's row is free and its file waits to be unlinked.
+//! 5. One commit: the cells lead to the copies, the counts follow, the hand moves on. Once it is at the end of a sealed
+//!    victim, the next quantum, which changes no cell, frees the victim's row, and its file waits to be unlinked.
 //!
 //! Readers notice nothing: the copy has the sequence of the original, and whoever was on the way to the original sees
 //! another cell and begins again. A death before the commit leaves a batch at the main tail, which is emptied like one
@@ -436,7 +436,9 @@ impl<O: Os> Commit<'_, O> {
         let (place, id) =
             if victim.is_main { (state::MAIN_HAND, state::MAIN_HAND_ID) } else { (state::HAND, state::HAND_ID) };
         let at_end = hand >= victim.end && !victim.is_open;
-        if !at_end || !self.can_retire() {
+        // A victim that this quantum emptied goes with the next one (I9).
+        let is_emptied = self.is_led_into(victim.slot) && self.state(row_word(victim.slot, row::LIVE)) == 0;
+        if !at_end || is_emptied || !self.can_retire() {
             let word = hand_word(victim);
             self.stage_state(place, Tail { slot: victim.slot, offset: hand, epoch: 0 }.bits());
             self.stage_state(id, word);

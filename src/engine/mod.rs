@@ -29,6 +29,8 @@
 //! - **I6** `LIVE` and the tags' counts equal a full count whenever the lock is free and `PENDING` is 0.
 //! - **I7** Replaying the log gives the index, up to cells of dead items.
 //! - **I8** Words from disk are checked before they are used as an offset, a length or a number of steps.
+//! - **I9** The row of a segment is freed by a commit before which no cell of the table that readers use led into it: who
+//!   meets a free row and the same cell still meets damage, and not a commit under way.
 
 mod ahead;
 mod batch;

@@ -404,9 +404,10 @@ impl<O: Os> Commit<'_, O> {
     /// Retires the oldest segments of each stream as long as nothing in them counts. Oldest first: then whatever a removal
     /// in them removed is gone already, and nothing can come back when the index is rebuilt from the rest.
     ///
-    /// No index entry may lead into them; and if there is a main stream, which they may have marks about, a `clear` must have
-    /// been since, and of the main stream everything must be gone that is older: a power cut may take the `clear`. Others are
-    /// victims of compaction, and so are all where there are namespaces, which no `clear` ends.
+    /// No index entry may lead into them, nor have done so before this commit; and if there is a main stream, which they may
+    /// have marks about, a `clear` must have been since, and of the main stream everything must be gone that is older: a power
+    /// cut may take the `clear`. Others are victims of compaction, and so are all where there are namespaces, which no `clear`
+    /// ends.
     pub(super) fn retire_dead_segments(&mut self) {
         let has_main = is_main(self.store.segment_in(Tail::from_bits(self.state(state::MAIN_TAIL)).slot));
         if has_main {
@@ -433,6 +434,9 @@ impl<O: Os> Commit<'_, O> {
         if slot == open || slot == self.tail.slot || self.state(row_word(slot, row::LIVE)) & names != 0 {
             return false;
         }
+        if self.is_led_into(slot) {
+            return false;
+        }
         let is_cleared = self.state(row_word(slot, row::NEWEST)) < self.state(state::CLEARED);
         if has_main && (!is_cleared || self.has_namespaces()) {
             return false;
@@ -441,6 +445,12 @@ impl<O: Os> Commit<'_, O> {
         self.stage_state(row_word(slot, row::ID), 0);
         self.retire(Retiree::Segment(id), bytes);
         true
+    }
+
+    /// True if, before this commit, a cell leads into the segment of a slot. Its row is not to be freed then: who reads may
+    /// meet the free row before the cell that this commit changes, and would take what is there for gone (I9).
+    pub(super) fn is_led_into(&self, slot: usize) -> bool {
+        !seeded!("rows_freed_with_their_cells") && self.store.state.load(row_word(slot, row::LIVE)) as u32 != 0
     }
 
     fn failed(&self, action: &'static str, id: u64, error: std::io::Error) -> Error {

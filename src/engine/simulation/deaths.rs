@@ -4,7 +4,7 @@
 use super::super::store::Store;
 use super::acts::{Act, Contents, expiring, item, put, tagged};
 use super::audit::{audit, drift, live};
-use super::world::{Handle, World, living, open, open_in};
+use super::world::{Handle, World, living, open, open_in, open_to_read};
 use super::{Dice, scale, spread};
 use crate::os::Os;
 use crate::os::sim::SimOs;
@@ -65,6 +65,13 @@ impl Case {
 }
 
 impl Outcomes {
+    /// Who reads and never has the lock sees one of the two as well, as the dead left it.
+    fn glance(&self, reader: Handle, moment: &str) {
+        let (seen, now) = (live(&reader.store), reader.store.now());
+        let is_one = [&self.before, &self.after].into_iter().any(|contents| seen == living(contents, now));
+        assert!(is_one, "{moment}: a reader sees neither before nor after");
+    }
+
     /// Which of the two a process sees: what was acknowledged is there, what was not is whole or not at all.
     fn settle(&self, world: &mut World, store: &Store<SimOs>, moment: &str) {
         let (seen, now) = (live(store), store.now());
@@ -146,7 +153,9 @@ fn die_at_every_step(case: &Case) {
         let moment = format!("death at step {step} of {steps}");
         let (mut world, victim, outcomes) = case.prepared();
         let survivor = open(&world.machine);
+        let reader = open_to_read(&world.machine);
         case.kill(victim, step);
+        outcomes.glance(reader, &moment);
         survive(&mut world, &outcomes, survivor, &moment);
         let (mut world, victim, outcomes) = case.prepared();
         case.kill(victim, step);
@@ -359,7 +368,9 @@ fn death_at_every_step_of_making_room() {
         let moment = format!("death at step {step} of {steps}");
         let (mut world, victim, outcomes) = case.prepared();
         let survivor = open(&world.machine);
+        let reader = open_to_read(&world.machine);
         case.kill(victim, step);
+        outcomes.glance(reader, &moment);
         survive(&mut world, &outcomes, survivor, &moment);
         let (mut world, victim, outcomes) = case.prepared();
         case.kill(victim, step);

@@ -7,7 +7,7 @@ use super::acts::{Act, Contents, key_bytes, put};
 use super::audit::{audit, drift, live};
 use super::eviction::{Full, POLICIES, reopen, reopen_in};
 use super::images::{Tally, open_image};
-use super::world::{Handle, SMALL_LIMIT, living, path};
+use super::world::{Handle, SMALL_LIMIT, living, open_to_read, path};
 use super::{Dice, rounds, scale, spread};
 use crate::engine::compaction::Step;
 use crate::options::Eviction;
@@ -80,13 +80,19 @@ struct Death<'f> {
 }
 
 impl Death<'_> {
+    /// Who reads and never has the lock meets what was there before or after, as the dead left it.
+    fn glance(&self, reader: &Handle) -> bool {
+        let (found, now) = (live(&reader.store), reader.store.now());
+        let fits = |contents: &Contents| self.full.fits(&found, &living(contents, now));
+        let is_after = fits(self.after);
+        assert!(is_after || fits(self.full.newest()), "{}: neither before nor after", self.moment);
+        is_after
+    }
+
     /// What of a model must be there is there, and nothing else.
     fn look(&self, handle: &Handle, when: &str) -> bool {
         audit(&handle.store);
-        let (found, now) = (live(&handle.store), handle.store.now());
-        let fits = |contents: &Contents| self.full.fits(&found, &living(contents, now));
-        let is_after = fits(self.after);
-        assert!(is_after || fits(self.full.newest()), "{}, {when}: neither before nor after", self.moment);
+        let is_after = self.glance(handle);
         let peak = self.machine.peak_linked_bytes();
         assert!(peak <= SMALL_LIMIT, "{}, {when}: {peak} bytes on disk", self.moment);
         is_after
@@ -96,10 +102,13 @@ impl Death<'_> {
     fn at_step(&self, step: u64, has_survivor: bool) -> bool {
         let victim = reopen(&self.machine);
         let survivor = has_survivor.then(|| reopen(&self.machine));
+        let reader = open_to_read(&self.machine);
         victim.os.kill_after(step);
         let outcome = victim.os.run(|| self.act.apply(&victim.store).map(drop));
         victim.os.kill();
         drop(victim);
+        self.glance(&reader);
+        drop(reader);
         let heir = survivor.unwrap_or_else(|| reopen(&self.machine));
         self.look(&heir, "after the death");
         for act in [put(1 << 20, u32::MAX, 3_000), put(1 << 21, u32::MAX, 20_000), Act::Remove(1 << 20)] {

@@ -73,6 +73,14 @@ pub fn open_sized(machine: &Machine, size_limit: u64) -> Handle {
     Handle { store, os }
 }
 
+/// Opens the store in a process that only reads, and never has the lock.
+pub fn open_to_read(machine: &Machine) -> Handle {
+    let os = machine.process();
+    let opening = Opening { read_only: true, eviction: None, ..opening(None) };
+    let store = Store::open(os.clone(), Path::new(DIRECTORY), &opening).unwrap();
+    Handle { store, os }
+}
+
 /// Opens the store in a process.
 pub fn open_in(os: &SimOs) -> Result<Store<SimOs>> {
     try_open_sized(os, SIZE_LIMIT)
