@@ -13,6 +13,7 @@ mod flight;
 mod index;
 mod key;
 mod ledger;
+mod memoize;
 mod options;
 mod os;
 mod queue;
@@ -32,6 +33,7 @@ pub use index::{
     AsKey, EncodedBounds, Index, IndexBuilder, IndexInserted, IndexKeys, IndexRange, IndexValues, KeyPrefix, KeyRange,
 };
 pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
+pub use memoize::{Memoize, Memoized};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
 
 pub use queue::{QueueKey, QueueOptions, QueueSide};
