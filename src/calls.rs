@@ -7,6 +7,7 @@
 mod buffer;
 mod orders;
 mod queues;
+mod within;
 
 use std::collections::VecDeque;
 use std::ops::{Deref, Range};
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{
-    Counter, DecidedValue, Decision, Found, Handle, Label, LargeValue, Namespace, Op, Opening, PREFIX, Progress, Put,
-    Report, Segment, Shared, Space, Store, Sums, Tag, Value, is_inner,
+    Counter, DecidedValue, Decision, Found, Handle, Kind, Label, LargeValue, Namespace, Op, Opening, OwnedTag, PREFIX,
+    Progress, Put, Report, Segment, Shared, Space, Store, Sums, Tag, Value, is_inner,
 };
 use crate::error::{ConfigProblem, Error, Result};
 use crate::options::{MAX_TAG_BYTES, SetOptions};
@@ -26,6 +27,7 @@ use crate::os::{HoldsMap, OsMap, Pinned};
 pub(super) use buffer::with_buffer;
 pub(super) use orders::Orders;
 pub(super) use queues::{Place, Queues};
+pub(super) use within::Within;
 
 /// A live record.
 pub(super) type Record<'f> = Found<'f, RealOs>;
@@ -120,6 +122,8 @@ pub(super) trait Calls: Queues + Orders + Send + Sync {
     fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>>;
 
     fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()>;
+    /// The same with the row of a tag; the kind of the value and its bytes.
+    fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()>;
     fn remove(&self, key: &[u8]) -> Result<bool>;
     fn batch(&self, ops: &[Op<'_>]) -> Result<u64>;
     fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()>;
@@ -127,6 +131,8 @@ pub(super) trait Calls: Queues + Orders + Send + Sync {
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>>;
     fn transact(&self, timeout: Option<Duration>, body: Body<'_>) -> Result<()>;
 
+    /// The tag that options ask for.
+    fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag>;
     fn tag_name(&self, id: u32) -> Result<Option<String>>;
     fn tag_id(&self, name: &str) -> Result<Option<u32>>;
     fn len(&self) -> u64;
@@ -387,6 +393,13 @@ impl Calls for Handle<RealOs> {
         Ok(())
     }
 
+    fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()> {
+        let hash = (**self).hash(key);
+        queues::with_put(self, tag, value.0, value.1, |put| self.put_hashed(key, hash, Put { expires, ..put }))?;
+        (**self).count(Counter::Stores, 1);
+        Ok(())
+    }
+
     fn remove(&self, key: &[u8]) -> Result<bool> {
         let removed = self.remove_hashed(key, (**self).hash(key))?;
         (**self).count(Counter::Removals, removed.into());
@@ -418,6 +431,10 @@ impl Calls for Handle<RealOs> {
             Ok(()) | Err(Stop::Body) => Ok(()),
             Err(Stop::Engine(error)) => Err(error),
         }
+    }
+
+    fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag> {
+        Ok(checked_tag(options)?.map_or(OwnedTag::None, |tag| OwnedTag::Named(Kind::Tag, tag.to_owned())))
     }
 
     fn tag_name(&self, id: u32) -> Result<Option<String>> {

@@ -26,10 +26,14 @@ mod opening;
 mod pinned;
 #[path = "cache/queue.rs"]
 mod queue;
+#[path = "deque/random.rs"]
+mod random;
 #[path = "cache/transact.rs"]
 mod transact;
 #[path = "cache/upkeep.rs"]
 mod upkeep;
+#[path = "cache/within.rs"]
+mod within;
 
 use larder::{Cache, SetOptions};
 use std::ops::Deref;

@@ -4,10 +4,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::calls::checked_tag;
-use crate::calls::{self, Calls, Taken, Written};
+use crate::calls::{self, Calls, Taken, Written, checked_tag};
 use crate::codec::Codec;
-use crate::engine::{Change, Counter, Label, Op, Put, Tag, Value};
+use crate::engine::{Change, Counter, Label, Op, OwnedTag, Put, Tag, Value};
 use crate::error::Result;
 use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
@@ -181,7 +180,12 @@ impl<'s> Pairs<'s> {
     }
 
     fn store(mut self, store: &dyn Calls, options: &SetOptions<'_>) -> Result<()> {
-        let tag = checked_tag(options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
+        let tag = store.tag_of(options)?;
+        let tag = match &tag {
+            OwnedTag::None => Tag::None,
+            OwnedTag::Named(kind, name) => Tag::Named(Label { kind: *kind, name }),
+            OwnedTag::Id(id) => Tag::Id(*id),
+        };
         let expires = calls::expiry(store, options.expire);
         if !all_differ(&self.pairs) {
             self.pairs = last_of_each(&self.arena, &self.pairs);

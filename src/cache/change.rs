@@ -6,10 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::calls::checked_tag;
 use crate::calls::{self, Calls, Written};
 use crate::codec::Codec;
-use crate::engine::{Counter, DecidedValue, Decision, Kind, OwnedTag};
+use crate::engine::{Counter, DecidedValue, Decision, OwnedTag};
 use crate::error::Result;
 use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
@@ -237,7 +236,7 @@ pub(super) fn decided(
     draft: Option<&(dyn Written + '_)>,
     options: &SetOptions<'_>,
 ) -> Result<Decision> {
-    let tag = checked_tag(options)?.map_or(OwnedTag::None, |tag| OwnedTag::Named(Kind::Tag, tag.to_owned()));
+    let tag = store.tag_of(options)?;
     let value = draft.map_or(DecidedValue::Buffer, Written::decided);
     Ok(Decision::Put { kind: encoded.kind, expires: calls::expiry(store, options.expire), tag, value })
 }

@@ -4,10 +4,9 @@ use serde::Serialize;
 
 use super::Cache;
 use super::change::{decided, inline};
-use crate::calls::checked_tag;
 use crate::calls::{self, Calls, Record};
 use crate::codec::Codec;
-use crate::engine::{Counter, DecidedValue, Decision, Kind, OwnedTag};
+use crate::engine::{Counter, DecidedValue, Decision, OwnedTag};
 use crate::error::{Error, Result};
 use crate::key::{self, Key};
 use crate::options::SetOptions;
@@ -127,7 +126,7 @@ fn add(
     default: i64,
     options: &SetOptions<'_>,
 ) -> Result<i64> {
-    let tag = checked_tag(options)?;
+    let tag = store.tag_of(options)?;
     let mut sum = default;
     store.update(key, &mut |present, buffer| {
         let (before, expires, tag) = match present {
@@ -136,10 +135,7 @@ fn add(
                 let before = value::as_integer(present.header().kind, &store.value(present)?)?;
                 (before, lasting(present), OwnedTag::Id(present.header().tag))
             }
-            None => {
-                let tag = tag.map_or(OwnedTag::None, |tag| OwnedTag::Named(Kind::Tag, tag.to_owned()));
-                (default, calls::expiry(store, options.expire), tag)
-            }
+            None => (default, calls::expiry(store, options.expire), tag.clone()),
         };
         sum = change(before).ok_or(Error::Overflow)?;
         let encoded = value::from_integer(sum);

@@ -56,7 +56,7 @@ impl Orders for Handle<RealOs> {
 
     fn put_in(&self, namespace: Namespace, key: &[u8], kind: u8, bytes: &[u8]) -> Result<bool> {
         let hash = (**self).hash(key);
-        with_put(self, namespace, kind, bytes, |put| {
+        with_put(self, namespace.id, kind, bytes, |put| {
             Ok(Handle::batch(self, &[Op { key, hash, change: Change::Put(put) }])? == 0)
         })
     }

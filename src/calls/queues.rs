@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Facts, Written, append_value, facts, with_buffer};
-use crate::engine::{End, Handle, Label, Namespace, Put, Span, Tag, Value};
+use crate::engine::{End, Handle, Kind, Label, Namespace, Put, Span, Tag, Value};
 use crate::error::Result;
 use crate::os::real::RealOs;
 
@@ -44,6 +44,8 @@ pub trait Queues {
     fn namespace(&self, label: Label<'_>) -> Result<Namespace>;
     /// The same where nothing is to be made.
     fn find_namespace(&self, label: Label<'_>) -> Result<Option<Namespace>>;
+    /// Id and name of each row of a kind whose name begins like that.
+    fn rows_of(&self, kind: Kind, begin: &str) -> Result<Vec<(u32, String)>>;
     /// The setting of a namespace, if it is another than the one that is known.
     fn setting(&self, namespace: Namespace, known: u64) -> Result<Option<Setting>>;
     fn set_setting(&self, namespace: Namespace, label: Label<'_>, value: u64) -> Result<()>;
@@ -76,14 +78,14 @@ pub trait Queues {
 /// Calls `store` with the put of a value, which is written to a file of its own first if it is large.
 pub(super) fn with_put<R>(
     handle: &Handle<RealOs>,
-    queue: Namespace,
+    tag: u32,
     kind: u8,
     bytes: &[u8],
     store: impl FnOnce(Put<'_>) -> Result<R>,
 ) -> Result<R> {
     let draft = if handle.is_large(bytes.len()) { Some((**handle).draft(bytes)?) } else { None };
     let value = draft.as_ref().map_or(Value::Inline(bytes), |draft| draft.value());
-    store(Put { kind, value, expires: None, tag: Tag::Id(queue.id) })
+    store(Put { kind, value, expires: None, tag: Tag::Id(tag) })
 }
 
 impl Queues for Handle<RealOs> {
@@ -94,6 +96,10 @@ impl Queues for Handle<RealOs> {
     fn find_namespace(&self, label: Label<'_>) -> Result<Option<Namespace>> {
         let id = (**self).tag_id(label)?;
         Ok(id.map(|id| Namespace { kind: label.kind, id }))
+    }
+
+    fn rows_of(&self, kind: Kind, begin: &str) -> Result<Vec<(u32, String)>> {
+        (**self).rows_of(kind, begin)
     }
 
     fn setting(&self, namespace: Namespace, known: u64) -> Result<Option<Setting>> {
@@ -125,7 +131,7 @@ impl Queues for Handle<RealOs> {
     }
 
     fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], most: u64) -> Result<u64> {
-        with_put(self, queue, kind, bytes, |put| Handle::push(self, queue, end, put, most))
+        with_put(self, queue.id, kind, bytes, |put| Handle::push(self, queue, end, put, most))
     }
 
     fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool> {
@@ -140,7 +146,7 @@ impl Queues for Handle<RealOs> {
     }
 
     fn replace(&self, queue: Namespace, place: Place, kind: u8, bytes: &[u8]) -> Result<bool> {
-        with_put(self, queue, kind, bytes, |put| Handle::replace(self, queue, |span| place.of(span), put))
+        with_put(self, queue.id, kind, bytes, |put| Handle::replace(self, queue, |span| place.of(span), put))
     }
 
     fn empty(&self, label: Label<'_>) -> Result<u64> {

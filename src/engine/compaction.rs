@@ -54,6 +54,7 @@ use std::sync::atomic::Ordering;
 use crate::error::Result;
 use crate::os::{Access, Os, OsMap};
 use crate::storage::location::{Location, Tail};
+use crate::storage::namespace::is_inner;
 use crate::storage::record::{BATCH_RECORD, DEAD_VALUE, Draft, Header, Type};
 use crate::storage::state::{self, Retiree, row, row_word};
 use crate::storage::tag_table;
@@ -328,7 +329,9 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
     fn evict(&mut self, old: &Old, cell: &CellPlace) {
         self.evicted += 1;
         if self.store.notices.are_wanted() {
-            self.notices.extend(self.commit.notice_of(old));
+            let notice = self.commit.notice_of(old);
+            // A user knows nothing of keys in namespaces.
+            self.notices.extend(notice.filter(|notice| !is_inner(&notice.key)));
         }
         self.commit.empty_cell(old, cell);
     }

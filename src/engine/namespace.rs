@@ -7,11 +7,11 @@ use crate::error::Result;
 use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::location::Location;
-use crate::storage::namespace::{Label, Namespace};
+use crate::storage::namespace::{Kind, Label, Namespace};
 use crate::storage::record::{Draft, Type};
 use crate::storage::redo::Place;
 use crate::storage::state::{self, HAS_INNER, HAS_LASTING, LIVE_NAME, row_word};
-use crate::storage::tag_table::row;
+use crate::storage::tag_table::{CHUNKS_MAX, ROW_BYTES, RowPlace, chunk_bytes, id_of, kind_of, row};
 
 use super::commit::Commit;
 use super::room::Purpose;
@@ -41,6 +41,27 @@ impl<O: Os> Store<O> {
             return make(&mut Commit::new(self.held().borrow())?, label);
         }
         self.change_by(self.enter()?, 0, |commit| make(commit, label))
+    }
+
+    /// Id and name of each row of a kind whose name begins like that. Reads every name of the kind.
+    pub fn rows_of(&self, kind: Kind, begin: &str) -> Result<Vec<(u32, String)>> {
+        let chunks = usize::try_from(self.state.load(state::TAG_CHUNKS)).unwrap_or(0).min(CHUNKS_MAX);
+        let mut rows = Vec::new();
+        for chunk in 0..chunks {
+            let map = self.map_tags(chunk)?;
+            for offset in (0..chunk_bytes(chunk)).step_by(ROW_BYTES) {
+                if map.load(offset + row::NAME) == 0 || kind_of(map.load(offset + row::HASH_HIGH)) != kind {
+                    continue;
+                }
+                let id = id_of(RowPlace { chunk, offset });
+                if let Some((_, name)) = self.named(id)?
+                    && name.starts_with(begin)
+                {
+                    rows.push((id, name));
+                }
+            }
+        }
+        Ok(rows)
     }
 
     /// The setting of a namespace; `u64::MAX` if it has none.

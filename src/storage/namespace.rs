@@ -5,7 +5,7 @@
 //! The key of an item in a namespace:
 //!      0  1  0xF8 + kind: no key of a user's begins like that
 //!      1  4  id of the namespace's row in the tag table, most significant byte first
-//!      5     of an index and of a ledger: the key in it
+//!      5     of a cache, an index and a ledger: the key in it
 //!      5  8  of a deque: the position, a u64 with the most significant byte first
 //! ```
 //! Each namespace has a row in the tag table, and its items have that row's id as their tag: so they are counted, and all
@@ -20,12 +20,16 @@
 pub enum Kind {
     /// A tag of the store's own items.
     Tag = 0,
+    /// A cache within the store.
+    Cache = 1,
     /// A map sorted by key.
     Index = 2,
     /// A queue with positions.
     Deque = 3,
     /// What the crate itself writes down: who works on what, and the state of locks. In no order.
     Ledger = 4,
+    /// A tag of the items of a cache within the store: they are in its namespace, and the row tells them apart.
+    CacheTag = 5,
 }
 
 /// Bits that hold a kind.
@@ -44,9 +48,11 @@ impl Kind {
     pub fn from_bits(bits: u64) -> Option<Kind> {
         Some(match bits & KIND_BITS {
             0 => Kind::Tag,
+            1 => Kind::Cache,
             2 => Kind::Index,
             3 => Kind::Deque,
             4 => Kind::Ledger,
+            5 => Kind::CacheTag,
             _ => return None,
         })
     }
@@ -156,7 +162,7 @@ mod tests {
         assert!(keys.is_sorted());
         assert_eq!(parse_element(&keys[3]), Some((7, 256)));
         assert_eq!(parse(&prefix(Kind::Index, 1 << 23)), Some((Kind::Index, 1 << 23, &[][..])));
-        for other in [&b""[..], b"\x02key\0", &keys[0][..4], &[0xFF; 9], &[0xF8; 9], &[0xFD; 9]] {
+        for other in [&b""[..], b"\x02key\0", &keys[0][..4], &[0xFF; 9], &[0xF8; 9], &[0xFE; 9]] {
             assert_eq!(parse(other), None, "{other:?}");
         }
     }

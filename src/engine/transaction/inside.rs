@@ -287,19 +287,25 @@ impl<O: Os> Transaction<O> {
         })
     }
 
-    /// The items of a namespace.
+    /// The items that have the row of a namespace, or of a tag within one, as their tag.
     pub fn items_of(&self, namespace: Namespace) -> Result<u64> {
         self.with(|overlay| {
             let is_ended = overlay.evicted.contains(&namespace.id);
             let mut items = if is_ended { 0 } else { self.store.items_of(namespace)? };
             let held = self.store.held();
             let mut commit = Commit::new(held.borrow())?;
-            let is_in =
-                |key: &[u8]| parse(key).is_some_and(|(kind, id, _)| (kind, id) == (namespace.kind, namespace.id));
-            for staged in overlay.iter().filter(|staged| is_in(staged.key)) {
+            // In the namespace of a cache, other rows than its own are its tags'.
+            let may_have = |key: &[u8]| match (parse(key), namespace.kind) {
+                (Some((kind, ..)), Kind::CacheTag) => kind == Kind::Cache,
+                (Some((kind, id, _)), of) => (kind, id) == (of, namespace.id),
+                (None, _) => false,
+            };
+            for staged in overlay.iter().filter(|staged| may_have(staged.key)) {
                 let old = commit.locate(staged.key, staged.hash)?.old;
-                let counted = old.is_some_and(|old| old.life != Life::Gone && !is_ended);
-                items = items.saturating_add_signed(i64::from(staged.put.is_some()) - i64::from(counted));
+                let counted =
+                    old.is_some_and(|old| old.life != Life::Gone && !is_ended && old.header.tag == namespace.id);
+                let counts = staged.put.is_some_and(|put| put.tag == namespace.id);
+                items = items.saturating_add_signed(i64::from(counts) - i64::from(counted));
             }
             Ok(items)
         })
