@@ -30,6 +30,9 @@ pub use index::{
     AsKey, EncodedBounds, Index, IndexBuilder, IndexInserted, IndexKeys, IndexRange, IndexValues, KeyPrefix, KeyRange,
 };
 pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use larder_macros::{Key, OwnedKey};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
 
 pub use queue::{QueueKey, QueueOptions, QueueSide};
