@@ -34,6 +34,8 @@
 //!   the keys from `05 P` up to, and not with, `05 P FF`. A bare "starts with" would also catch `"a\0"` for `"a"`.
 
 mod any;
+#[cfg(feature = "macros")]
+mod arguments;
 mod buffer;
 mod compound;
 mod reader;
@@ -41,6 +43,8 @@ mod scalar;
 mod writer;
 
 pub use any::AnyKey;
+#[cfg(feature = "macros")]
+pub use arguments::Arguments;
 pub(crate) use buffer::EncodedKey;
 pub use reader::KeyReader;
 pub use writer::{KeyWriter, KeyWritten, TupleWriter};

@@ -9,6 +9,9 @@ mod codec;
 mod deque;
 mod engine;
 mod error;
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod expansion;
 mod index;
 mod key;
 mod options;

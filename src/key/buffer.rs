@@ -80,6 +80,18 @@ impl EncodedKey {
         }
     }
 
+    /// All of another key, with what is to be refused about it; and if it does not fit here for its depth, that.
+    #[cfg(feature = "macros")]
+    #[inline]
+    pub(super) fn push_encoded(&mut self, key: &EncodedKey, fits: bool) {
+        self.too_deep |= key.too_deep || !fits;
+        if key.len <= MAX_KEY_BYTES {
+            self.push(key.as_bytes());
+        } else {
+            self.len = self.len.saturating_add(key.len);
+        }
+    }
+
     /// The first `count` of `bytes`. Copying all of them is one fixed store where a copy of varying length is a call.
     #[inline]
     pub(super) fn push_first<const N: usize>(&mut self, bytes: [u8; N], count: usize) {
