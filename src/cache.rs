@@ -1,5 +1,5 @@
 //! `Cache`: the handle, and how one is opened. What can be done with it is in the files of this folder, one family of
-//! verbs each: `access` reads, `change` writes, `counter` decides and writes, `bulk` does many, `iterate` goes through
+//! verbs each: `access` reads, `change` writes, `counter` decides and writes, `bulk` does many, `flight` computes what is missing, `iterate` goes through
 //! all, `transact` makes several calls one, `upkeep` looks after the whole store, `typed` fixes the types.
 //!
 //! This file knows options and the engine; it does not know records.
@@ -8,6 +8,7 @@ mod access;
 mod bulk;
 mod change;
 mod counter;
+mod flight;
 mod iterate;
 mod iterate_ordered;
 mod transact;

@@ -89,6 +89,8 @@ pub enum Error {
     /// The calling thread is inside a transaction of this store and wrote through another handle, or called what has no
     /// place inside one; or the transaction of the handle has ended.
     InTransaction,
+    /// The calling thread is computing the value of this key already, and asked for it while it did.
+    Recursive,
     /// The time of a lease had run out, and the element is somebody else's, or was done by somebody else.
     LeaseLost,
     /// A transaction was rolled back because its closure asked for it with [`Error::aborted`].
@@ -284,6 +286,7 @@ impl fmt::Display for Error {
             Error::FileSystem { path, magic } => {
                 write!(f, "{} is on an unsupported file system (magic {magic:#x})", path.display())
             }
+            Error::Recursive => f.write_str("the value of a key was asked for by the thread that computes it"),
             Error::LeaseLost => f.write_str("the lease has run out and its element has passed on"),
             Error::InTransaction => f.write_str(
                 "a call that has no place inside the store's transaction, or a handle of one that has ended",

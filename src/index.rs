@@ -1,10 +1,12 @@
 //! `Index`: a persistent map sorted by key, in a directory of its own or in a cache. What is here is the handle and how one is
-//! opened; `access` has the verbs, `range` goes through keys in their order, `bounds` says what may be asked with.
+//! opened; `access` has the verbs, `range` goes through keys in their order, `bounds` says what may be asked with, `queue` is for keys that
+//! are given out.
 //!
 //! It knows keys, values and the calls of indexes; it does not know nodes.
 
 mod access;
 mod bounds;
+mod queue;
 mod range;
 
 pub use bounds::{AsKey, EncodedBounds, KeyPrefix, KeyRange};

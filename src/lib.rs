@@ -12,8 +12,10 @@ mod error;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub mod expansion;
+mod flight;
 mod index;
 mod key;
+mod ledger;
 mod options;
 mod os;
 mod queue;

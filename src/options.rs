@@ -165,6 +165,7 @@ pub struct Settings {
 pub struct SetOptions<'a> {
     pub(crate) expire: Option<Duration>,
     pub(crate) tag: Option<Cow<'a, str>>,
+    pub(crate) wait: Option<Duration>,
 }
 
 impl<'a> SetOptions<'a> {
@@ -177,8 +178,8 @@ impl<'a> SetOptions<'a> {
     /// assert_eq!(cache.entry::<String>("k")?.unwrap().expires_at, None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn new() -> SetOptions<'a> {
-        SetOptions::default()
+    pub const fn new() -> SetOptions<'a> {
+        SetOptions { expire: None, tag: None, wait: None }
     }
 
     /// The item is absent from then on. Zero stores an item that is absent at once; a time beyond the year 2554, such as
@@ -209,6 +210,24 @@ impl<'a> SetOptions<'a> {
     /// ```
     pub fn tag(mut self, tag: impl Into<Cow<'a, str>>) -> SetOptions<'a> {
         self.tag = Some(tag.into());
+        self
+    }
+
+    /// How long a call waits for another one that computes the same value, before it is
+    /// [`Error::Timeout`](crate::Error::Timeout): of [`get_or_insert_with`](crate::Cache::get_or_insert_with) and
+    /// [`try_get_or_insert_with`](crate::Cache::try_get_or_insert_with). As long as it takes if nothing is said; other calls
+    /// wait for nobody.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// let options = larder::SetOptions::new().wait(Duration::from_secs(10));
+    /// assert_eq!(cache.get_or_insert_with("k", options, || 7)?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait(mut self, at_most: Duration) -> SetOptions<'a> {
+        self.wait = Some(at_most);
         self
     }
 }

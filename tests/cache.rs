@@ -12,6 +12,8 @@ mod codec;
 mod counter;
 #[path = "cache/evicted.rs"]
 mod evicted;
+#[path = "cache/flight.rs"]
+mod flight;
 #[path = "cache/iterate.rs"]
 mod iterate;
 #[path = "cache/large.rs"]

@@ -1,7 +1,7 @@
 //! Is an `Index` a `BTreeMap`, with reopening, several handles and transactions among the calls, in a directory of its own and in a
 //! cache?
 //!
-//! A failure names its seed. `LARDER_TEST_SCALE` multiplies the cases, `LARDER_TEST_SEED` says where they begin.
+//! A failure names its seed. `LARDER_TEST_CASES` says how many cases there are, `LARDER_TEST_SEED` where they begin.
 
 #[path = "index/among_writers.rs"]
 mod among_writers;
@@ -9,5 +9,7 @@ mod among_writers;
 mod keys;
 #[path = "index/model.rs"]
 mod model;
+#[path = "deque/random.rs"]
+mod random;
 #[path = "index/refusals.rs"]
 mod refusals;

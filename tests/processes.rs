@@ -10,6 +10,8 @@ mod creation;
 mod crew;
 #[path = "processes/durable.rs"]
 mod durable;
+#[path = "processes/flight.rs"]
+mod flight;
 #[path = "processes/killed.rs"]
 mod killed;
 #[path = "processes/mixed.rs"]
@@ -35,6 +37,7 @@ fn child() {
     match role.name.as_str() {
         "mixed" => mixed::play(&role),
         "own_keys" => own_keys::play(&role),
+        "asker" => flight::play(&role),
         "hammer" => takeover::play(&role),
         "durable" => durable::play(&role),
         "creator" => creation::play(&role),

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Cache, End, Entries, Entry, Items, Keys, OrderedItems};
 use crate::codec::{Codec, Postcard};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::OwnedKey;
 use crate::options::SetOptions;
 
@@ -81,6 +81,9 @@ macro_rules! same_call {
 /// assert_eq!(cache.delete_many([4, 9])?, 1);
 /// assert_eq!(cache.pop(&5)?.as_deref(), Some("five"));
 /// assert!(cache.delete(&3)?);
+/// assert_eq!(cache.get_or_insert_with(&8, SetOptions::new(), || "eight".into())?, "eight");
+/// assert_eq!(cache.try_get_or_insert_with(&8, SetOptions::new(), || Err(larder::Error::Full))?, "eight");
+/// assert!(cache.delete(&8)?);
 /// assert_eq!(cache.iter().count(), cache.keys().count());
 /// assert_eq!(cache.entries().count(), 2);
 /// assert_eq!(cache.keys_tagged("even")?.count(), 1);
@@ -122,6 +125,21 @@ impl<K: OwnedKey, V: Serialize + DeserializeOwned, C: Codec> TypedCache<K, V, C>
         /// See [`Cache::compare_and_set`].
         compare_and_set(key: &K, expected: Option<&V>, new: Option<&V>) -> bool
     }
+    same_call! {
+        /// See [`Cache::get_or_insert_with`].
+        get_or_insert_with(key: &K, options: SetOptions<'_>, make: impl FnOnce() -> V) -> V
+    }
+
+    /// See [`Cache::try_get_or_insert_with`].
+    pub fn try_get_or_insert_with<E: From<Error>>(
+        &self,
+        key: &K,
+        options: SetOptions<'_>,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E> {
+        self.cache.try_get_or_insert_with(key, options, make)
+    }
+
     same_call! {
         /// See [`Cache::touch`].
         touch(key: &K, expire: Option<Duration>) -> bool

@@ -59,11 +59,16 @@ pub trait Queues {
     fn replace(&self, queue: Namespace, place: Place, kind: u8, bytes: &[u8]) -> Result<bool>;
     /// Removes all items of a namespace. How many there were.
     fn empty(&self, label: Label<'_>) -> Result<u64>;
-    fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()>;
+    /// Sleeps until somebody may have pushed an element or let go of something, or for `timeout`.
+    fn sleep_unless(&self, is_there: &mut dyn FnMut() -> Result<bool>, timeout: Duration) -> Result<()>;
+    /// Wakes all who sleep.
+    fn wake(&self);
     /// True inside a transaction.
     fn is_inside(&self) -> bool;
     /// The id of this handle.
     fn owner(&self) -> u32;
+    /// A number that no other store has.
+    fn id(&self) -> u64;
     /// True if the handle that made a change is there still.
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool;
 }
@@ -142,8 +147,12 @@ impl Queues for Handle<RealOs> {
         Handle::evict(self, label)
     }
 
-    fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()> {
-        Handle::sleep_until_pushed(self, queue, timeout)
+    fn sleep_unless(&self, is_there: &mut dyn FnMut() -> Result<bool>, timeout: Duration) -> Result<()> {
+        Handle::sleep_unless(self, is_there, timeout)
+    }
+
+    fn wake(&self) {
+        self.wake_takers();
     }
 
     fn is_inside(&self) -> bool {
@@ -152,6 +161,10 @@ impl Queues for Handle<RealOs> {
 
     fn owner(&self) -> u32 {
         (**self).owner()
+    }
+
+    fn id(&self) -> u64 {
+        self.store_id
     }
 
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool {

@@ -282,7 +282,12 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
             if left.is_zero() {
                 return Ok(None);
             }
-            self.store.sleep_until_pushed(self.queue, left.min(NAP))?;
+            self.sleep(left.min(NAP))?;
         }
+    }
+
+    /// Sleeps until there may be an element, or for a nap.
+    pub(super) fn sleep(&self, nap: Duration) -> Result<()> {
+        self.store.sleep_unless(&mut || Ok(self.store.span(self.queue)?.len != 0), nap)
     }
 }

@@ -268,7 +268,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
             // While nobody holds anything, nothing but a push can bring an element.
             let due = Duration::from_nanos(earliest.saturating_sub(self.store.now()));
             let nap = if earliest == u64::MAX { super::ends::NAP } else { due.min(NAP) };
-            self.store.sleep_until_pushed(self.queue, left.min(nap.max(Duration::from_millis(1))))?;
+            self.sleep(left.min(nap.max(Duration::from_millis(1))))?;
         }
     }
 

@@ -307,7 +307,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
     fn lasts(&mut self, old: &Old) -> Result<bool> {
         Ok(old.header.tag != 0
             && !seeded!("what_lasts_is_evicted")
-            && self.commit.kind_of_tag_id(old.header.tag)?.is_lasting())
+            && self.commit.kind_of_tag_id(old.header.tag)?.is_kept())
     }
 
     /// What becomes of an item that stands where survivors go. True if it was evicted.

@@ -312,9 +312,9 @@ impl<O: Os> Handle<O> {
         }
     }
 
-    /// As [`Store::sleep_until_pushed`]. Nobody waits inside a transaction: nobody else could push.
-    pub fn sleep_until_pushed(&self, queue: Namespace, timeout: Duration) -> Result<()> {
-        self.outside()?.sleep_until_pushed(queue, timeout)
+    /// As [`Store::sleep_unless`]. Nobody waits inside a transaction: nobody else could give anything.
+    pub fn sleep_unless(&self, is_there: &mut dyn FnMut() -> Result<bool>, timeout: Duration) -> Result<()> {
+        self.outside()?.sleep_unless(is_there, timeout)
     }
 }
 

@@ -253,10 +253,8 @@ impl<O: Os> Store<O> {
                     Kind::Tag => truth.cleared,
                     _ => span.map_or(0, Span::anchor),
                 };
-                if kind.is_lasting() {
-                    lasting = lasting.saturating_add(bytes);
-                    namespaces |= HAS_LASTING;
-                }
+                lasting = lasting.saturating_add(if kind.is_kept() { bytes } else { 0 });
+                namespaces |= if kind.is_lasting() { HAS_LASTING } else { 0 };
                 namespaces |= if kind.is_inner() { HAS_INNER } else { 0 };
                 for (word, value) in [
                     (tag_table::row::HASH_LOW, hash.map_or(0, |hash| hash.low)),

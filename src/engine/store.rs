@@ -25,7 +25,7 @@ use super::view::{Ahead, Segment, View};
 pub struct Store<O: Os> {
     pub(super) os: O,
     pub(super) paths: Paths,
-    pub(super) store_id: u64,
+    pub store_id: u64,
     pub(super) seed: u64,
     /// What kind of store it is, as the manifest says.
     pub(super) kind: u32,

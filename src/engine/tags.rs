@@ -102,7 +102,7 @@ impl<O: Os> Commit<'_, O> {
         for (word, delta) in [(row::LIVE, items), (row::BYTES, bytes)] {
             self.add(tags, place.offset + word, delta);
         }
-        if kind.is_lasting() {
+        if kind.is_kept() {
             self.add_state(state::LASTING_BYTES, bytes);
         }
     }
@@ -164,7 +164,7 @@ impl<O: Os> Commit<'_, O> {
         self.stage(tags, place.offset + row::EVICTED_BEFORE, before);
         let mark = self.sequence - u64::from(seeded!("eviction_marks_the_commit_before"));
         self.stage(tags, place.offset + row::EVICTED, mark);
-        if self.kind_of_tag(place).is_lasting() {
+        if kind.is_kept() {
             let bytes = self.word(tags, place.offset + row::BYTES);
             self.add_state(state::LASTING_BYTES, -signed(bytes));
         }

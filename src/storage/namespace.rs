@@ -5,7 +5,7 @@
 //! The key of an item in a namespace:
 //!      0  1  0xF8 + kind: no key of a user's begins like that
 //!      1  4  id of the namespace's row in the tag table, most significant byte first
-//!      5     of an index: the user's key
+//!      5     of an index and of a ledger: the key in it
 //!      5  8  of a deque: the position, a u64 with the most significant byte first
 //! ```
 //! Each namespace has a row in the tag table, and its items have that row's id as their tag: so they are counted, and all
@@ -24,6 +24,8 @@ pub enum Kind {
     Index = 2,
     /// A queue with positions.
     Deque = 3,
+    /// What the crate itself writes down: who works on what, and the state of locks. In no order.
+    Ledger = 4,
 }
 
 /// Bits that hold a kind.
@@ -44,6 +46,7 @@ impl Kind {
             0 => Kind::Tag,
             2 => Kind::Index,
             3 => Kind::Deque,
+            4 => Kind::Ledger,
             _ => return None,
         })
     }
@@ -54,7 +57,14 @@ impl Kind {
         self != Kind::Tag
     }
 
-    /// True if its items are never evicted, and what a power cut leaves of them is as it was at one moment.
+    /// True if its items are never evicted.
+    #[inline]
+    pub fn is_kept(self) -> bool {
+        matches!(self, Kind::Index | Kind::Deque | Kind::Ledger)
+    }
+
+    /// True if, besides, what a power cut leaves of its items is as it was at one moment. Of a ledger nobody needs that: it is
+    /// about processes, and they are gone.
     #[inline]
     pub fn is_lasting(self) -> bool {
         matches!(self, Kind::Index | Kind::Deque)
@@ -146,7 +156,7 @@ mod tests {
         assert!(keys.is_sorted());
         assert_eq!(parse_element(&keys[3]), Some((7, 256)));
         assert_eq!(parse(&prefix(Kind::Index, 1 << 23)), Some((Kind::Index, 1 << 23, &[][..])));
-        for other in [&b""[..], b"\x02key\0", &keys[0][..4], &[0xFF; 9], &[0xF8; 9], &[0xFC; 9]] {
+        for other in [&b""[..], b"\x02key\0", &keys[0][..4], &[0xFF; 9], &[0xF8; 9], &[0xFD; 9]] {
             assert_eq!(parse(other), None, "{other:?}");
         }
     }

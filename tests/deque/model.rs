@@ -4,24 +4,10 @@ use std::collections::VecDeque;
 
 use larder::{Cache, Deque, Error, Result};
 
+use crate::random::{Random, each_seed, scratch};
+
 const CASES: u64 = 120;
 const STEPS: usize = 60;
-
-/// SplitMix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
 
 fn text(random: &mut Random) -> String {
     let number = random.below(40);
@@ -157,7 +143,7 @@ fn case(seed: u64) {
     let mut random = Random(seed);
     let place = if seed.is_multiple_of(2) { Where::Alone } else { Where::InACache };
     let maxlen = if random.below(3) == 0 { 1 + random.below(20) } else { u64::MAX };
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let mut handles = vec![open(directory.path(), place, maxlen)];
     let mut model = VecDeque::new();
     for _ in 0..STEPS {
@@ -196,9 +182,5 @@ fn case(seed: u64) {
 
 #[test]
 fn random_calls_agree_with_a_vec_deque() {
-    let first = number("LARDER_TEST_SEED", 1) * 1_000_000;
-    for seed in first..first + CASES * number("LARDER_TEST_SCALE", 1) {
-        println!("seed {seed}");
-        case(seed);
-    }
+    each_seed(CASES, case);
 }

@@ -1,6 +1,6 @@
 //! What may be asked with, and what it finds.
 
-use larder::{Index, Result};
+use larder::{Error, Index, QueueSide, Result};
 
 fn open<K, V>() -> (tempfile::TempDir, Index<K, V>) {
     let directory = tempfile::tempdir().unwrap();
@@ -80,4 +80,33 @@ fn the_first_is_popped_as_quickly_after_many() {
     index.extend((0..10_000).map(|i| (i, i))).unwrap();
     assert!(index.volume() <= volume + (8 << 20), "{} after {volume}", index.volume());
     assert!(index.check().unwrap().is_clean());
+}
+
+#[test]
+fn who_pushes_gets_a_key_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = Index::<i64, u64>::open(&directory).unwrap();
+    let pushed = |side: QueueSide, value: u64| index.push(&value, side).unwrap();
+    let mut keys: Vec<i64> = std::thread::scope(|scope| {
+        let pushers: Vec<_> = (0..4)
+            .map(|who| {
+                let side = if who % 2 == 0 { QueueSide::Back } else { QueueSide::Front };
+                scope.spawn(move || (0..100).map(|n| pushed(side, who * 100 + n)).collect::<Vec<i64>>())
+            })
+            .collect();
+        pushers.into_iter().flat_map(|pusher| pusher.join().unwrap()).collect()
+    });
+    keys.sort_unstable();
+    assert!(keys.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{keys:?}");
+    assert_eq!((keys.len(), index.len()), (400, 400));
+    let mut values = std::collections::BTreeSet::new();
+    while let Some((key, value)) = index.pull(QueueSide::Back).unwrap() {
+        assert_eq!(keys.pop(), Some(key));
+        values.insert(value);
+    }
+    assert_eq!(values.len(), 400);
+    assert_eq!(index.pull(QueueSide::Front).unwrap(), None);
+    index.insert(i64::MAX, &1).unwrap();
+    assert!(matches!(index.push(&2, QueueSide::Back), Err(Error::Overflow)));
+    assert_eq!((index.push(&2, QueueSide::Front).unwrap(), index.len()), (i64::MAX - 1, 2));
 }

@@ -5,36 +5,22 @@ use std::ops::Bound;
 
 use larder::{Cache, Error, Index, Result};
 
+use crate::random::{Random, each_seed, scratch};
+
 const CASES: u64 = 60;
 const STEPS: usize = 60;
 
 type Key = (String, i32);
 type Model = BTreeMap<Key, String>;
 
-/// SplitMix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn key(&mut self) -> Key {
-        let letters = ["", "a", "a\0", "ab", "b", "\u{10FFFF}"];
-        (letters[self.below(6) as usize].to_string(), self.below(40) as i32 - 20)
-    }
-
-    fn value(&mut self) -> String {
-        let repeat = if self.below(20) == 0 { 20_000 } else { self.below(30) as usize };
-        "v".repeat(repeat)
-    }
+fn some_key(random: &mut Random) -> Key {
+    let letters = ["", "a", "a\0", "ab", "b", "\u{10FFFF}"];
+    (letters[random.below(6) as usize].to_string(), random.below(40) as i32 - 20)
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+fn some_value(random: &mut Random) -> String {
+    let repeat = if random.below(20) == 0 { 20_000 } else { random.below(30) as usize };
+    "v".repeat(repeat)
 }
 
 fn open(directory: &std::path::Path, in_a_cache: bool) -> Index<Key, String> {
@@ -47,10 +33,10 @@ fn open(directory: &std::path::Path, in_a_cache: bool) -> Index<Key, String> {
 }
 
 fn step(index: &Index<Key, String>, model: &mut Model, random: &mut Random) -> Result<()> {
-    let key = random.key();
+    let key = some_key(random);
     match random.below(20) {
         0..6 => {
-            let value = random.value();
+            let value = some_value(random);
             assert_eq!(index.insert((&key.0[..], key.1), &value[..])?, !model.contains_key(&key));
             model.insert(key, value);
         }
@@ -58,12 +44,13 @@ fn step(index: &Index<Key, String>, model: &mut Model, random: &mut Random) -> R
         8 => assert_eq!(index.pop_first()?, model.pop_first()),
         9 => assert_eq!(index.pop_last()?, model.pop_last()),
         10 => {
-            let pairs: Vec<(Key, String)> = (0..random.below(60)).map(|_| (random.key(), random.value())).collect();
+            let pairs: Vec<(Key, String)> =
+                (0..random.below(60)).map(|_| (some_key(random), some_value(random))).collect();
             index.extend(pairs.clone())?;
             model.extend(pairs);
         }
         11 => {
-            let made = random.value();
+            let made = some_value(random);
             let there = model.entry(key.clone()).or_insert_with(|| made.clone());
             assert_eq!(&index.get_or_insert_with(&key, || made)?, there);
         }
@@ -98,8 +85,8 @@ fn step(index: &Index<Key, String>, model: &mut Model, random: &mut Random) -> R
 fn both_ends(index: &Index<Key, String>, model: &Model, random: &mut Random) -> Result<()> {
     let mut bound = || match random.below(5) {
         0 => Bound::Unbounded,
-        1 | 2 => Bound::Included(random.key()),
-        _ => Bound::Excluded(random.key()),
+        1 | 2 => Bound::Included(some_key(random)),
+        _ => Bound::Excluded(some_key(random)),
     };
     let (low, high) = (bound(), bound());
     let is_in = |key: &Key| {
@@ -131,7 +118,7 @@ fn both_ends(index: &Index<Key, String>, model: &Model, random: &mut Random) -> 
 fn case(seed: u64) {
     let mut random = Random(seed);
     let in_a_cache = seed % 2 == 1;
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let mut handles = vec![open(directory.path(), in_a_cache)];
     let mut model = Model::new();
     for _ in 0..STEPS {
@@ -171,9 +158,5 @@ fn case(seed: u64) {
 
 #[test]
 fn random_calls_agree_with_a_b_tree_map() {
-    let first = number("LARDER_TEST_SEED", 1) * 1_000_000;
-    for seed in first..first + CASES * number("LARDER_TEST_SCALE", 1) {
-        println!("seed {seed}");
-        case(seed);
-    }
+    each_seed(CASES, case);
 }

@@ -3,18 +3,18 @@
 //!
 //! `cargo run --release [ROUNDS]`. Directories are made beside the program, or in `LARDER_BENCH_DIR`.
 
+mod measure;
 mod sqlite;
+mod sqlite_queue;
 
-use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use larder::Deque;
+use measure::{Outcome, micros, parent, print, quantile};
 use rustix::time::{ClockId, clock_gettime};
-use sqlite::SqliteQueue;
-
-type Outcome<R> = Result<R, Box<dyn Error>>;
+use sqlite_queue::SqliteQueue;
 
 /// Elements of the long queue.
 const LONG: u64 = 100_000;
@@ -30,40 +30,10 @@ const PAUSE: Duration = Duration::from_micros(300);
 /// In the environment of the process that answers: the directory of the two queues.
 const ECHO: &str = "LARDER_COMPARE_ECHO";
 
-fn parent() -> Outcome<PathBuf> {
-    if let Some(directory) = std::env::var_os("LARDER_BENCH_DIR") {
-        return Ok(directory.into());
-    }
-    let program = std::env::current_exe()?;
-    Ok(program.parent().map(Path::to_owned).unwrap_or_default())
-}
-
 /// Nanoseconds of a clock.
 fn nanos(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// The value below which a part of them is.
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1);
-    values.get((last as f64 * part).round() as usize).copied().unwrap_or(f64::NAN)
-}
-
-/// Microseconds that each of `count` calls takes.
-fn micros(count: u64, mut call: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
-    let start = Instant::now();
-    for _ in 0..count {
-        call()?;
-    }
-    Ok(start.elapsed().as_secs_f64() * 1e6 / count as f64)
-}
-
-fn print(what: &str, times: &mut [f64]) -> f64 {
-    let median = quantile(times, 0.5);
-    println!("{what:<58} {median:>9.3}   ({:.3} to {:.3})", quantile(times, 0.0), quantile(times, 1.0));
-    median
 }
 
 /// Both kinds of queue, each with so many elements in it, and what a pair took in each round.

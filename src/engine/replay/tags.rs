@@ -16,7 +16,7 @@ use super::Replay;
 impl<O: Os> Replay<'_, O> {
     /// Bytes of the items that are never evicted.
     pub fn lasting_bytes(&self) -> u64 {
-        let lasting = self.ends.inner.iter().filter(|(_, kind)| kind.is_lasting());
+        let lasting = self.ends.inner.iter().filter(|(_, kind)| kind.is_kept());
         let bytes = lasting.filter_map(|(&id, _)| {
             let (map, place) = self.tag_row(id)?;
             Some(map.load(place.offset + tag_table::row::BYTES))

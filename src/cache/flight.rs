@@ -1,0 +1,95 @@
+//! Values that are computed when they are missing, once however many ask.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Cache;
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::flight::fly;
+use crate::key::{self, Key};
+use crate::options::SetOptions;
+use crate::value;
+
+impl<C: Codec> Cache<C> {
+    /// The value of a key; if there is none, that of `make`, which is stored first. Of all who ask at once, in all threads and
+    /// processes, one runs `make`, and the others sleep until it has and get what it gave.
+    ///
+    /// A hit costs what [`get`](Cache::get) costs. A miss costs three commits of some microseconds besides `make`, which runs
+    /// outside the lock. If `make` panics or its process dies, one of those that wait goes on in its place; a death is noticed
+    /// within a quarter of a second. A value that cannot be decoded as `V` counts as a miss and is replaced. What others store
+    /// under the key meanwhile, by [`set`](Cache::set) and its like, waits for nobody and is replaced when `make` is done.
+    /// Those that wait do so for as long as it takes, or as [`SetOptions::wait`] says.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set): then `make` has perhaps run, and nothing was stored. [`Error::Recursive`] if the thread asks for
+    /// the key while it computes it; two threads that each ask for what the other one computes wait for ever, if nothing says
+    /// how long. [`Error::InTransaction`] inside of one, [`Error::ReadOnly`] for a miss of a read-only handle.
+    ///
+    /// ```
+    /// use larder::SetOptions;
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// let hour = || SetOptions::new().expire(Duration::from_secs(3600));
+    /// let first: String = cache.get_or_insert_with("report", hour(), || "made".to_string())?;
+    /// let again: String = cache.get_or_insert_with("report", hour(), || unreachable!("it is there"))?;
+    /// assert_eq!(first, again);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "setdefault")]
+    #[doc(alias = "single_flight")]
+    pub fn get_or_insert_with<V: Serialize + DeserializeOwned>(
+        &self,
+        key: impl Key,
+        options: SetOptions<'_>,
+        make: impl FnOnce() -> V,
+    ) -> Result<V> {
+        self.try_get_or_insert_with(key, options, || Ok::<V, Error>(make()))
+    }
+
+    /// As [`get_or_insert_with`](Cache::get_or_insert_with), with a `make` that may fail. Its error goes to its caller and is not
+    /// stored; one of those that wait tries next.
+    ///
+    /// ```
+    /// use larder::SetOptions;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = larder::Cache::open(&dir)?;
+    /// let read = |name: &str| -> Result<String, Box<dyn std::error::Error>> {
+    ///     cache.try_get_or_insert_with(name, SetOptions::new(), || Ok(std::fs::read_to_string(name)?))
+    /// };
+    /// assert!(read("/there/is/no/such/file").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_get_or_insert_with<V: Serialize + DeserializeOwned, E: From<Error>>(
+        &self,
+        key: impl Key,
+        options: SetOptions<'_>,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E> {
+        let key = key::encode(&key)?;
+        let mut bytes = Vec::new();
+        // The first look counts as a hit or a miss.
+        let found = self.store.get(key.as_bytes(), &mut bytes);
+        if let Some(value) = self.decoded(found.map(|found| found.map(|facts| facts.kind)), &bytes)? {
+            return Ok(value);
+        }
+        let look = || {
+            let found = self.store.read(key.as_bytes(), &mut bytes);
+            self.decoded(found.map(|found| found.map(|facts| facts.kind)), &bytes)
+        };
+        let keep = |value: &V| {
+            value::encode_with(&self.codec, value, |kind, bytes| self.store.put(key.as_bytes(), kind, bytes, &options))?
+        };
+        fly(&self.store, key.as_bytes(), options.wait, look, make, keep)
+    }
+
+    /// A value that was found, of that kind; `None` if it cannot be used.
+    pub(crate) fn decoded<V: DeserializeOwned>(&self, found: Result<Option<u8>>, bytes: &[u8]) -> Result<Option<V>> {
+        let decoded = found.and_then(|kind| kind.map(|kind| value::decode(&self.codec, kind, bytes)).transpose());
+        match decoded {
+            Err(Error::Type(_) | Error::Codec(_) | Error::Corrupt(_)) => Ok(None),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the crate writes down in a store for itself: small notes under names of its own, which are never evicted, are no items
+//! of the cache, and survive its `clear`. Who computes what stands there, and who holds a lock.
+//!
+//! A note that names a holder has a *token*: the id of the holder's handle in the high half, a number of the process in the
+//! low one. A holder that died is found by that; see [`Ledger::is_held`].
+//!
+//! Who waits for a note to change sleeps on a word of the store, which every change here wakes. It naps only so long at a
+//! time, for nobody wakes it when a holder dies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::calls::Calls;
+use crate::engine::{DecidedValue, Decision, Kind, Label, Namespace, OwnedTag};
+use crate::error::{Error, Result};
+
+/// The longest sleep: so soon the death of a holder is noticed.
+const NAP: Duration = Duration::from_millis(250);
+/// The kind of a note's value. No value of a user's stands in a ledger.
+const NOTE: u8 = 255;
+
+/// The number of the next holder of this process.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A part of a store's notes.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    store: Arc<dyn Calls>,
+    space: Namespace,
+}
+
+/// A note, and the commit that wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub bytes: Vec<u8>,
+    pub sequence: u64,
+}
+
+/// What becomes of a note.
+pub(crate) enum Change {
+    Keep,
+    Write(Vec<u8>),
+    Erase,
+}
+
+/// Until when a call waits. A moment too far away to have a name is never.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub fn after(timeout: Option<Duration>) -> Deadline {
+        Deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    /// The length of the next nap; `None` once it is over.
+    fn nap(self, most: Duration) -> Option<Duration> {
+        let left = self.0.map_or(NAP, |end| end.saturating_duration_since(Instant::now()));
+        (!left.is_zero()).then(|| left.min(NAP).min(most))
+    }
+}
+
+impl Ledger {
+    /// The notes of a name, made if there are none. Not inside a transaction: nobody else would see them.
+    pub fn open(store: &Arc<dyn Calls>, name: &str) -> Result<Ledger> {
+        if store.is_inside() {
+            return Err(Error::InTransaction);
+        }
+        let label = Label { kind: Kind::Ledger, name };
+        let space = store.find_namespace(label)?.map_or_else(|| store.namespace(label), Ok)?;
+        Ok(Ledger { store: Arc::clone(store), space })
+    }
+
+    /// A token that nobody has had in this store.
+    pub fn token(&self) -> u64 {
+        u64::from(self.store.owner()) << 32 | u64::from(NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// True if a token is of this handle, as this process has it: a child of `fork` has others.
+    pub fn is_own(&self, token: u64) -> bool {
+        (token >> 32) as u32 == self.store.owner()
+    }
+
+    /// True if the handle of a token that a note has is there still.
+    pub fn is_held(&self, token: u64, sequence: u64) -> bool {
+        self.store.is_owner_alive((token >> 32) as u32, sequence)
+    }
+
+    fn key(&self, name: &[u8]) -> Vec<u8> {
+        [&self.space.prefix()[..], name].concat()
+    }
+
+    pub fn read(&self, name: &[u8]) -> Result<Option<Note>> {
+        let mut bytes = Vec::new();
+        let found = self.store.peek(&self.key(name), &mut bytes)?;
+        Ok(found.map(|facts| Note { bytes, sequence: facts.sequence }))
+    }
+
+    /// Changes a note while nobody else can. What `decide` gives beside the change is the answer.
+    pub fn change<R>(&self, name: &[u8], mut decide: impl FnMut(Option<Note>) -> Result<(Change, R)>) -> Result<R> {
+        let (mut answer, mut is_changed) = (None, false);
+        self.store.update(&self.key(name), &mut |present, buffer| {
+            let note = present
+                .map(|record| {
+                    let bytes = record.value().ok_or_else(|| record.damaged(self.store.directory()))?;
+                    Ok::<_, Error>(Note { bytes, sequence: record.header().sequence })
+                })
+                .transpose()?;
+            let was_there = note.is_some();
+            let (change, given) = decide(note)?;
+            answer = Some(given);
+            is_changed = !matches!(change, Change::Keep);
+            Ok(match change {
+                Change::Keep => Decision::Keep,
+                Change::Erase if was_there => Decision::Remove,
+                Change::Erase => Decision::Keep,
+                Change::Write(bytes) => {
+                    *buffer = bytes;
+                    let tag = OwnedTag::Id(self.space.id);
+                    Decision::Put { kind: NOTE, expires: None, tag, value: DecidedValue::Buffer }
+                }
+            })
+        })?;
+        if is_changed {
+            self.store.wake();
+        }
+        answer.ok_or(Error::InTransaction)
+    }
+
+    /// Sleeps until a note may be another than that of a commit, for a nap of at most `most`. An error once the deadline is over.
+    pub fn sleep(&self, name: &[u8], sequence: u64, deadline: Deadline, most: Duration) -> Result<()> {
+        let nap = deadline.nap(most).ok_or(Error::Timeout)?;
+        let key = self.key(name);
+        let mut bytes = Vec::new();
+        let mut is_other = || Ok(self.store.peek(&key, &mut bytes)?.is_none_or(|facts| facts.sequence != sequence));
+        self.store.sleep_unless(&mut is_other, nap)
+    }
+}
