@@ -99,6 +99,8 @@ pub(super) trait Calls: Queues + Orders + Send + Sync {
     fn now(&self) -> u64;
     fn hash(&self, key: &[u8]) -> u64;
     fn count(&self, counter: Counter, by: u64);
+    /// Counts one, whether statistics are on or not.
+    fn count_always(&self, counter: Counter);
 
     /// Copies a value into `to`, which is emptied first, and counts a hit or a miss.
     fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
@@ -293,6 +295,10 @@ impl Calls for Handle<RealOs> {
 
     fn count(&self, counter: Counter, by: u64) {
         (**self).count(counter, by);
+    }
+
+    fn count_always(&self, counter: Counter) {
+        self.count_now(counter, 1);
     }
 
     fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {

@@ -118,32 +118,49 @@ impl Claims {
     }
 }
 
-/// The value under a key, computed if it is missing. `look` finds it and `keep` stores it.
-pub(crate) fn fly<V, E: From<Error>>(
+/// How a call came to its value.
+pub(crate) enum Landing<V, E> {
+    Found(V),
+    /// By computing it. To be stored while the claim is held.
+    Computed(Result<V, E>, Claim),
+}
+
+/// The value under a key, found by `look` or computed if it is missing. An error of the store's gives back what was to compute.
+pub(crate) fn attempt<V, E, F: FnOnce() -> Result<V, E>>(
     store: &Arc<dyn Calls>,
     key: &[u8],
     wait: Option<Duration>,
     mut look: impl FnMut() -> Result<Option<V>>,
-    compute: impl FnOnce() -> Result<V, E>,
-    keep: impl FnOnce(&V) -> Result<()>,
-) -> Result<V, E> {
+    compute: F,
+) -> Result<Landing<V, E>, (Error, F)> {
+    match land(store, key, wait, &mut look) {
+        Ok(Landed::Value(value)) => Ok(Landing::Found(value)),
+        Ok(Landed::Claim(claim)) => Ok(Landing::Computed(compute(), claim)),
+        Err(error) => Err((error, compute)),
+    }
+}
+
+enum Landed<V> {
+    Value(V),
+    /// It is missing, and this thread computes it.
+    Claim(Claim),
+}
+
+fn land<V>(
+    store: &Arc<dyn Calls>,
+    key: &[u8],
+    wait: Option<Duration>,
+    look: &mut impl FnMut() -> Result<Option<V>>,
+) -> Result<Landed<V>> {
     let claims = Claims::of(store, key)?;
     let deadline = Deadline::after(wait);
     loop {
         match claims.take()? {
-            Attempt::Claimed(claim) => {
-                if let Some(value) = look()? {
-                    return Ok(value);
-                }
-                let value = compute()?;
-                keep(&value)?;
-                drop(claim);
-                return Ok(value);
-            }
+            Attempt::Claimed(claim) => return Ok(look()?.map_or(Landed::Claim(claim), Landed::Value)),
             Attempt::Busy(sequence) => claims.sleep(sequence, deadline)?,
         }
         if let Some(value) = look()? {
-            return Ok(value);
+            return Ok(Landed::Value(value));
         }
     }
 }

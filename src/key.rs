@@ -200,6 +200,13 @@ pub(crate) fn encode_behind<K: Key + ?Sized>(prefix: &[u8], key: &K) -> Result<E
     if buffer.is_valid() { Ok(buffer) } else { Err(buffer.refusal()) }
 }
 
+/// As [`encode`], however long it gets: for what is going to be hashed.
+pub(crate) fn encode_whole<K: Key + ?Sized>(key: &K) -> Result<EncodedKey> {
+    let mut buffer = EncodedKey::unlimited();
+    let _: KeyWritten = key.write_key(KeyWriter::new(&mut buffer));
+    if buffer.is_valid() { Ok(buffer) } else { Err(buffer.refusal()) }
+}
+
 /// Encodes a key without allocating, unless it is long.
 ///
 /// Errors as [`Key::encode`] does.

@@ -16,6 +16,7 @@ mod flight;
 mod index;
 mod key;
 mod ledger;
+mod memoize;
 mod options;
 mod os;
 mod queue;
@@ -38,6 +39,7 @@ pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWrit
 #[cfg(feature = "macros")]
 #[doc(inline)]
 pub use larder_macros::{Key, OwnedKey};
+pub use memoize::{Memoize, Memoized};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
 
 pub use queue::{QueueKey, QueueOptions, QueueSide};

@@ -265,6 +265,9 @@ pub struct Stats {
     pub expirations: u64,
     /// Items that the policy evicted because their space was needed. Counted whether statistics are on or not.
     pub culled: u64,
+    /// Calls of memoized functions that were computed without the cache, or whose result was not kept, because the cache
+    /// failed: its disk, its time-out, its limit. Counted whether statistics are on or not.
+    pub failures: u64,
     /// Bytes of keys and values that were stored, with what the log needs for each; since the last reset.
     pub stored_bytes: u64,
     /// Bytes that were written again because their items stay while what is around them goes; since the last reset.

@@ -18,6 +18,8 @@ mod flight;
 mod iterate;
 #[path = "cache/large.rs"]
 mod large;
+#[path = "cache/memoize.rs"]
+mod memoize;
 #[path = "cache/opening.rs"]
 mod opening;
 #[path = "cache/pinned.rs"]

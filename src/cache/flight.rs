@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Cache;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
-use crate::flight::fly;
+use crate::flight::{Landing, attempt};
 use crate::key::{self, Key};
 use crate::options::SetOptions;
 use crate::value;
@@ -78,10 +78,16 @@ impl<C: Codec> Cache<C> {
             let found = self.store.read(key.as_bytes(), &mut bytes);
             self.decoded(found.map(|found| found.map(|facts| facts.kind)), &bytes)
         };
-        let keep = |value: &V| {
-            value::encode_with(&self.codec, value, |kind, bytes| self.store.put(key.as_bytes(), kind, bytes, &options))?
-        };
-        fly(&self.store, key.as_bytes(), options.wait, look, make, keep)
+        match attempt(&self.store, key.as_bytes(), options.wait, look, make) {
+            Ok(Landing::Found(value)) => Ok(value),
+            Ok(Landing::Computed(made, _claim)) => {
+                let value = made?;
+                let put = |kind, bytes: &[u8]| self.store.put(key.as_bytes(), kind, bytes, &options);
+                value::encode_with(&self.codec, &value, put)??;
+                Ok(value)
+            }
+            Err((error, _)) => Err(error.into()),
+        }
     }
 
     /// A value that was found, of that kind; `None` if it cannot be used.

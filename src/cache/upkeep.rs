@@ -288,6 +288,7 @@ fn stats(sums: Sums, space: Space) -> Stats {
     let of = |counter: Counter| sums[counter as usize];
     Stats {
         culled: of(Counter::Culled),
+        failures: of(Counter::Failures),
         stored_bytes: space.stored,
         moved_bytes: space.moved,
         live_bytes: space.live,

@@ -36,6 +36,8 @@ pub enum Counter {
     Evictions = 5,
     /// Items that went because the space was needed.
     Culled = 6,
+    /// Calls that went on without the store, as it failed them.
+    Failures = 7,
 }
 
 /// One value for each counter.
@@ -92,7 +94,7 @@ impl<O: Os> Store<O> {
 
     /// Counts, whether statistics are on or not.
     #[inline(never)]
-    pub(super) fn count_now(&self, counter: Counter, by: u64) {
+    pub fn count_now(&self, counter: Counter, by: u64) {
         // The page is not mapped in a forked child.
         if let Some(presence) = &self.presence
             && !self.os.is_forked()

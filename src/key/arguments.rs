@@ -9,7 +9,7 @@ use super::writer::{KeyWriter, KeyWritten, TupleWriter};
 /// How many tuples may stand around the arguments, in a key that larder makes of them. So many fewer may stand in them.
 const DEPTH_AROUND: u8 = 2;
 
-/// An encoded tuple, which is a key itself.
+/// An encoded tuple, which is a key itself. It may be of any length, as who memoizes hashes what is long.
 #[derive(Debug, Clone)]
 pub struct Arguments(EncodedKey);
 
@@ -17,7 +17,7 @@ impl Arguments {
     /// Encodes the tuple of the elements that `fields` adds.
     #[inline]
     pub fn of(fields: impl FnOnce(&mut TupleWriter<'_>)) -> Arguments {
-        let mut buffer = EncodedKey::new();
+        let mut buffer = EncodedKey::unlimited();
         let _: KeyWritten = KeyWriter::within(&mut buffer, DEPTH_AROUND).tuple(fields);
         Arguments(buffer)
     }
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn long_arguments_are_refused_by_who_encodes_them() {
+    fn long_arguments_are_refused_by_who_has_a_limit() {
         let longest = "x".repeat(MAX_KEY_BYTES - 4);
         let arguments = |string: &str| {
             Arguments::of(|tuple| {
@@ -58,8 +58,12 @@ mod tests {
             })
         };
         assert_eq!(arguments(&longest).encode().unwrap(), (&longest,).encode().unwrap());
-        let error = arguments(&(longest + "x")).encode().unwrap_err();
+        let longer = arguments(&(longest.clone() + "x"));
+        let error = longer.encode().unwrap_err();
         assert_eq!(error.to_string(), "a key of 65536 encoded bytes is over the limit of 65535");
+        let whole = |key: &Arguments| super::super::encode_whole(key).unwrap().into_vec();
+        assert_eq!(whole(&longer).len(), MAX_KEY_BYTES + 1);
+        assert_ne!(whole(&longer), whole(&arguments(&(longest + "y"))));
     }
 
     /// A key that is nested as deep as it says.

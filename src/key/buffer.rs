@@ -11,11 +11,13 @@ const INLINE_BYTES: usize = 64;
 
 /// An encoded key.
 ///
-/// The bytes are in `inline` while they fit there, all of them in `spill` else. Beyond [`MAX_KEY_BYTES`] nothing is
+/// The bytes are in `inline` while they fit there, all of them in `spill` else. Beyond the limit nothing is
 /// stored any more and only `len` goes on, so that the error can name the length and a huge key costs no memory.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedKey {
     len: usize,
+    /// The most bytes that are kept.
+    limit: usize,
     too_deep: bool,
     inline: [u8; INLINE_BYTES],
     spill: Vec<u8>,
@@ -24,7 +26,12 @@ pub(crate) struct EncodedKey {
 impl EncodedKey {
     #[inline]
     pub(crate) fn new() -> EncodedKey {
-        EncodedKey { len: 0, too_deep: false, inline: [0; INLINE_BYTES], spill: Vec::new() }
+        EncodedKey { len: 0, limit: MAX_KEY_BYTES, too_deep: false, inline: [0; INLINE_BYTES], spill: Vec::new() }
+    }
+
+    /// For what is no key by itself, and may be of any length.
+    pub(super) fn unlimited() -> EncodedKey {
+        EncodedKey { limit: usize::MAX, ..EncodedKey::new() }
     }
 
     /// Makes room for another key.
@@ -50,7 +57,7 @@ impl EncodedKey {
 
     #[inline]
     pub(super) fn is_valid(&self) -> bool {
-        self.len <= MAX_KEY_BYTES && !self.too_deep
+        self.len <= self.limit && !self.too_deep
     }
 
     /// Why the key is not valid.
@@ -80,16 +87,12 @@ impl EncodedKey {
         }
     }
 
-    /// All of another key, with what is to be refused about it; and if it does not fit here for its depth, that.
+    /// All of another key, which has no limit, and whether it was too deep; or is here, if it does not fit.
     #[cfg(feature = "macros")]
     #[inline]
     pub(super) fn push_encoded(&mut self, key: &EncodedKey, fits: bool) {
         self.too_deep |= key.too_deep || !fits;
-        if key.len <= MAX_KEY_BYTES {
-            self.push(key.as_bytes());
-        } else {
-            self.len = self.len.saturating_add(key.len);
-        }
+        self.push(key.as_bytes());
     }
 
     /// The first `count` of `bytes`. Copying all of them is one fixed store where a copy of varying length is a call.
@@ -137,7 +140,7 @@ impl EncodedKey {
     /// `self.len` already counts `bytes`, which begin at `start`.
     #[cold]
     fn push_spilled(&mut self, start: usize, bytes: &[u8]) {
-        if self.len > MAX_KEY_BYTES {
+        if self.len > self.limit {
             return;
         }
         if let Some(moved) = self.inline.get(..start) {
