@@ -22,14 +22,12 @@ pub fn name(given: Option<&str>, closure: &str, function: &str, memoized: &str, 
 /// `a::S<u8>::f<u16>::{{closure}}` as `a::S<u8>` and `<u16>`.
 fn path_and_parameters<'a>(closure: &'a str, function: &str) -> Option<(&'a str, &'a str)> {
     let mut path = closure;
-    while let Some((before, last)) = path.rsplit_once("::")
-        && last.starts_with('{')
-        && last.ends_with('}')
-    {
-        path = before;
+    while path.ends_with('}') {
+        // The form that is known is found sooner by far.
+        path = path.strip_suffix("::{{closure}}").or_else(|| path.rfind("::{").and_then(|at| path.get(..at)))?;
     }
     let (path, parameters) = path.split_at_checked(parameters_start(path)?)?;
-    let path = path.strip_suffix(function.trim_start_matches("r#"))?;
+    let path = path.strip_suffix(function.strip_prefix("r#").unwrap_or(function))?;
     let path = path.strip_suffix("r#").unwrap_or(path);
     Some((path.strip_suffix("::")?, parameters))
 }

@@ -38,7 +38,7 @@ pub use index::{
 pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
 #[cfg(feature = "macros")]
 #[doc(inline)]
-pub use larder_macros::{Key, OwnedKey};
+pub use larder_macros::{Key, OwnedKey, memoize};
 pub use memoize::{Memoize, Memoized};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
 

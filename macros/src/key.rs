@@ -1,9 +1,9 @@
 //! `derive(Key)` and `derive(OwnedKey)`: which parts of a type make its key, and the code that writes and reads them.
 
-use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Error, Fields, Generics, Member, Result, parse_quote};
+use syn::{Data, DeriveInput, Error, Fields, Generics, Member, Result, Type, parse_quote};
 
 use crate::variant::{Numbered, numbered};
 
@@ -11,12 +11,13 @@ pub(crate) fn derive_key(input: DeriveInput) -> Result<TokenStream> {
     let (may_be_null, body) = match &input.data {
         Data::Struct(data) => match newtype(&data.fields) {
             Some(ty) => (
-                quote_spanned!(ty.span()=> <#ty as ::larder::Key>::MAY_BE_NULL),
-                quote_spanned!(ty.span()=> ::larder::Key::write_key(&self.0, __larder_writer)),
+                quote_spanned!(place(ty)=> <#ty as ::larder::Key>::MAY_BE_NULL),
+                quote_spanned!(place(ty)=> ::larder::Key::write_key(&self.0, __larder_writer)),
             ),
             None => {
                 let fields = data.fields.iter().zip(data.fields.members());
-                let writes = fields.map(|(field, member)| write(&field.ty, quote!(&self.#member)));
+                let writes =
+                    fields.map(|(field, member)| write(&field.ty, quote_spanned!(place(&field.ty)=> &self.#member)));
                 (quote!(false), write_tuple(quote!(#(#writes)*)))
             }
         },
@@ -93,7 +94,7 @@ fn no_union(data: &syn::DataUnion) -> Error {
 }
 
 /// The type of the one field that a tuple struct wraps.
-fn newtype(fields: &Fields) -> Option<&syn::Type> {
+fn newtype(fields: &Fields) -> Option<&Type> {
     match fields {
         Fields::Unnamed(fields) if fields.unnamed.len() == 1 => fields.unnamed.first().map(|field| &field.ty),
         _ => None,
@@ -111,9 +112,14 @@ fn write_tuple(writes: TokenStream) -> TokenStream {
     quote!(::larder::KeyWriter::tuple(__larder_writer, |__larder_tuple| { #writes }))
 }
 
-/// Errors about a type that is no key shall point at the field.
-fn write(ty: &syn::Type, field: TokenStream) -> TokenStream {
-    quote_spanned!(ty.span()=> ::larder::TupleWriter::field(__larder_tuple, #field);)
+/// Where the compiler shall point when it says something of a type. What has this place still sees the names of the
+/// expansion, also where the type comes from elsewhere, through a macro by example.
+fn place(ty: &Type) -> Span {
+    ty.span().resolved_at(Span::call_site())
+}
+
+fn write(ty: &Type, field: TokenStream) -> TokenStream {
+    quote_spanned!(place(ty)=> ::larder::TupleWriter::field(__larder_tuple, #field);)
 }
 
 fn write_variant(variant: &Numbered<'_>) -> TokenStream {
@@ -121,7 +127,10 @@ fn write_variant(variant: &Numbered<'_>) -> TokenStream {
     let fields = &variant.variant.fields;
     let members = fields.members();
     let bindings: Vec<_> = (0..fields.len()).map(|n| format_ident!("__larder_field_{n}")).collect();
-    let writes = fields.iter().zip(&bindings).map(|(field, binding)| write(&field.ty, binding.to_token_stream()));
+    let writes = fields.iter().zip(&bindings).map(|(field, binding)| {
+        let binding = Ident::new(&binding.to_string(), place(&field.ty));
+        write(&field.ty, quote!(#binding))
+    });
     quote! {
         Self::#name { #(#members: #bindings),* } => {
             ::larder::TupleWriter::field(__larder_tuple, &#number);
@@ -145,7 +154,7 @@ fn construct(path: TokenStream, fields: &Fields, reader: TokenStream) -> TokenSt
     let members: Vec<Member> = fields.members().collect();
     let reads = fields.iter().map(|field| {
         let ty = &field.ty;
-        quote_spanned!(ty.span()=> ::larder::KeyReader::read::<#ty>(#reader)?)
+        quote_spanned!(place(ty)=> ::larder::KeyReader::read::<#ty>(#reader)?)
     });
     quote!(#path { #(#members: #reads),* })
 }

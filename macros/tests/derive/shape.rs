@@ -237,3 +237,33 @@ fn names_of_the_scope_do_not_matter() {
     let read = hostile::r#enum::decode(&(1, 2, 3, 4).encode().unwrap()).unwrap();
     assert!(matches!(read, hostile::r#enum::Self_ { r#type: 2, writer: 3, fields: 4 }));
 }
+
+/// Types that come from where the derive does not see.
+macro_rules! made {
+    ($name:ident, $inner:ident, $ty:ty) => {
+        #[derive(Key, OwnedKey, Debug, PartialEq)]
+        struct $inner($ty);
+        #[derive(Key, OwnedKey, Debug, PartialEq)]
+        struct $name {
+            inner: $inner,
+            other: $ty,
+        }
+    };
+    (enum $name:ident, $variant:ident, $ty:ty) => {
+        #[derive(Key, OwnedKey, Debug, PartialEq)]
+        enum $name {
+            $variant($ty),
+            Other { ty: $ty },
+        }
+    };
+}
+
+made!(Made, Inner, u8);
+made!(enum Chosen, This, String);
+
+#[test]
+fn types_may_come_from_macros() {
+    assert_is(Made { inner: Inner(1), other: 2 }, (1, 2));
+    assert_is(Chosen::This("a".into()), (0, "a"));
+    assert_is(Chosen::Other { ty: "a".into() }, (1, "a"));
+}
