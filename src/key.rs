@@ -34,6 +34,8 @@
 //!   the keys from `05 P` up to, and not with, `05 P FF`. A bare "starts with" would also catch `"a\0"` for `"a"`.
 
 mod any;
+#[cfg(feature = "macros")]
+mod arguments;
 mod buffer;
 mod compound;
 mod reader;
@@ -41,6 +43,8 @@ mod scalar;
 mod writer;
 
 pub use any::AnyKey;
+#[cfg(feature = "macros")]
+pub use arguments::Arguments;
 pub(crate) use buffer::EncodedKey;
 pub use reader::KeyReader;
 pub use writer::{KeyWriter, KeyWritten, TupleWriter};
@@ -84,7 +88,8 @@ mod code {
 ///
 /// Within one type, `a.cmp(&b)` is the order of the encodings.
 ///
-/// A type of your own becomes a key as the tuple of its fields, or as the one field it wraps:
+/// A type of your own becomes a key as the tuple of its fields, or as the one field it wraps. `#[derive(Key, OwnedKey)]`
+/// (feature `macros`, on by default) writes for a struct or an enum what is written here by hand:
 ///
 /// ```
 /// use larder::{Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, Result};
@@ -114,7 +119,8 @@ mod code {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
-    note = "keys are strings, byte strings, integers, floats, `bool`, `char`, `Option` and tuples of up to 8 of them"
+    note = "keys are strings, byte strings, integers, floats, `bool`, `char`, `Option` and tuples of up to 8 of them",
+    note = "`#[derive(larder::Key)]` makes a struct or an enum a key"
 )]
 pub trait Key {
     /// Whether some value of this type is written as `None` is.

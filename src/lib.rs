@@ -9,6 +9,9 @@ mod codec;
 mod deque;
 mod engine;
 mod error;
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod expansion;
 mod flight;
 mod index;
 mod key;
@@ -33,6 +36,9 @@ pub use index::{
     AsKey, EncodedBounds, Index, IndexBuilder, IndexInserted, IndexKeys, IndexRange, IndexValues, KeyPrefix, KeyRange,
 };
 pub use key::{AnyKey, Key, KeyReader, KeyWriter, KeyWritten, OwnedKey, TupleWriter};
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use larder_macros::{Key, OwnedKey, memoize};
 pub use memoize::{Memoize, Memoized};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
 

@@ -87,6 +87,14 @@ impl EncodedKey {
         }
     }
 
+    /// All of another key, which has no limit, and whether it was too deep; or is here, if it does not fit.
+    #[cfg(feature = "macros")]
+    #[inline]
+    pub(super) fn push_encoded(&mut self, key: &EncodedKey, fits: bool) {
+        self.too_deep |= key.too_deep || !fits;
+        self.push(key.as_bytes());
+    }
+
     /// The first `count` of `bytes`. Copying all of them is one fixed store where a copy of varying length is a call.
     #[inline]
     pub(super) fn push_first<const N: usize>(&mut self, bytes: [u8; N], count: usize) {

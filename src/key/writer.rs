@@ -94,6 +94,21 @@ impl<'a> KeyWriter<'a> {
         KeyWriter { buffer, depth: 0 }
     }
 
+    /// For an element that will stand in as many tuples as `depth` says.
+    #[cfg(feature = "macros")]
+    #[inline]
+    pub(super) fn within(buffer: &'a mut EncodedKey, depth: u8) -> KeyWriter<'a> {
+        KeyWriter { buffer, depth }
+    }
+
+    /// Copies a tuple that was written for at most `depth` tuples around it. Elements of a tuple look the same everywhere.
+    #[cfg(feature = "macros")]
+    #[inline]
+    pub(super) fn encoded(self, tuple: &EncodedKey, depth: u8) -> KeyWritten {
+        self.buffer.push_encoded(tuple, self.depth <= depth);
+        KeyWritten(())
+    }
+
     /// Writes a tuple of the elements that `fields` adds, however many.
     ///
     /// Beyond 32 tuples within each other `fields` is not called, and the key is refused.

@@ -92,7 +92,8 @@ struct Modules<'a> {
 
 impl<'a> Modules<'a> {
     fn new(sources: &'a [Source]) -> Modules<'a> {
-        let files = sources.iter().filter(|source| source.in_src()).map(|source| (source.module(), source)).collect();
+        let files =
+            sources.iter().filter(|source| source.in_larder()).map(|source| (source.module(), source)).collect();
         let mut modules = Modules { files, names: BTreeMap::new(), mentions: Vec::new() };
         for (module, source) in &modules.files {
             for mention in mentions(source) {

@@ -47,7 +47,12 @@ impl Source {
         if path == "lib" { "crate".to_string() } else { format!("crate::{}", path.replace('/', "::")) }
     }
 
+    /// What is shipped: of larder, and of the package of its macros.
     pub fn in_src(&self) -> bool {
+        self.in_larder() || self.path.starts_with("macros/src/")
+    }
+
+    pub fn in_larder(&self) -> bool {
         self.path.starts_with("src/")
     }
 }
@@ -78,7 +83,9 @@ pub fn house() -> &'static [Source] {
     HOUSE.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut files = Vec::new();
-        let mut folders = vec!["src".to_string(), "tests".to_string()];
+        let mut folders = ["src", "tests", "macros/src", "macros/tests"].map(str::to_string).to_vec();
+        // A packaged larder has no other package in it.
+        folders.retain(|folder| root.join(folder).exists());
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(root.join(&folder)).unwrap() {
                 let entry = entry.unwrap();
