@@ -73,7 +73,17 @@ impl Ledger {
 
     /// A token that nobody has had in this store.
     pub fn token(&self) -> u64 {
-        u64::from(self.store.owner()) << 32 | u64::from(NUMBER.fetch_add(1, Ordering::Relaxed))
+        self.token_of(NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The token of a number.
+    pub fn token_of(&self, number: u32) -> u64 {
+        u64::from(self.store.owner()) << 32 | u64::from(number)
+    }
+
+    /// The clock, nanoseconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.store.now()
     }
 
     /// True if a token is of this handle, as this process has it: a child of `fork` has others.
@@ -127,12 +137,36 @@ impl Ledger {
         answer.ok_or(Error::InTransaction)
     }
 
-    /// Sleeps until a note may be another than that of a commit, for a nap of at most `most`. An error once the deadline is over.
+    /// Writes a note as soon as `judge` says what; while it says nothing, sleeps until the note changes. It is asked outside the
+    /// lock, and what it says counts if the note is the same still. [`Error::Timeout`] once the deadline is over.
+    pub fn write_when(
+        &self,
+        name: &[u8],
+        deadline: Deadline,
+        mut judge: impl FnMut(Option<&Note>) -> Option<Vec<u8>>,
+    ) -> Result<()> {
+        loop {
+            let found = self.read(name)?;
+            let Some(bytes) = judge(found.as_ref()) else {
+                self.sleep(name, found.map_or(0, |note| note.sequence), deadline, Duration::MAX)?;
+                continue;
+            };
+            let is_written = self.change(name, |note| {
+                let is_same = note == found;
+                Ok((if is_same { Change::Write(bytes.clone()) } else { Change::Keep }, is_same))
+            })?;
+            if is_written {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sleeps until a note may be another than that of a commit, or than none for 0, for a nap of at most `most`. An error once the deadline is over.
     pub fn sleep(&self, name: &[u8], sequence: u64, deadline: Deadline, most: Duration) -> Result<()> {
         let nap = deadline.nap(most).ok_or(Error::Timeout)?;
         let key = self.key(name);
         let mut bytes = Vec::new();
-        let mut is_other = || Ok(self.store.peek(&key, &mut bytes)?.is_none_or(|facts| facts.sequence != sequence));
+        let mut is_other = || Ok(self.store.peek(&key, &mut bytes)?.map_or(0, |facts| facts.sequence) != sequence);
         self.store.sleep_unless(&mut is_other, nap)
     }
 }

@@ -20,6 +20,7 @@ mod memoize;
 mod options;
 mod os;
 mod queue;
+pub mod recipes;
 mod storage;
 mod value;
 

@@ -28,6 +28,8 @@ mod pinned;
 mod queue;
 #[path = "deque/random.rs"]
 mod random;
+#[path = "cache/recipes.rs"]
+mod recipes;
 #[path = "cache/transact.rs"]
 mod transact;
 #[path = "cache/upkeep.rs"]

@@ -23,6 +23,8 @@ mod own_keys;
 mod queue;
 #[path = "processes/quota.rs"]
 mod quota;
+#[path = "processes/recipes.rs"]
+mod recipes;
 #[path = "processes/sharing.rs"]
 mod sharing;
 #[path = "processes/takeover.rs"]
@@ -38,6 +40,7 @@ fn child() {
         "mixed" => mixed::play(&role),
         "own_keys" => own_keys::play(&role),
         "asker" => flight::play(&role),
+        "locker" => recipes::play(&role),
         "hammer" => takeover::play(&role),
         "durable" => durable::play(&role),
         "creator" => creation::play(&role),

@@ -1,0 +1,149 @@
+//! Locks, semaphores and the like.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use larder::recipes::{Averager, Barrier, BoundedSemaphore, Lock, RLock, Throttle};
+use larder::{Cache, Error};
+
+use crate::Scratch;
+
+const SOON: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(600);
+
+/// Threads that have a handle of their own each, and do something many times.
+fn together(cache: &Scratch, body: impl Fn(&Cache, u64) + Sync) {
+    std::thread::scope(|scope| {
+        for who in 0..4 {
+            let (cache, body) = (cache.second(), &body);
+            scope.spawn(move || (0..50).for_each(|_| body(&cache, who)));
+        }
+    });
+}
+
+#[test]
+fn one_at_a_time_holds_a_lock() {
+    let cache = Scratch::new();
+    let (inside, sum) = (AtomicU64::new(0), AtomicU64::new(0));
+    together(&cache, |cache, who| {
+        let lock = Lock::new(cache, "lock").unwrap();
+        let _held = if who == 0 { lock.lock_timeout(LONG).unwrap() } else { lock.lock().unwrap() };
+        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+        let before = sum.load(Ordering::Relaxed);
+        std::thread::yield_now();
+        sum.store(before + 1, Ordering::Relaxed);
+        inside.fetch_sub(1, Ordering::SeqCst);
+    });
+    assert_eq!(sum.into_inner(), 200);
+    assert!(!Lock::new(&cache, "lock").unwrap().is_locked().unwrap());
+    assert_eq!((cache.len(), cache.check().unwrap().is_clean()), (0, true), "locks are no items");
+}
+
+#[test]
+fn a_lock_that_is_held_is_not_to_be_had_by_others() {
+    let cache = Scratch::new();
+    let (mine, other) = (Lock::new(&cache, "lock").unwrap(), Lock::new(&cache.second(), "lock").unwrap());
+    let held = mine.lock().unwrap();
+    assert!(other.is_locked().unwrap() && other.try_lock().unwrap().is_none());
+    assert!(other.lock_timeout(SOON).unwrap_err().is_timeout());
+    assert!(Lock::new(&cache, "another").unwrap().try_lock().unwrap().is_some());
+    assert!(RLock::new(&cache, "lock").unwrap().try_lock().unwrap().is_some(), "a lock of another kind");
+    cache.clear().unwrap();
+    assert!(other.try_lock().unwrap().is_none(), "clear does not let go");
+    drop(held);
+    let held = other.try_lock().unwrap().unwrap();
+    assert!(mine.try_lock().unwrap().is_none());
+    drop(held);
+    let inside = cache.transact(|tx| Lock::new(tx, "lock").map(drop));
+    assert!(matches!(inside, Err(Error::InTransaction)));
+    let outside = cache.transact(|_| mine.lock().map(drop));
+    assert!(matches!(outside, Err(Error::InTransaction)));
+}
+
+#[test]
+fn a_thread_takes_a_reentrant_lock_as_often_as_it_likes() {
+    let cache = Scratch::new();
+    let lock = RLock::new(&cache, "tree").unwrap();
+    let other = RLock::new(&cache.second(), "tree").unwrap();
+    let held: Vec<_> = (0..5).map(|_| lock.lock().unwrap()).collect();
+    for guard in held {
+        assert!(other.try_lock().unwrap().is_none() && lock.is_locked().unwrap());
+        let from_another_thread = std::thread::scope(|scope| scope.spawn(|| lock.try_lock().unwrap().is_some()).join());
+        assert!(!from_another_thread.unwrap());
+        drop(guard);
+    }
+    assert!(!lock.is_locked().unwrap());
+    let held = other.lock_timeout(SOON).unwrap();
+    assert!(lock.lock_timeout(SOON).unwrap_err().is_timeout());
+    drop(held);
+    assert!(lock.try_lock().unwrap().is_some());
+}
+
+#[test]
+fn no_more_permits_are_taken_than_there_are() {
+    let cache = Scratch::new();
+    let (inside, most) = (AtomicU64::new(0), AtomicU64::new(0));
+    together(&cache, |cache, _| {
+        let semaphore = BoundedSemaphore::new(cache, "permits", 2).unwrap();
+        let _permit = semaphore.acquire().unwrap();
+        let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+        most.fetch_max(now, Ordering::SeqCst);
+        std::thread::yield_now();
+        inside.fetch_sub(1, Ordering::SeqCst);
+    });
+    assert!(most.into_inner() <= 2);
+    let semaphore = BoundedSemaphore::new(&cache, "permits", 2).unwrap();
+    assert_eq!(semaphore.taken().unwrap(), 0);
+    let permits = [semaphore.acquire().unwrap(), semaphore.try_acquire().unwrap().unwrap()];
+    assert_eq!(semaphore.taken().unwrap(), 2);
+    assert!(semaphore.try_acquire().unwrap().is_none());
+    assert!(semaphore.acquire_timeout(SOON).unwrap_err().is_timeout());
+    drop(permits);
+    assert_eq!(semaphore.taken().unwrap(), 0);
+    let none = BoundedSemaphore::new(&cache, "none", 0).unwrap();
+    assert!(none.acquire_timeout(SOON).unwrap_err().is_timeout());
+}
+
+#[test]
+fn an_average_is_of_all_that_anybody_added() {
+    let cache = Scratch::new();
+    together(&cache, |cache, who| Averager::new(cache, "average").unwrap().add(who as f64).unwrap());
+    let average = Averager::new(&cache, "average").unwrap();
+    assert_eq!((average.get().unwrap(), average.pop().unwrap(), average.get().unwrap()), (Some(1.5), Some(1.5), None));
+}
+
+#[test]
+fn a_throttle_lets_so_many_go_at_once_and_no_more() {
+    let cache = Scratch::new();
+    let throttle = |cache: &Cache| Throttle::new(cache, "hourly", 10, Duration::from_secs(3600)).unwrap();
+    let passed = AtomicU64::new(0);
+    together(&cache, |cache, _| drop(passed.fetch_add(throttle(cache).try_pass().unwrap().into(), Ordering::Relaxed)));
+    assert_eq!(passed.into_inner(), 10);
+    assert!(throttle(&cache).wait_timeout(SOON).unwrap_err().is_timeout());
+    let quick = Throttle::new(&cache, "quick", 1, SOON).unwrap();
+    let begin = std::time::Instant::now();
+    (0..5).for_each(|_| quick.wait().unwrap());
+    assert!(begin.elapsed() >= 4 * SOON, "the first goes at once, the others one after the other");
+    Throttle::new(&cache, "none", 0, Duration::ZERO).unwrap().wait().unwrap();
+}
+
+#[test]
+fn calls_behind_a_barrier_do_not_overlap() {
+    let cache = Scratch::new();
+    let inside = AtomicU64::new(0);
+    together(&cache, |cache, _| {
+        let barrier = Barrier::new(cache, "barrier").unwrap();
+        let called = barrier.call(|| {
+            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+            std::thread::yield_now();
+            inside.fetch_sub(1, Ordering::SeqCst);
+            7
+        });
+        assert_eq!(called.unwrap(), 7);
+    });
+    let barrier = Barrier::new(&cache, "barrier").unwrap();
+    let panics = || barrier.call(|| std::panic::resume_unwind(Box::new("on purpose")));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
+    assert!(panicked.is_err());
+    assert_eq!(barrier.call(|| 8).unwrap(), 8);
+}
