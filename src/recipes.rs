@@ -6,7 +6,7 @@
 //! Who waits sleeps until it may be its turn. What somebody holds is a guard, and is let go when that is dropped; when its
 //! process dies instead, by whatever death, the next one has it within a quarter of a second. None of them is fair: of
 //! those that wait, whoever is scheduled first goes on, but for [`Throttle`], which keeps the order of the calls.
-//! Inside a transaction they are [`Error::InTransaction`](crate::Error::InTransaction), for nobody else could see what is taken.
+//! Inside a transaction they are [`Error::InTransaction`], for nobody else could see what is taken.
 //!
 //! ```
 //! use larder::recipes::Lock;
