@@ -8,6 +8,7 @@ mod buffer;
 mod direct;
 mod orders;
 mod queues;
+mod streams;
 mod within;
 
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use direct::{append_value, facts};
 pub(super) use buffer::with_buffer;
 pub(super) use orders::Orders;
 pub(super) use queues::{Place, Queues};
+pub(super) use streams::{Grows, Opened, Source, Streamed, Streams};
 pub(super) use within::Within;
 
 /// A live record.
@@ -98,7 +100,7 @@ pub(super) type Decide<'d> = &'d mut dyn FnMut(Option<&Record<'_>>, &mut Vec<u8>
 pub(super) type Body<'b> = &'b mut dyn FnMut(Arc<dyn Calls>) -> bool;
 
 /// The calls of a store, or of a running transaction on one.
-pub(super) trait Calls: Queues + Orders + Send + Sync {
+pub(super) trait Calls: Queues + Orders + Streams + Send + Sync {
     fn directory(&self) -> &Path;
     /// Nanoseconds since 1970, as the store sees them.
     fn now(&self) -> u64;

@@ -22,6 +22,7 @@ mod os;
 mod queue;
 pub mod recipes;
 mod storage;
+mod stream;
 mod value;
 
 pub use cache::{
@@ -44,6 +45,7 @@ pub use memoize::{Memoize, Memoized};
 pub use options::{Durability, Eviction, MAX_KEY_BYTES, MAX_TAG_BYTES, MIN_SIZE_LIMIT, SetOptions, Settings, Stats};
 
 pub use queue::{QueueKey, QueueOptions, QueueSide};
+pub use stream::{ValueReader, ValueWriter};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

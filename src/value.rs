@@ -23,6 +23,7 @@ mod fingerprint;
 mod native;
 mod probe_read;
 mod probe_write;
+pub(crate) mod streamed;
 mod trace_read;
 mod trace_write;
 mod trail;
@@ -62,6 +63,8 @@ pub(crate) enum Kind {
     Float32 = 8,
     /// Eight bytes.
     Float64 = 9,
+    /// A byte string and its checksums: see `streamed`.
+    Streamed = 10,
     /// From here on a header and a codec's payload; the kind says what the outermost type is.
     Unit = 16,
     UnitStruct = 17,
@@ -88,6 +91,7 @@ impl Kind {
         Kind::Bool,
         Kind::Float32,
         Kind::Float64,
+        Kind::Streamed,
         Kind::Unit,
         Kind::UnitStruct,
         Kind::Option,
@@ -112,14 +116,14 @@ impl Kind {
         table
     };
 
-    fn from_byte(byte: u8) -> Result<Kind> {
+    pub(crate) fn from_byte(byte: u8) -> Result<Kind> {
         let kind = Kind::BY_BYTE.get(usize::from(byte)).copied().flatten();
         kind.ok_or_else(|| Error::Codec(Box::new(Malformed)))
     }
 
     fn word(self) -> &'static str {
         match self {
-            Kind::Bytes => "a byte string",
+            Kind::Bytes | Kind::Streamed => "a byte string",
             Kind::Text => "a string",
             Kind::Signed | Kind::Unsigned | Kind::Wide | Kind::UnsignedWide => "an integer",
             Kind::Bool => "a bool",
@@ -142,6 +146,11 @@ impl Kind {
 /// What `kind` is called in messages, with its article.
 pub(crate) fn kind_name(kind: u8) -> &'static str {
     Kind::from_byte(kind).map_or("a value of an unknown kind", Kind::word)
+}
+
+/// Bytes of a value without what a stream puts behind it.
+pub(crate) fn content_len(kind: u8, bytes: &[u8]) -> Result<usize> {
+    if kind == Kind::Streamed as u8 { streamed::value(bytes).map(<[u8]>::len) } else { Ok(bytes.len()) }
 }
 
 /// A value as a record holds it.

@@ -30,6 +30,8 @@ mod queue;
 mod random;
 #[path = "cache/recipes.rs"]
 mod recipes;
+#[path = "cache/stream.rs"]
+mod stream;
 #[path = "cache/transact.rs"]
 mod transact;
 #[path = "cache/upkeep.rs"]

@@ -27,6 +27,8 @@ mod quota;
 mod recipes;
 #[path = "processes/sharing.rs"]
 mod sharing;
+#[path = "processes/stream.rs"]
+mod stream;
 #[path = "processes/takeover.rs"]
 mod takeover;
 #[path = "processes/values.rs"]
@@ -41,6 +43,7 @@ fn child() {
         "own_keys" => own_keys::play(&role),
         "asker" => flight::play(&role),
         "locker" => recipes::play(&role),
+        "stream_writer" => stream::play(&role),
         "hammer" => takeover::play(&role),
         "durable" => durable::play(&role),
         "creator" => creation::play(&role),

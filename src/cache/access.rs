@@ -51,6 +51,8 @@ pub struct Entry<V> {
 /// ```
 pub struct ValueRef<C: Codec = Postcard> {
     bytes: Borrowed,
+    /// Of what the bytes begin with.
+    len: usize,
     kind: u8,
     codec: C,
 }
@@ -58,7 +60,7 @@ pub struct ValueRef<C: Codec = Postcard> {
 impl<C: Codec> Deref for ValueRef<C> {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -79,7 +81,7 @@ impl<C: Codec> ValueRef<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decode<V: DeserializeOwned>(&self) -> Result<V> {
-        value::decode(&self.codec, self.kind, self)
+        value::decode(&self.codec, self.kind, &self.bytes)
     }
 }
 
@@ -116,10 +118,15 @@ impl<C: Codec> Cache<C> {
     pub fn get_bytes(&self, key: impl Key) -> Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
         let Some(facts) = self.store.get(key::encode(&key)?.as_bytes(), &mut bytes)? else { return Ok(None) };
-        if facts.kind != value::Kind::Bytes as u8 && facts.kind != value::Kind::Text as u8 {
-            return Err(Error::mismatch("bytes", value::kind_name(facts.kind)));
+        match value::Kind::from_byte(facts.kind)? {
+            value::Kind::Bytes | value::Kind::Text => Ok(Some(bytes)),
+            value::Kind::Streamed => {
+                let len = value::streamed::value(&bytes)?.len();
+                bytes.truncate(len);
+                Ok(Some(bytes))
+            }
+            _ => Err(Error::mismatch("bytes", value::kind_name(facts.kind))),
         }
-        Ok(Some(bytes))
     }
 
     /// The encoded bytes of a value without a copy. For strings and byte strings they are the value; for others, see
@@ -134,7 +141,9 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn get_ref(&self, key: impl Key) -> Result<Option<ValueRef<C>>> {
         let found = self.store.borrow(key::encode(&key)?.as_bytes())?;
-        Ok(found.map(|(bytes, kind)| ValueRef { bytes, kind, codec: self.codec.clone() }))
+        let Some((bytes, kind)) = found else { return Ok(None) };
+        let len = value::content_len(kind, &bytes)?;
+        Ok(Some(ValueRef { bytes, len, kind, codec: self.codec.clone() }))
     }
 
     /// The value of a key with its expiry, tag and size.
@@ -182,7 +191,7 @@ impl<C: Codec> Cache<C> {
             value: value::decode(&self.codec, facts.kind, bytes)?,
             expires_at: system_time(facts.expires),
             tag: self.store.tag_name(facts.tag)?,
-            size: bytes.len() as u64,
+            size: value::content_len(facts.kind, bytes)? as u64,
         })
     }
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Cache;
 use crate::calls::{self, Calls, Taken, Written, checked_tag};
 use crate::codec::Codec;
-use crate::engine::{Change, Counter, Label, Op, OwnedTag, Put, Tag, Value};
+use crate::engine::{Change, Counter, Op, Put, Value};
 use crate::error::Result;
 use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
@@ -181,11 +181,7 @@ impl<'s> Pairs<'s> {
 
     fn store(mut self, store: &dyn Calls, options: &SetOptions<'_>) -> Result<()> {
         let tag = store.tag_of(options)?;
-        let tag = match &tag {
-            OwnedTag::None => Tag::None,
-            OwnedTag::Named(kind, name) => Tag::Named(Label { kind: *kind, name }),
-            OwnedTag::Id(id) => Tag::Id(*id),
-        };
+        let tag = tag.as_tag();
         let expires = calls::expiry(store, options.expire);
         if !all_differ(&self.pairs) {
             self.pairs = last_of_each(&self.arena, &self.pairs);

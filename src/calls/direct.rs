@@ -49,7 +49,7 @@ fn copy_value(store: &Handle<RealOs>, record: &Record<'_>, to: &mut Vec<u8>) -> 
     Ok(facts(record))
 }
 
-fn borrow(store: &Handle<RealOs>, record: &Record<'_>) -> Result<(Borrowed, u8)> {
+pub(super) fn borrow(store: &Handle<RealOs>, record: &Record<'_>) -> Result<(Borrowed, u8)> {
     let damaged = || record.damaged(store.directory());
     let bytes = if record.header().is_large() {
         let map = Arc::new(store.map_large(record.large().ok_or_else(damaged)?)?);
@@ -63,7 +63,7 @@ fn borrow(store: &Handle<RealOs>, record: &Record<'_>) -> Result<(Borrowed, u8)>
     Ok((bytes, record.header().kind))
 }
 
-fn hit_or_miss(hit: bool) -> Counter {
+pub(super) fn hit_or_miss(hit: bool) -> Counter {
     if hit { Counter::Hits } else { Counter::Misses }
 }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::queues::{Setting, Take};
 use super::{
-    Body, Borrowed, Calls, Decide, Facts, Orders, Place, Queues, Raw, Record, Taken, Wanted, Written, checked_tag,
-    expiry, open_namespace, transact,
+    Body, Borrowed, Calls, Decide, Facts, Grows, Orders, Place, Queues, Raw, Record, Source, Streamed, Streams, Taken,
+    Wanted, Written, checked_tag, expiry, open_namespace, transact,
 };
 use crate::calls::orders::TakeItem;
 use crate::engine::{
@@ -357,5 +357,23 @@ impl Orders for Within {
 
     fn put_in(&self, namespace: Namespace, key: &[u8], kind: u8, bytes: &[u8]) -> Result<bool> {
         self.store.put_in(namespace, key, kind, bytes)
+    }
+}
+
+impl Streams for Within {
+    fn gets_file(&self, len: usize) -> bool {
+        self.store.gets_file(len)
+    }
+
+    fn begin(&self) -> Result<Box<dyn Grows>> {
+        self.store.begin()
+    }
+
+    fn put_streamed(&self, key: &[u8], streamed: Streamed<'_>) -> Result<()> {
+        self.store.put_streamed(&self.key(key), streamed)
+    }
+
+    fn source(&self, key: &[u8], verifies: fn(u8) -> bool) -> Result<Option<(Source, u8)>> {
+        self.store.source(&self.key(key), verifies)
     }
 }

@@ -65,6 +65,17 @@ pub enum OwnedTag {
     Id(u32),
 }
 
+impl OwnedTag {
+    /// The tag of a put.
+    pub fn as_tag(&self) -> Tag<'_> {
+        match self {
+            OwnedTag::None => Tag::None,
+            OwnedTag::Named(kind, name) => Tag::Named(Label { kind: *kind, name }),
+            OwnedTag::Id(id) => Tag::Id(*id),
+        }
+    }
+}
+
 /// Bytes of the longest short value.
 pub const SHORT: usize = 16;
 

@@ -147,7 +147,7 @@ impl<O: Os> Store<O> {
     }
 
     /// The file's length is checked before anything of that length is allocated.
-    fn open_large(&self, reference: LargeReference) -> Result<(O::File, std::path::PathBuf)> {
+    pub(super) fn open_large(&self, reference: LargeReference) -> Result<(O::File, std::path::PathBuf)> {
         let path = self.paths.of(Name::Value(reference.file));
         let file = self.os.open(&path, OpenMode::Read).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::corrupt(&path, 0, Corruption::Missing),

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 
-use super::Kind;
+use super::{Kind, streamed};
 use crate::error::{Error, Result};
 
 /// A native value, as read from its bytes.
@@ -32,6 +32,7 @@ impl<'a> Native<'a> {
     pub fn parse(kind: Kind, bytes: &'a [u8]) -> Result<Option<Native<'a>>> {
         Ok(Some(match kind {
             Kind::Bytes => Native::Bytes(bytes),
+            Kind::Streamed => Native::Bytes(streamed::value(bytes)?),
             Kind::Text => Native::Text(std::str::from_utf8(bytes).map_err(|e| Error::Codec(Box::new(e)))?),
             Kind::Signed => Native::Signed(i64::from_le_bytes(fixed(bytes)?)),
             Kind::Unsigned => Native::Unsigned(u64::from_le_bytes(fixed(bytes)?)),
@@ -93,7 +94,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
     bytes.try_into().map_err(|_| malformed())
 }
 
-fn malformed() -> Error {
+pub(super) fn malformed() -> Error {
     Error::Codec(Box::new(Malformed))
 }
 
