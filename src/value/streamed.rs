@@ -62,7 +62,8 @@ mod tests {
     use super::*;
 
     fn written(len: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
+        // No two blocks alike.
+        let mut bytes: Vec<u8> = (0..len).map(|i| (i * 7 + i / BLOCK) as u8).collect();
         let mut checksums = Checksums::default();
         bytes.chunks(BLOCK).for_each(|block| checksums.push(block));
         bytes.extend(checksums.encoded());
