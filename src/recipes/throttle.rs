@@ -16,7 +16,8 @@ const THROTTLES: &str = "\0throttles";
 /// So many calls in a time, of all processes together.
 ///
 /// After a pause as many go at once; then they follow each other in even distances. Each call that waits has its turn
-/// from the beginning, and sleeps until then. The clock that counts is the machine's: a step of it moves the turns.
+/// from the beginning, and sleeps until then. The clock that counts is the machine's, read to some milliseconds: a step of it
+/// moves the turns.
 ///
 /// ```
 /// use larder::recipes::Throttle;
