@@ -384,8 +384,8 @@ impl<C: Codec> Cache<C> {
     /// [`volume`](Cache::volume), [`expire`](Cache::expire), [`cull`](Cache::cull), [`stats`](Cache::stats),
     /// [`check`](Cache::check), [`sync`](Cache::sync). [`on_evict`](Builder::on_evict) is not told of its items.
     ///
-    /// Calls cost some tens of nanoseconds more than on the cache around; `len` and `clear` go through all tags of such
-    /// caches, and a walk goes through all items of the directory.
+    /// Calls cost more than on the cache around: of 100 B, a `get` 252 ns for 200 and a `set` 1,135 for 908. `len` and `clear` go
+    /// through all tags of such caches, and a walk goes through all items of the directory.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if the name has a zero byte in it, or the cache is open for reading only and has

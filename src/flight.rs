@@ -45,19 +45,14 @@ pub(crate) struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         COMPUTING.with_borrow_mut(|computing| computing.retain(|held| *held != (self.store, self.name)));
-        if !self.ledger.is_own(self.token) {
-            return;
-        }
-        // If it fails, the claim ends with this handle.
-        let _ = self.ledger.change(&self.name, |note| {
-            let is_mine = token_of(&note) == Some(self.token);
-            Ok((if is_mine { Change::Erase } else { Change::Keep }, ()))
+        self.ledger.release(&self.name, self.token, |note| {
+            if token_of(&note) == Some(self.token) { Change::Erase } else { Change::Keep }
         });
     }
 }
 
-fn token_of(note: &Option<Note>) -> Option<u64> {
-    Some(u64::from_le_bytes(note.as_ref()?.bytes.as_slice().try_into().ok()?))
+fn token_of(note: &Note) -> Option<u64> {
+    Some(u64::from_le_bytes(note.bytes.as_slice().try_into().ok()?))
 }
 
 /// Asks for the claim on a key.
@@ -90,7 +85,8 @@ impl Claims {
     /// Step 2.
     pub fn take(&self) -> Result<Attempt> {
         let found = self.ledger.read(&self.name)?;
-        if let (Some(note), Some(token)) = (&found, token_of(&found))
+        if let Some(note) = &found
+            && let Some(token) = token_of(note)
             && self.ledger.is_held(token, note.sequence)
         {
             return Ok(Attempt::Busy(note.sequence));

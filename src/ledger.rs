@@ -4,8 +4,8 @@
 //! A note that names a holder has a *token*: the id of the holder's handle in the high half, a number of the process in the
 //! low one. A holder that died is found by that; see [`Ledger::is_held`].
 //!
-//! Who waits for a note to change sleeps on a word of the store, which every change here wakes. It naps only so long at a
-//! time, for nobody wakes it when a holder dies.
+//! Who waits for a note to change sleeps on a word of the store, which whoever lets go of something wakes. It naps only so long
+//! at a time, for nobody wakes it when a holder dies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -86,11 +86,6 @@ impl Ledger {
         self.store.now()
     }
 
-    /// True if a token is of this handle, as this process has it: a child of `fork` has others.
-    pub fn is_own(&self, token: u64) -> bool {
-        (token >> 32) as u32 == self.store.owner()
-    }
-
     /// True if the handle of a token that a note has is there still.
     pub fn is_held(&self, token: u64, sequence: u64) -> bool {
         self.store.is_owner_alive((token >> 32) as u32, sequence)
@@ -108,7 +103,7 @@ impl Ledger {
 
     /// Changes a note while nobody else can. What `decide` gives beside the change is the answer.
     pub fn change<R>(&self, name: &[u8], mut decide: impl FnMut(Option<Note>) -> Result<(Change, R)>) -> Result<R> {
-        let (mut answer, mut is_changed) = (None, false);
+        let mut answer = None;
         self.store.update(&self.key(name), &mut |present, buffer| {
             let note = present
                 .map(|record| {
@@ -119,7 +114,6 @@ impl Ledger {
             let was_there = note.is_some();
             let (change, given) = decide(note)?;
             answer = Some(given);
-            is_changed = !matches!(change, Change::Keep);
             Ok(match change {
                 Change::Keep => Decision::Keep,
                 Change::Erase if was_there => Decision::Remove,
@@ -131,10 +125,24 @@ impl Ledger {
                 }
             })
         })?;
-        if is_changed {
+        answer.ok_or(Error::InTransaction)
+    }
+
+    /// Lets go of what a token holds: `left` says what becomes of the note. Wakes who waits. What fails is left at that: the token
+    /// ends with its handle.
+    pub fn release(&self, name: &[u8], token: u64, left: impl Fn(Note) -> Change) {
+        // A child of `fork` has what its parent holds, and not the right to let it go.
+        if (token >> 32) as u32 != self.store.owner() {
+            return;
+        }
+        let changed = self.change(name, |note| {
+            let change = note.map_or(Change::Keep, &left);
+            let is_changed = !matches!(change, Change::Keep);
+            Ok((change, is_changed))
+        });
+        if matches!(changed, Ok(true)) {
             self.store.wake();
         }
-        answer.ok_or(Error::InTransaction)
     }
 
     /// Writes a note as soon as `judge` says what; while it says nothing, sleeps until the note changes. It is asked outside the

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Cache;
-use crate::calls::Wanted;
+use crate::calls::{Facts, Wanted};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Change, Counter, Op};
 use crate::error::{Error, Result};
@@ -157,8 +157,9 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn memoize(&self, options: Memoize<'_>) -> Memoized<C> {
         let Memoize { name, version, early, options } = options;
-        let tag = options.tag.map(|tag| Cow::Owned(tag.into_owned()));
-        let options = SetOptions { expire: options.expire, tag, wait: options.wait };
+        // What never expires is never early.
+        let early = early.filter(|_| options.expire.is_some());
+        let options = options.into_owned();
         Memoized { cache: self.clone(), name: name.into_owned(), version, early, options }
     }
 }
@@ -243,8 +244,8 @@ impl<C: Codec> Memoized<C> {
             }
         };
         match self.early {
-            Some(beta) if self.options.expire.is_some() => self.call_early(&key, beta, compute),
-            _ => self.call_plainly(&key, compute),
+            Some(beta) => self.call_early(&key, beta, compute),
+            None => self.call_plainly(&key, compute),
         }
     }
 
@@ -257,7 +258,7 @@ impl<C: Codec> Memoized<C> {
         if let Ok(Some((value, _))) = self.counted(key, &mut bytes) {
             return Ok(value);
         }
-        let look = || Ok(self.look(key, &mut bytes)?.map(|(value, _)| value));
+        let look = || self.look(key, &mut bytes);
         match attempt(self.cache.calls(), key, self.options.wait, look, compute) {
             Ok(Landing::Found(value)) => Ok(value),
             Ok(Landing::Computed(result, _claim)) => result.inspect(|value| self.keep(key, value)),
@@ -280,8 +281,8 @@ impl<C: Codec> Memoized<C> {
             let begin = Instant::now();
             compute().map(|value| (begin.elapsed().as_secs_f64(), value))
         };
-        if let Ok(Some(((seconds, value), expires))) = self.counted::<Timed<V>>(key, &mut bytes) {
-            if !self.is_early(expires, seconds * beta) {
+        if let Ok(Some(((seconds, value), facts))) = self.counted::<Timed<V>>(key, &mut bytes) {
+            if !self.is_early(facts.expires, seconds * beta) {
                 return Ok(value);
             }
             // Whoever else finds it early gets what is there.
@@ -291,7 +292,7 @@ impl<C: Codec> Memoized<C> {
             };
             return compute().inspect(|value| self.keep(key, value)).map(|(_, value)| value);
         }
-        let look = || Ok(self.look(key, &mut bytes)?.map(|(value, _)| value));
+        let look = || self.look(key, &mut bytes);
         let timed = match attempt(self.cache.calls(), key, self.options.wait, look, compute) {
             Ok(Landing::Found(timed)) => Ok(timed),
             Ok(Landing::Computed(result, _claim)) => result.inspect(|timed: &Timed<V>| self.keep(key, timed)),
@@ -325,10 +326,8 @@ impl<C: Codec> Memoized<C> {
     pub fn get<V: DeserializeOwned>(&self, args: impl Key) -> Option<V> {
         let mut bytes = Vec::new();
         let found = self.encoded(&args).and_then(|key| match self.early {
-            Some(_) if self.options.expire.is_some() => {
-                Ok(self.counted::<Timed<V>>(&key, &mut bytes)?.map(|((_, value), _)| value))
-            }
-            _ => Ok(self.counted(&key, &mut bytes)?.map(|(value, _)| value)),
+            Some(_) => Ok(self.counted::<Timed<V>>(&key, &mut bytes)?.map(|((_, value), _)| value)),
+            None => Ok(self.counted(&key, &mut bytes)?.map(|(value, _)| value)),
         });
         found.unwrap_or_else(|_| {
             self.count_failure();
@@ -348,7 +347,7 @@ impl<C: Codec> Memoized<C> {
     /// ```
     pub fn put<V: Serialize + ?Sized>(&self, args: impl Key, value: &V) {
         match self.encoded(&args) {
-            Ok(key) if self.early.is_some() && self.options.expire.is_some() => self.keep(&key, &(0.0, value)),
+            Ok(key) if self.early.is_some() => self.keep(&key, &(0.0, value)),
             Ok(key) => self.keep(&key, value),
             Err(_) => self.count_failure(),
         }
@@ -421,22 +420,16 @@ impl<C: Codec> Memoized<C> {
         key::of(&self.name, self.version, args)
     }
 
-    /// A look that counts as a hit or a miss, and when what it finds expires.
-    fn counted<V: DeserializeOwned>(&self, key: &[u8], bytes: &mut Vec<u8>) -> Result<Option<(V, u64)>> {
+    /// A look that counts as a hit or a miss.
+    fn counted<V: DeserializeOwned>(&self, key: &[u8], bytes: &mut Vec<u8>) -> Result<Option<(V, Facts)>> {
         let found = self.cache.calls().get(key, bytes);
-        self.decoded(found.map(|facts| facts.map(|facts| (facts.kind, facts.expires))), bytes)
+        self.cache.decoded(found, bytes)
     }
 
     /// A look that counts for nothing.
-    fn look<V: DeserializeOwned>(&self, key: &[u8], bytes: &mut Vec<u8>) -> Result<Option<(V, u64)>> {
+    fn look<V: DeserializeOwned>(&self, key: &[u8], bytes: &mut Vec<u8>) -> Result<Option<V>> {
         let found = self.cache.calls().read(key, bytes);
-        self.decoded(found.map(|facts| facts.map(|facts| (facts.kind, facts.expires))), bytes)
-    }
-
-    fn decoded<V: DeserializeOwned>(&self, found: Result<Option<(u8, u64)>>, bytes: &[u8]) -> Result<Option<(V, u64)>> {
-        let expires = found.as_ref().ok().and_then(|found| *found).map_or(u64::MAX, |(_, expires)| expires);
-        let kind = found.map(|found| found.map(|(kind, _)| kind));
-        Ok(self.cache.decoded(kind, bytes)?.map(|value| (value, expires)))
+        Ok(self.cache.decoded(found, bytes)?.map(|(value, _)| value))
     }
 
     fn keep<V: Serialize + ?Sized>(&self, key: &[u8], value: &V) {

@@ -182,6 +182,12 @@ impl<'a> SetOptions<'a> {
         SetOptions { expire: None, tag: None, wait: None }
     }
 
+    /// The same, for a value that keeps them.
+    pub(crate) fn into_owned(self) -> SetOptions<'static> {
+        let tag = self.tag.map(|tag| Cow::Owned(tag.into_owned()));
+        SetOptions { expire: self.expire, tag, wait: self.wait }
+    }
+
     /// The item is absent from then on. Zero stores an item that is absent at once; a time beyond the year 2554, such as
     /// `Duration::MAX`, means never. The clock that decides is the wall clock, read to some milliseconds; when it steps,
     /// items live longer or shorter by the step, but what has expired once does not come back.
@@ -265,8 +271,9 @@ pub struct Stats {
     pub expirations: u64,
     /// Items that the policy evicted because their space was needed. Counted whether statistics are on or not.
     pub culled: u64,
-    /// Calls of memoized functions that were computed without the cache, or whose result was not kept, because the cache
-    /// failed: its disk, its time-out, its limit. Counted whether statistics are on or not.
+    /// Calls of memoized functions that were computed without the cache, or whose result was not kept: because the disk failed,
+    /// for want of time or room, or where the cache could not be asked, as inside a transaction. Counted whether statistics
+    /// are on or not.
     pub failures: u64,
     /// Bytes of keys and values that were stored, with what the log needs for each; since the last reset.
     pub stored_bytes: u64,

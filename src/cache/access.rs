@@ -121,8 +121,7 @@ impl<C: Codec> Cache<C> {
         match value::Kind::from_byte(facts.kind)? {
             value::Kind::Bytes | value::Kind::Text => Ok(Some(bytes)),
             value::Kind::Streamed => {
-                let len = value::streamed::value(&bytes)?.len();
-                bytes.truncate(len);
+                bytes.truncate(value::content_len(facts.kind, &bytes)?);
                 Ok(Some(bytes))
             }
             _ => Err(Error::mismatch("bytes", value::kind_name(facts.kind))),

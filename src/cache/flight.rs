@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
+use crate::calls::Facts;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::flight::{Landing, attempt};
@@ -71,12 +72,12 @@ impl<C: Codec> Cache<C> {
         let mut bytes = Vec::new();
         // The first look counts as a hit or a miss.
         let found = self.store.get(key.as_bytes(), &mut bytes);
-        if let Some(value) = self.decoded(found.map(|found| found.map(|facts| facts.kind)), &bytes)? {
+        if let Some((value, _)) = self.decoded(found, &bytes)? {
             return Ok(value);
         }
         let look = || {
             let found = self.store.read(key.as_bytes(), &mut bytes);
-            self.decoded(found.map(|found| found.map(|facts| facts.kind)), &bytes)
+            Ok(self.decoded(found, &bytes)?.map(|(value, _)| value))
         };
         match attempt(&self.store, key.as_bytes(), options.wait, look, make) {
             Ok(Landing::Found(value)) => Ok(value),
@@ -90,10 +91,14 @@ impl<C: Codec> Cache<C> {
         }
     }
 
-    /// A value that was found, of that kind; `None` if it cannot be used.
-    pub(crate) fn decoded<V: DeserializeOwned>(&self, found: Result<Option<u8>>, bytes: &[u8]) -> Result<Option<V>> {
-        let decoded = found.and_then(|kind| kind.map(|kind| value::decode(&self.codec, kind, bytes)).transpose());
-        match decoded {
+    /// A value that was found; `None` if it cannot be used.
+    pub(crate) fn decoded<V: DeserializeOwned>(
+        &self,
+        found: Result<Option<Facts>>,
+        bytes: &[u8],
+    ) -> Result<Option<(V, Facts)>> {
+        let decode = |facts: Facts| Ok((value::decode(&self.codec, facts.kind, bytes)?, facts));
+        match found.and_then(|facts| facts.map(decode).transpose()) {
             Err(Error::Type(_) | Error::Codec(_) | Error::Corrupt(_)) => Ok(None),
             other => other,
         }

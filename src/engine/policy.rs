@@ -162,9 +162,14 @@ impl<O: Os> Store<O> {
         Ok(Some(if takes_main && !exhausted(&main) { main } else { commits }))
     }
 
+    /// True if a cell leads into the segment of a slot, as the last commit has left it.
+    pub(super) fn is_led_into(&self, slot: usize) -> bool {
+        self.state.load(row_word(slot, row::LIVE)) as u32 != 0
+    }
+
     /// True if no cell leads into a segment that is not appended to any more.
     pub(super) fn nothing_leads_into(&self, victim: &Victim) -> bool {
-        !victim.is_open && self.state.load(row_word(victim.slot, row::LIVE)) as u32 == 0
+        !victim.is_open && !self.is_led_into(victim.slot)
     }
 
     /// The oldest segment of a stream, and how far its walk is. The one that is appended to only where items of the stream

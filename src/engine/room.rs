@@ -450,7 +450,7 @@ impl<O: Os> Commit<'_, O> {
     /// True if, before this commit, a cell leads into the segment of a slot. Its row is not to be freed then: who reads may
     /// meet the free row before the cell that this commit changes, and would take what is there for gone (I9).
     pub(super) fn is_led_into(&self, slot: usize) -> bool {
-        !seeded!("rows_freed_with_their_cells") && self.store.state.load(row_word(slot, row::LIVE)) as u32 != 0
+        !seeded!("rows_freed_with_their_cells") && self.store.is_led_into(slot)
     }
 
     fn failed(&self, action: &'static str, id: u64, error: std::io::Error) -> Error {

@@ -48,7 +48,7 @@ impl EncodedKey {
         self.inline.get(..self.len).unwrap_or(&self.spill)
     }
 
-    pub(super) fn into_vec(self) -> Vec<u8> {
+    pub(crate) fn into_vec(self) -> Vec<u8> {
         match self.inline.get(..self.len) {
             Some(bytes) => bytes.to_vec(),
             None => self.spill,

@@ -6,8 +6,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::error::Result;
-use crate::key::{self, Key, KeyWriter, KeyWritten};
+use crate::error::{Error, Result};
+use crate::key::{self, Key, KeyWriter, KeyWritten, MAX_KEY_BYTES};
 
 /// Arguments whose encoding is longer are hashed.
 const LONG: usize = 1 << 10;
@@ -35,11 +35,15 @@ impl<A: Key + ?Sized> Key for Call<'_, A> {
 
 /// The key of a call.
 pub(super) fn of(name: &str, version: u64, args: &impl Key) -> Result<Vec<u8>> {
-    let encoded = key::encode_whole(args)?;
-    if encoded.as_bytes().len() <= LONG {
-        return Call { mark: WHOLE, name, version, args }.encode();
+    // Encoded once, whatever becomes of them: they may be long.
+    let whole = key::encode_whole(&Call { mark: WHOLE, name, version, args })?.into_vec();
+    let begin = (WHOLE, name, version).encode()?.len() - 1;
+    let args = whole.get(begin..whole.len() - 1).unwrap_or_default();
+    if args.len() <= LONG {
+        let bytes = whole.len();
+        return if bytes <= MAX_KEY_BYTES { Ok(whole) } else { Err(Error::KeyTooLarge { bytes }) };
     }
-    let hash: [u8; 32] = Sha256::digest(encoded.as_bytes()).into();
+    let hash: [u8; 32] = Sha256::digest(args).into();
     Call { mark: HASHED, name, version, args: &hash[..] }.encode()
 }
 

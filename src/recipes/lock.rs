@@ -154,14 +154,8 @@ fn is_held(ledger: &Ledger, note: &Note) -> bool {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        let Lock { ledger, name } = &self.lock;
-        if !ledger.is_own(self.token) {
-            return;
-        }
-        // If it fails, the lock is held until this handle is closed.
-        let _ = ledger.change(name, |note| {
-            let is_mine = note.is_some_and(|note| number_at(&note.bytes, 0) == Some(self.token));
-            Ok((if is_mine { Change::Erase } else { Change::Keep }, ()))
+        self.lock.ledger.release(&self.lock.name, self.token, |note| {
+            if number_at(&note.bytes, 0) == Some(self.token) { Change::Erase } else { Change::Keep }
         });
     }
 }
@@ -298,20 +292,14 @@ impl RLock {
 
 impl Drop for RLockGuard {
     fn drop(&mut self) {
-        let RLock { ledger, name } = &self.lock;
-        if !ledger.is_own(self.token) {
-            return;
-        }
-        // If it fails, the lock is held until this handle is closed.
-        let _ = ledger.change(name, |note| {
-            let mine = note.filter(|note| number_at(&note.bytes, 0) == Some(self.token));
-            let count = mine.and_then(|note| number_at(&note.bytes, 8));
-            let change = match count {
-                None => Change::Keep,
-                Some(0 | 1) => Change::Erase,
-                Some(count) => Change::Write(times(self.token, count - 1)),
-            };
-            Ok((change, ()))
+        self.lock.ledger.release(&self.lock.name, self.token, |note| {
+            match (number_at(&note.bytes, 0), number_at(&note.bytes, 8)) {
+                (Some(token), Some(count)) if token == self.token && count > 1 => {
+                    Change::Write(times(token, count - 1))
+                }
+                (Some(token), _) if token == self.token => Change::Erase,
+                _ => Change::Keep,
+            }
         });
     }
 }

@@ -156,22 +156,15 @@ impl BoundedSemaphore {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let BoundedSemaphore { ledger, name, .. } = &self.semaphore;
-        if !ledger.is_own(self.token) {
-            return;
-        }
-        // If it fails, the permit is taken until this handle is closed.
-        let _ = ledger.change(name, |note| {
-            let held = note.map_or(Vec::new(), |note| note.bytes);
-            let left = encoded(tokens(&held).filter(|token| *token != self.token));
-            let change = if left.len() == held.len() {
+        self.semaphore.ledger.release(&self.semaphore.name, self.token, |note| {
+            let left = encoded(tokens(&note.bytes).filter(|token| *token != self.token));
+            if left.len() == note.bytes.len() {
                 Change::Keep
             } else if left.is_empty() {
                 Change::Erase
             } else {
                 Change::Write(left)
-            };
-            Ok((change, ()))
+            }
         });
     }
 }

@@ -69,8 +69,8 @@ impl Kind {
         matches!(self, Kind::Index | Kind::Deque | Kind::Ledger)
     }
 
-    /// True if, besides, what a power cut leaves of its items is as it was at one moment. Of a ledger nobody needs that: it is
-    /// about processes, and they are gone.
+    /// True if, besides, what a power cut leaves of its items is as it was at one moment. A ledger needs no more than the items of
+    /// a cache have: most of it is about processes, and they are gone.
     #[inline]
     pub fn is_lasting(self) -> bool {
         matches!(self, Kind::Index | Kind::Deque)

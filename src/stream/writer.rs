@@ -1,11 +1,10 @@
 //! Writing a value piece by piece.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::calls::{Calls, Grows, Streamed, expiry};
-use crate::error::Result;
+use crate::error::{Error, IoFailure, Result};
 use crate::options::SetOptions;
 use crate::value::Kind;
 use crate::value::streamed::{BLOCK, Checksums};
@@ -30,6 +29,8 @@ pub struct ValueWriter {
     rest: Vec<u8>,
     file: Option<(Box<dyn Grows>, Checksums)>,
     len: u64,
+    /// A write has failed, and nobody knows what of it is in the file.
+    is_broken: bool,
 }
 
 impl std::fmt::Debug for ValueWriter {
@@ -40,15 +41,30 @@ impl std::fmt::Debug for ValueWriter {
 
 impl ValueWriter {
     pub(super) fn new(store: &Arc<dyn Calls>, key: &[u8], options: SetOptions<'_>) -> Result<ValueWriter> {
-        let tag = options.tag.map(|tag| Cow::Owned(tag.into_owned()));
-        let options = SetOptions { expire: options.expire, tag, wait: options.wait };
+        let options = options.into_owned();
         // What cannot be is refused before anything is written.
         crate::calls::checked_tag(&options)?;
         let store = Arc::clone(store);
-        Ok(ValueWriter { store, key: key.into(), options, rest: Vec::new(), file: None, len: 0 })
+        Ok(ValueWriter { store, key: key.into(), options, rest: Vec::new(), file: None, len: 0, is_broken: false })
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.check()?;
+        self.is_broken = true;
+        self.add(bytes)?;
+        self.is_broken = false;
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        if !self.is_broken {
+            return Ok(());
+        }
+        let source = io::Error::other("an earlier write of it has failed");
+        Err(Error::Io(Box::new(IoFailure { action: "write", path: "the value".into(), source })))
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
         self.rest.extend_from_slice(bytes);
         self.len += bytes.len() as u64;
         if self.file.is_none() {
@@ -76,7 +92,7 @@ impl ValueWriter {
     /// Stores the value. How long it is, in bytes.
     ///
     /// # Errors
-    /// As [`Cache::set_bytes`](crate::Cache::set_bytes): nothing is stored then.
+    /// As [`Cache::set_bytes`](crate::Cache::set_bytes); [`Error::Io`] if a write has failed before. Nothing is stored then.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -86,6 +102,7 @@ impl ValueWriter {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn commit(mut self) -> Result<u64> {
+        self.check()?;
         let Some((mut file, mut checksums)) = self.file.take() else {
             self.store.put(&self.key, Kind::Bytes as u8, &self.rest, &self.options)?;
             return Ok(self.len);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use larder::{Cache, Error, Key, KeyWriter, KeyWritten, Memoize, SetOptions};
 
 use crate::Scratch;
+use crate::random::Random;
 
 /// Calls of a function that were computed.
 #[derive(Default)]
@@ -181,37 +182,25 @@ impl Key for Drawn {
     }
 }
 
-/// SplitMix64.
-struct Dice(u64);
+fn text(dice: &mut Random) -> String {
+    let letters = ['\0', '\u{1}', 'a', 'b', '\u{FF}', '\u{10FFFF}'];
+    (0..dice.below(4)).map(|_| letters[dice.below(6) as usize]).collect()
+}
 
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn text(&mut self) -> String {
-        let letters = ['\0', '\u{1}', 'a', 'b', '\u{FF}', '\u{10FFFF}'];
-        (0..self.below(4)).map(|_| letters[self.below(6) as usize]).collect()
-    }
-
-    /// Few values of each kind, so that many are nearly alike.
-    fn argument(&mut self, depth: u64) -> Drawn {
-        match self.below(if depth == 0 { 8 } else { 11 }) {
-            0 => Drawn::Nothing,
-            1 => Drawn::Bool(self.below(2) == 0),
-            2 | 3 => {
-                let near = [0, 1, -1, 255, 256, i128::from(u64::MAX), i128::from(i64::MIN), i128::MAX, i128::MIN];
-                Drawn::Integer(near[self.below(9) as usize].wrapping_add(i128::from(self.below(3))))
-            }
-            4 => Drawn::Float([0.0, -0.0, 1.0, f64::NAN, f64::INFINITY][self.below(5) as usize].to_bits()),
-            5 => Drawn::Single([0.0, -0.0, 1.0, f32::NAN][self.below(4) as usize].to_bits()),
-            6 => Drawn::Text(self.text()),
-            7 => Drawn::Bytes(self.text().into_bytes()),
-            _ => Drawn::Tuple((0..self.below(4)).map(|_| self.argument(depth - 1)).collect()),
+/// Few values of each kind, so that many are nearly alike.
+fn argument(dice: &mut Random, depth: u64) -> Drawn {
+    match dice.below(if depth == 0 { 8 } else { 11 }) {
+        0 => Drawn::Nothing,
+        1 => Drawn::Bool(dice.below(2) == 0),
+        2 | 3 => {
+            let near = [0, 1, -1, 255, 256, i128::from(u64::MAX), i128::from(i64::MIN), i128::MAX, i128::MIN];
+            Drawn::Integer(near[dice.below(9) as usize].wrapping_add(i128::from(dice.below(3))))
         }
+        4 => Drawn::Float([0.0, -0.0, 1.0, f64::NAN, f64::INFINITY][dice.below(5) as usize].to_bits()),
+        5 => Drawn::Single([0.0, -0.0, 1.0, f32::NAN][dice.below(4) as usize].to_bits()),
+        6 => Drawn::Text(text(dice)),
+        7 => Drawn::Bytes(text(dice).into_bytes()),
+        _ => Drawn::Tuple((0..dice.below(4)).map(|_| argument(dice, depth - 1)).collect()),
     }
 }
 
@@ -219,7 +208,7 @@ impl Dice {
 #[test]
 fn no_two_different_calls_share_a_key() {
     let cache = Scratch::new();
-    let mut dice = Dice(1);
+    let mut dice = Random(1);
     let mut met: HashMap<Vec<u8>, (usize, Drawn)> = HashMap::new();
     let names = ["f", "f\0", "", "memoized\0"];
     let functions: Vec<_> =
@@ -227,7 +216,7 @@ fn no_two_different_calls_share_a_key() {
     let (mut pairs, mut equal) = (0, 0);
     while pairs < 10_000 {
         let function = dice.below(8) as usize;
-        let args = dice.argument(3);
+        let args = argument(&mut dice, 3);
         let key = functions[function].key(&args).unwrap();
         assert_eq!(key, functions[function].key(args.clone()).unwrap());
         match met.insert(key, (function, args.clone())) {

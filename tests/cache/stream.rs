@@ -187,6 +187,14 @@ fn what_does_not_fit_is_refused_and_the_key_is_as_it_was() {
     ));
     assert_eq!(cache.get_bytes("k").unwrap().as_deref(), Some(&b"before"[..]));
     assert_eq!(files(cache.dir.path()).len(), 1);
+    let mut writer = cache.writer("k", NONE).unwrap();
+    let mut failed = 0;
+    for _ in 0..8 {
+        failed += usize::from(writer.write_all(&[7; 1 << 20]).is_err());
+    }
+    assert!(failed > 0);
+    assert!(matches!(writer.commit(), Err(Error::Io(_))), "of a value that was written in part nothing is stored");
+    assert_eq!(cache.get_bytes("k").unwrap().as_deref(), Some(&b"before"[..]));
     let reader = Cache::builder(&cache.dir).read_only(true).open().unwrap();
     assert!(read_all(reader.reader("half").unwrap().unwrap()) == bytes(2 << 20, 1));
     assert!(matches!(reader.set_reader("k", endless().take(1 << 20), NONE), Err(Error::ReadOnly)));
