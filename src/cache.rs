@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::calls::{self, Calls, LOCK_TIMEOUT, Within};
+use crate::calls::{self, Calls, LOCK_TIMEOUT, Whole};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Listener, Notice, Opening};
 use crate::error::Result;
@@ -55,7 +55,7 @@ use crate::options::{Durability, Eviction};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Cache<C: Codec = Postcard> {
-    store: Arc<dyn Calls>,
+    store: Arc<dyn Whole>,
     codec: C,
 }
 
@@ -90,7 +90,7 @@ impl<C: Codec> std::fmt::Debug for Cache<C> {
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Builder<C: Codec = Postcard> {
+pub struct Builder<C: Codec = Postcard, S = Single> {
     directory: PathBuf,
     size_limit: Option<u64>,
     eviction: Option<Eviction>,
@@ -101,7 +101,19 @@ pub struct Builder<C: Codec = Postcard> {
     background: bool,
     listener: Option<Listener>,
     codec: C,
+    shape: S,
 }
+
+/// What a [`Builder`] opens that has not been told of shards: a [`Cache`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let builder: larder::Builder<larder::Postcard, larder::Single> = larder::Cache::builder(&dir);
+/// let cache: larder::Cache = builder.open()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Single(());
 
 impl Cache {
     /// Opens the cache in a directory with the defaults (1 GiB, the codec [`Postcard`]), making it if there is none.
@@ -132,8 +144,14 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder(directory: impl AsRef<Path>) -> Builder {
+        Builder::new(directory.as_ref(), Single(()))
+    }
+}
+
+impl<S> Builder<Postcard, S> {
+    pub(crate) fn new(directory: &Path, shape: S) -> Builder<Postcard, S> {
         Builder {
-            directory: directory.as_ref().to_owned(),
+            directory: directory.to_owned(),
             size_limit: None,
             eviction: None,
             statistics: None,
@@ -143,11 +161,12 @@ impl Cache {
             background: true,
             listener: None,
             codec: Postcard,
+            shape,
         }
     }
 }
 
-impl<C: Codec> Builder<C> {
+impl<C: Codec, S> Builder<C, S> {
     /// The most bytes the files may take on disk, in all. At least [`MIN_SIZE_LIMIT`](crate::MIN_SIZE_LIMIT); 1 GiB for a
     /// new directory.
     ///
@@ -294,7 +313,7 @@ impl<C: Codec> Builder<C> {
     /// cache.set("pair", &(1u8, "one"))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn codec<D: Codec>(self, codec: D) -> Builder<D> {
+    pub fn codec<D: Codec>(self, codec: D) -> Builder<D, S> {
         Builder {
             directory: self.directory,
             size_limit: self.size_limit,
@@ -306,18 +325,12 @@ impl<C: Codec> Builder<C> {
             background: self.background,
             listener: self.listener,
             codec,
+            shape: self.shape,
         }
     }
 
-    /// Opens the cache. Errors as [`Cache::open`]; besides [`Error::Config`](crate::Error::Config) for a size limit that cannot be kept.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// let cache = larder::Cache::builder(&dir).open()?;
-    /// assert_eq!(cache.len(), 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn open(self) -> Result<Cache<C>> {
+    /// What it opens, with its parts: where, how, with what codec, and as what.
+    pub(crate) fn into_parts(self) -> (PathBuf, Opening, C, S) {
         let opening = Opening {
             kind: crate::engine::KIND_CACHE,
             size_limit: self.size_limit,
@@ -329,7 +342,26 @@ impl<C: Codec> Builder<C> {
             background: self.background,
             listener: self.listener,
         };
-        Ok(Cache { store: calls::open(&self.directory, &opening)?, codec: self.codec })
+        (self.directory, opening, self.codec, self.shape)
+    }
+
+    pub(crate) fn shape(&mut self) -> &mut S {
+        &mut self.shape
+    }
+}
+
+impl<C: Codec> Builder<C> {
+    /// Opens the cache. Errors as [`Cache::open`]; besides [`Error::Config`](crate::Error::Config) for a size limit that cannot be kept.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = larder::Cache::builder(&dir).open()?;
+    /// assert_eq!(cache.len(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(self) -> Result<Cache<C>> {
+        let (directory, opening, codec, _) = self.into_parts();
+        Ok(Cache { store: calls::open(&directory, &opening)?, codec })
     }
 }
 
@@ -368,8 +400,23 @@ impl Evicted {
 }
 
 impl<C: Codec> Cache<C> {
-    pub(crate) fn calls(&self) -> &Arc<dyn Calls> {
-        &self.store
+    /// A cache over what was opened.
+    pub(crate) fn over(store: Arc<dyn Whole>, codec: C) -> Cache<C> {
+        Cache { store, codec }
+    }
+
+    pub(crate) fn whole(&self) -> &dyn Whole {
+        &*self.store
+    }
+
+    /// What has a key, to be kept.
+    pub(crate) fn part(&self, key: &[u8]) -> Arc<dyn Calls> {
+        Arc::clone(&self.store).part(key)
+    }
+
+    /// All that have keys.
+    pub(crate) fn parts(&self) -> Vec<Arc<dyn Calls>> {
+        Arc::clone(&self.store).parts()
     }
 
     pub(crate) fn codec(&self) -> &C {
@@ -408,7 +455,7 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn cache(&self, name: &str) -> Result<Cache<C>> {
         calls::check_name(name)?;
-        Ok(Cache { store: Within::open(&self.store, name)?, codec: self.codec.clone() })
+        Ok(Cache { store: Arc::clone(&self.store).within(name)?, codec: self.codec.clone() })
     }
 
     /// The directory.

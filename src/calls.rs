@@ -2,15 +2,18 @@
 //! and not again with every program that has a cache. A call is one jump through a table more.
 //!
 //! It knows the engine and its records; it knows no types of keys and values, and no codec. The calls of queues are in
-//! `queues` and those of indexes in `orders`; `direct` carries them out on a store, `within` on a cache within one.
+//! `queues` and those of indexes in `orders`; `direct` carries them out on a store, `within` on a cache within one, and
+//! `fan` on several stores that are one.
 
 mod buffer;
 mod direct;
+mod fan;
 mod orders;
 mod queues;
 mod streams;
 mod within;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::{Deref, Range};
 use std::path::Path;
@@ -18,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{
-    Counter, DecidedValue, Decision, Found, Handle, Label, LargeValue, Namespace, Op, Opening, OwnedTag, Progress,
-    Report, Segment, Shared, Space, Store, Sums, Value,
+    Change, Counter, DecidedValue, Decision, Found, Handle, Label, LargeValue, Namespace, Op, Opening, OwnedTag,
+    Progress, Report, Segment, Shards, Shared, Space, Store, Sums, Value,
 };
 use crate::error::{ConfigProblem, Error, Result};
 use crate::options::{MAX_TAG_BYTES, SetOptions};
@@ -27,12 +30,12 @@ use crate::os::Pinned;
 use crate::os::real::RealOs;
 
 use direct::{append_value, facts};
+use fan::Fan;
 
 pub(super) use buffer::with_buffer;
 pub(super) use orders::Orders;
 pub(super) use queues::{Place, Queues};
 pub(super) use streams::{Grows, Opened, Source, Streamed, Streams};
-pub(super) use within::Within;
 
 /// A live record.
 pub(super) type Record<'f> = Found<'f, RealOs>;
@@ -97,49 +100,42 @@ pub(super) trait Written {
 pub(super) type Decide<'d> = &'d mut dyn FnMut(Option<&Record<'_>>, &mut Vec<u8>) -> Result<Decision>;
 
 /// What runs in a transaction; false takes everything back.
-pub(super) type Body<'b> = &'b mut dyn FnMut(Arc<dyn Calls>) -> bool;
+pub(super) type Body<'b> = &'b mut dyn FnMut(Arc<dyn Whole>) -> bool;
 
-/// The calls of a store, or of a running transaction on one.
-pub(super) trait Calls: Queues + Orders + Streams + Send + Sync {
+/// How a transaction is run.
+#[derive(Clone, Copy, Default)]
+pub(super) struct How {
+    /// For the locks; `None` for that of the handle.
+    pub timeout: Option<Duration>,
+    /// After a power cut it may be there in some shards and not in others.
+    pub may_tear: bool,
+}
+
+/// A cache as one: a store, several shards, a cache within one, or a running transaction on one of these. What concerns one key
+/// is asked of the store that has it, which [`Whole::of`] gives.
+pub(super) trait Whole: Send + Sync {
+    /// What has a key.
+    fn of(&self, key: &[u8]) -> &dyn Calls;
+    /// The same, to be kept.
+    fn part(self: Arc<Self>, key: &[u8]) -> Arc<dyn Calls>;
+    /// All that have keys.
+    fn parts(self: Arc<Self>) -> Vec<Arc<dyn Calls>>;
+    /// The cache of a name within, made if there is none.
+    fn within(self: Arc<Self>, name: &str) -> Result<Arc<dyn Whole>>;
+
     fn directory(&self) -> &Path;
     /// Nanoseconds since 1970, as the store sees them.
     fn now(&self) -> u64;
-    fn hash(&self, key: &[u8]) -> u64;
     fn count(&self, counter: Counter, by: u64);
     /// Counts one, whether statistics are on or not.
     fn count_always(&self, counter: Counter);
 
-    /// Copies a value into `to`, which is emptied first, and counts a hit or a miss.
-    fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
-    /// As `get`, and counts no hit. Counts as a use of the item.
-    fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
-    /// As `get`, and counts neither a hit nor a use.
-    fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
-    /// True if the key is live. Counts as a use of it.
-    fn uses(&self, key: &[u8]) -> Result<bool>;
-    /// True if the key is live. Counts nothing.
-    fn contains(&self, key: &[u8]) -> Result<bool>;
-    fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>>;
-    /// The value of a record that was found.
-    fn value(&self, record: &Record<'_>) -> Result<Vec<u8>>;
+    /// Copies values, all as of one moment. The hashes are those of what has the keys.
     fn get_many(&self, keys: &[(&[u8], u64)], taken: &mut Taken) -> Result<()>;
-    /// Adds what is in the bucket at `position` to `found`, and gives the position after it; `None` at the end.
-    fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>>;
-
-    fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()>;
-    /// The same with the row of a tag; the kind of the value and its bytes.
-    fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()>;
-    fn remove(&self, key: &[u8]) -> Result<bool>;
+    /// Makes changes together. A tag is one that was asked for, by its name.
     fn batch(&self, ops: &[Op<'_>]) -> Result<u64>;
-    fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()>;
-    /// Writes a value to a file of its own; `None` if it is not large.
-    fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>>;
-    fn transact(&self, timeout: Option<Duration>, body: Body<'_>) -> Result<()>;
+    fn transact(&self, how: How, body: Body<'_>) -> Result<()>;
 
-    /// The tag that options ask for.
-    fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag>;
-    fn tag_name(&self, id: u32) -> Result<Option<String>>;
-    fn tag_id(&self, name: &str) -> Result<Option<u32>>;
     fn len(&self) -> u64;
     fn volume(&self) -> u64;
     fn expire(&self) -> Result<u64>;
@@ -156,14 +152,52 @@ pub(super) trait Calls: Queues + Orders + Streams + Send + Sync {
     fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report>;
 }
 
+/// The calls of a store, of a cache within one, or of a running transaction on one.
+pub(super) trait Calls: Whole + Queues + Orders + Streams {
+    fn hash(&self, key: &[u8]) -> u64;
+
+    /// Copies a value into `to`, which is emptied first, and counts a hit or a miss.
+    fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
+    /// As `get`, and counts no hit. Counts as a use of the item.
+    fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
+    /// As `get`, and counts neither a hit nor a use.
+    fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>>;
+    /// True if the key is live. Counts as a use of it.
+    fn uses(&self, key: &[u8]) -> Result<bool>;
+    /// True if the key is live. Counts nothing.
+    fn contains(&self, key: &[u8]) -> Result<bool>;
+    fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>>;
+    /// The value of a record that was found.
+    fn value(&self, record: &Record<'_>) -> Result<Vec<u8>>;
+    /// Adds what is in the bucket at `position` to `found`, and gives the position after it; `None` at the end.
+    fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>>;
+
+    fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()>;
+    /// The same with the row of a tag; the kind of the value and its bytes.
+    fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()>;
+    fn remove(&self, key: &[u8]) -> Result<bool>;
+    fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()>;
+    /// Writes a value to a file of its own; `None` if it is not large.
+    fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>>;
+
+    /// A key as the store has it.
+    fn whole_key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]>;
+    /// A change as the store has it: with the row of the tag that was asked for by name, where it has one of its own.
+    fn placed<'c>(&self, change: Change<'c>) -> Result<Change<'c>>;
+    /// The tag that options ask for.
+    fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag>;
+    fn tag_name(&self, id: u32) -> Result<Option<String>>;
+    fn tag_id(&self, name: &str) -> Result<Option<u32>>;
+}
+
 /// Runs `body` as a transaction on what it is given.
 pub(super) fn transact<R, E: From<Error>>(
-    store: &dyn Calls,
-    timeout: Option<Duration>,
-    body: impl FnOnce(Arc<dyn Calls>) -> Result<R, E>,
+    store: &(impl Whole + ?Sized),
+    how: How,
+    body: impl FnOnce(Arc<dyn Whole>) -> Result<R, E>,
 ) -> Result<R, E> {
     let (mut body, mut answer) = (Some(body), None);
-    let committed = store.transact(timeout, &mut |inside| {
+    let committed = store.transact(how, &mut |inside| {
         answer = body.take().map(|body| body(inside));
         matches!(answer, Some(Ok(_)))
     });
@@ -172,6 +206,20 @@ pub(super) fn transact<R, E: From<Error>>(
         (Err(error), _) => Err(error.into()),
         (Ok(()), None) => Err(Error::InTransaction.into()),
     }
+}
+
+/// The same on a store that has all keys of its caller.
+pub(super) fn transact_on<R, E: From<Error>>(
+    store: &dyn Calls,
+    body: impl FnOnce(Arc<dyn Calls>) -> Result<R, E>,
+) -> Result<R, E> {
+    transact(store, How::default(), |inside| body(inside.part(&[])))
+}
+
+/// Opens a fan-out cache, or makes it.
+pub(super) fn open_shards(directory: &Path, shards: Option<u32>, opening: &Opening) -> Result<Arc<dyn Whole>> {
+    let os = || RealOs::new().map_err(|e| Error::io("open", directory, e));
+    Ok(Arc::new(Fan::new(Shards::open(os, directory, shards, opening)?)))
 }
 
 /// Opens a store, or makes it.
@@ -213,7 +261,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
 
 /// When an item with these options expires, in nanoseconds since 1970.
 #[inline]
-pub(super) fn expiry(store: &(impl Calls + ?Sized), after: Option<Duration>) -> Option<u64> {
+pub(super) fn expiry(store: &(impl Whole + ?Sized), after: Option<Duration>) -> Option<u64> {
     let after = u64::try_from(after?.as_nanos()).ok()?;
     store.now().checked_add(after).filter(|&at| at != u64::MAX)
 }

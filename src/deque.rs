@@ -308,7 +308,7 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn deque<T>(&self, name: &str) -> Result<Deque<T, C>> {
         calls::check_name(name)?;
-        Deque::of(Arc::clone(self.calls()), name, self.codec().clone())
+        Deque::of(self.part(name.as_bytes()), name, self.codec().clone())
     }
 }
 
@@ -466,6 +466,6 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact<R>(&self, body: impl FnOnce(&Deque<T, C>) -> Result<R>) -> Result<R> {
-        calls::transact(&*self.store, None, |inside| body(&Deque { store: inside, ..self.clone() }))
+        calls::transact_on(&*self.store, |inside| body(&Deque { store: inside, ..self.clone() }))
     }
 }

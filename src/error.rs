@@ -180,6 +180,8 @@ pub enum ConfigProblem {
     MaxlenZero,
     /// A name with a zero byte in it.
     Name,
+    /// No shard, more than 128, or another number of shards than the directory has.
+    Shards,
 }
 
 impl Error {
@@ -327,6 +329,7 @@ impl fmt::Display for ConfigProblem {
             ConfigProblem::OtherKind => "the directory holds another kind of store",
             ConfigProblem::MaxlenZero => "maxlen is 0",
             ConfigProblem::Name => "the name has a zero byte in it",
+            ConfigProblem::Shards => "impossible number of shards, or another one than the directory has",
         })
     }
 }

@@ -259,7 +259,7 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn index<K, V>(&self, name: &str) -> Result<Index<K, V, C>> {
         calls::check_name(name)?;
-        Index::of(Arc::clone(self.calls()), name, self.codec().clone())
+        Index::of(self.part(name.as_bytes()), name, self.codec().clone())
     }
 }
 
@@ -370,6 +370,6 @@ impl<K, V, C: Codec> Index<K, V, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact<R>(&self, body: impl FnOnce(&Index<K, V, C>) -> Result<R>) -> Result<R> {
-        calls::transact(&*self.store, None, |inside| body(&Index { store: inside, ..self.clone() }))
+        calls::transact_on(&*self.store, |inside| body(&Index { store: inside, ..self.clone() }))
     }
 }

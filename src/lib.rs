@@ -12,6 +12,7 @@ mod error;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub mod expansion;
+mod fanout;
 mod flight;
 mod index;
 mod key;
@@ -26,7 +27,7 @@ mod stream;
 mod value;
 
 pub use cache::{
-    Builder, Cache, End, Entries, Entry, Evicted, Items, Keys, OrderedItems, OrderedKeys, Progress, Report,
+    Builder, Cache, End, Entries, Entry, Evicted, Items, Keys, OrderedItems, OrderedKeys, Progress, Report, Single,
     Transaction, TypedCache, ValueRef,
 };
 #[cfg(feature = "json")]
@@ -34,6 +35,7 @@ pub use codec::Json;
 pub use codec::{Codec, Postcard};
 pub use deque::{Deque, DequeBuilder, DequeIter, Lease};
 pub use error::{BoxError, ConfigProblem, Corruption, Damage, Error, IoFailure, Result, TypeMismatch};
+pub use fanout::{FanoutCache, Sharded};
 pub use index::{
     AsKey, EncodedBounds, Index, IndexBuilder, IndexInserted, IndexKeys, IndexRange, IndexValues, KeyPrefix, KeyRange,
 };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Cache;
-use crate::calls::{Facts, Wanted};
+use crate::calls::{Calls, Facts, Wanted};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Change, Counter, Op};
 use crate::error::{Error, Result};
@@ -259,7 +259,7 @@ impl<C: Codec> Memoized<C> {
             return Ok(value);
         }
         let look = || self.look(key, &mut bytes);
-        match attempt(self.cache.calls(), key, self.options.wait, look, compute) {
+        match attempt(&self.cache.part(key), key, self.options.wait, look, compute) {
             Ok(Landing::Found(value)) => Ok(value),
             Ok(Landing::Computed(result, _claim)) => result.inspect(|value| self.keep(key, value)),
             Err((_, compute)) => {
@@ -286,14 +286,14 @@ impl<C: Codec> Memoized<C> {
                 return Ok(value);
             }
             // Whoever else finds it early gets what is there.
-            let Ok(Attempt::Claimed(_claim)) = Claims::of(self.cache.calls(), key).and_then(|claims| claims.take())
+            let Ok(Attempt::Claimed(_claim)) = Claims::of(&self.cache.part(key), key).and_then(|claims| claims.take())
             else {
                 return Ok(value);
             };
             return compute().inspect(|value| self.keep(key, value)).map(|(_, value)| value);
         }
         let look = || self.look(key, &mut bytes);
-        let timed = match attempt(self.cache.calls(), key, self.options.wait, look, compute) {
+        let timed = match attempt(&self.cache.part(key), key, self.options.wait, look, compute) {
             Ok(Landing::Found(timed)) => Ok(timed),
             Ok(Landing::Computed(result, _claim)) => result.inspect(|timed: &Timed<V>| self.keep(key, timed)),
             Err((_, compute)) => {
@@ -306,7 +306,7 @@ impl<C: Codec> Memoized<C> {
 
     /// True if this call is the one that computes anew what expires then.
     fn is_early(&self, expires: u64, seconds: f64) -> bool {
-        let left = expires.saturating_sub(self.cache.calls().now()) as f64 / 1e9;
+        let left = expires.saturating_sub(self.cache.whole().now()) as f64 / 1e9;
         // A number above 0 and up to 1.
         let random = (RandomState::new().hash_one(()) >> 11) as f64 / (1u64 << 53) as f64;
         left < -seconds * (1.0 - random).ln()
@@ -381,7 +381,8 @@ impl<C: Codec> Memoized<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forget(&self, args: impl Key) -> Result<bool> {
-        self.cache.calls().remove(&self.encoded(&args)?)
+        let key = self.encoded(&args)?;
+        self.cache.whole().of(&key).remove(&key)
     }
 
     /// Removes all results of the function, those of other versions too. How many there were. Goes through the whole cache;
@@ -396,23 +397,12 @@ impl<C: Codec> Memoized<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&self) -> Result<u64> {
-        let (store, prefix) = (self.cache.calls(), key::prefix(&self.name)?);
-        let wanted = Wanted { with_values: false, tag: None, namespace: None };
-        let (mut found, mut doomed) = (std::collections::VecDeque::new(), Vec::new());
-        let (mut position, mut removed) = (Some(0), 0);
-        while position.is_some() || !doomed.is_empty() {
-            if let Some(at) = position {
-                position = store.scan(at, wanted, &mut found)?;
-                doomed.extend(found.drain(..).map(|raw| raw.key).filter(|key| key::has_prefix(key, &prefix)));
-            }
-            if doomed.len() >= TOGETHER || position.is_none() {
-                let some: Vec<Vec<u8>> = doomed.drain(..doomed.len().min(TOGETHER)).collect();
-                let remove = |key| Op { key, hash: store.hash(key), change: Change::Remove };
-                let ops: Vec<Op<'_>> = some.iter().map(|key| remove(key.as_slice())).collect();
-                removed += if ops.is_empty() { 0 } else { store.batch(&ops)? };
-            }
+        let prefix = key::prefix(&self.name)?;
+        let mut removed = 0;
+        for store in self.cache.parts() {
+            removed += remove_all(&*store, &prefix)?;
         }
-        store.count(Counter::Removals, removed);
+        self.cache.whole().count(Counter::Removals, removed);
         Ok(removed)
     }
 
@@ -422,19 +412,19 @@ impl<C: Codec> Memoized<C> {
 
     /// A look that counts as a hit or a miss.
     fn counted<V: DeserializeOwned>(&self, key: &[u8], bytes: &mut Vec<u8>) -> Result<Option<(V, Facts)>> {
-        let found = self.cache.calls().get(key, bytes);
+        let found = self.cache.whole().of(key).get(key, bytes);
         self.cache.decoded(found, bytes)
     }
 
     /// A look that counts for nothing.
     fn look<V: DeserializeOwned>(&self, key: &[u8], bytes: &mut Vec<u8>) -> Result<Option<V>> {
-        let found = self.cache.calls().read(key, bytes);
+        let found = self.cache.whole().of(key).read(key, bytes);
         Ok(self.cache.decoded(found, bytes)?.map(|(value, _)| value))
     }
 
     fn keep<V: Serialize + ?Sized>(&self, key: &[u8], value: &V) {
         let kept = crate::value::encode_with(self.cache.codec(), value, |kind, bytes| {
-            self.cache.calls().put(key, kind, bytes, &self.options)
+            self.cache.whole().of(key).put(key, kind, bytes, &self.options)
         });
         if kept.and_then(|kept: Result<(), Error>| kept).is_err() {
             self.count_failure();
@@ -442,6 +432,26 @@ impl<C: Codec> Memoized<C> {
     }
 
     fn count_failure(&self) {
-        self.cache.calls().count_always(Counter::Failures);
+        self.cache.whole().count_always(Counter::Failures);
     }
+}
+
+/// Removes all results whose keys begin like that. How many there were.
+fn remove_all(store: &dyn Calls, prefix: &[Vec<u8>; 2]) -> Result<u64> {
+    let wanted = Wanted { with_values: false, tag: None, namespace: None };
+    let (mut found, mut doomed) = (std::collections::VecDeque::new(), Vec::new());
+    let (mut position, mut removed) = (Some(0), 0);
+    while position.is_some() || !doomed.is_empty() {
+        if let Some(at) = position {
+            position = store.scan(at, wanted, &mut found)?;
+            doomed.extend(found.drain(..).map(|raw| raw.key).filter(|key| key::has_prefix(key, prefix)));
+        }
+        if doomed.len() >= TOGETHER || position.is_none() {
+            let some: Vec<Vec<u8>> = doomed.drain(..doomed.len().min(TOGETHER)).collect();
+            let remove = |key| Op { key, hash: store.hash(key), change: Change::Remove };
+            let ops: Vec<Op<'_>> = some.iter().map(|key| remove(key.as_slice())).collect();
+            removed += if ops.is_empty() { 0 } else { store.batch(&ops)? };
+        }
+    }
+    Ok(removed)
 }

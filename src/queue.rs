@@ -7,14 +7,12 @@
 //! It knows the calls of a cache; it does not know how they are carried out.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Cache;
-use crate::calls::Calls;
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Kind, Label};
 use crate::error::Result;
@@ -187,13 +185,12 @@ impl Key for QueueKey {
 impl<C: Codec> Cache<C> {
     /// The index of all queues, if there is one.
     fn queues(&self) -> Result<Option<Index<(bool, String), Numbers>>> {
-        let there = self.calls().find_namespace(Label { kind: Kind::Index, name: QUEUES })?;
+        let there = self.part(QUEUES.as_bytes()).find_namespace(Label { kind: Kind::Index, name: QUEUES })?;
         there.map(|_| self.make_queues()).transpose()
     }
 
     fn make_queues(&self) -> Result<Index<(bool, String), Numbers>> {
-        let store: Arc<dyn Calls> = Arc::clone(self.calls());
-        Index::of(store, QUEUES, Postcard)
+        Index::of(self.part(QUEUES.as_bytes()), QUEUES, Postcard)
     }
 
     /// Adds a value to a queue, at the back unless told otherwise, under a key that is given back. An item like any other, with
@@ -214,7 +211,7 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn push<V: Serialize + ?Sized>(&self, value: &V, options: QueueOptions<'_>) -> Result<QueueKey> {
         self.make_queues()?;
-        self.transact(|tx| {
+        self.transact_lightly(|tx| {
             let queues = tx.make_queues()?;
             let (mut first, mut end) = queues.get(options.name())?.unwrap_or((MIDDLE, MIDDLE));
             let key = loop {
@@ -261,7 +258,7 @@ impl<C: Codec> Cache<C> {
         if self.numbers(&options)?.is_none() {
             return Ok(None);
         }
-        self.transact(|tx| {
+        self.transact_lightly(|tx| {
             let Some((mut first, mut end)) = tx.numbers(&options)? else { return Ok(None) };
             let mut pulled = None;
             while first < end && pulled.is_none() {

@@ -72,7 +72,8 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn writer(&self, key: impl Key, options: SetOptions<'_>) -> Result<ValueWriter> {
-        ValueWriter::new(self.calls(), key::encode(&key)?.as_bytes(), options)
+        let key = key::encode(&key)?;
+        ValueWriter::new(self.part(key.as_bytes()), key.as_bytes(), options)
     }
 
     /// A value of bytes, to be read piece by piece and from any place; `None` if the key is absent. It stays what it is while it
@@ -100,7 +101,8 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn reader(&self, key: impl Key) -> Result<Option<ValueReader>> {
         let verifies = |kind| kind != Kind::Streamed as u8;
-        let Some((source, kind)) = self.calls().source(key::encode(&key)?.as_bytes(), verifies)? else {
+        let key = key::encode(&key)?;
+        let Some((source, kind)) = self.whole().of(key.as_bytes()).source(key.as_bytes(), verifies)? else {
             return Ok(None);
         };
         match (Kind::from_byte(kind)?, source) {

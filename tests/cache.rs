@@ -2,6 +2,8 @@
 
 #[path = "cache/access.rs"]
 mod access;
+#[path = "cache/alone.rs"]
+mod alone;
 #[path = "cache/bulk.rs"]
 mod bulk;
 #[path = "cache/change.rs"]
@@ -30,6 +32,8 @@ mod queue;
 mod random;
 #[path = "cache/recipes.rs"]
 mod recipes;
+#[path = "cache/scratch.rs"]
+mod scratch;
 #[path = "cache/stream.rs"]
 mod stream;
 #[path = "cache/transact.rs"]
@@ -39,64 +43,25 @@ mod upkeep;
 #[path = "cache/within.rs"]
 mod within;
 
-use larder::{Cache, SetOptions};
-use std::ops::Deref;
-use std::time::Duration;
+use larder::Cache;
+use std::path::Path;
 
-/// A cache in a directory of its own, which goes when it is dropped.
-struct Scratch {
-    cache: Cache,
-    dir: tempfile::TempDir,
+use scratch::*;
+
+/// What the tests of calls are run on.
+type Shape = Cache;
+
+/// Opens one; with a limit if it is new.
+fn open(directory: &Path, size_limit: Option<u64>) -> Cache {
+    let builder = Cache::builder(directory);
+    size_limit.map_or(builder.clone(), |limit| builder.size_limit(limit)).open().unwrap()
 }
 
-impl Deref for Scratch {
-    type Target = Cache;
-    fn deref(&self) -> &Cache {
-        &self.cache
-    }
+fn open_to_read(directory: &Path) -> Cache {
+    Cache::builder(directory).read_only(true).open().unwrap()
 }
 
-impl Scratch {
-    fn new() -> Scratch {
-        Scratch::with_limit(64 << 20)
-    }
-
-    fn with_limit(size_limit: u64) -> Scratch {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::builder(&dir).size_limit(size_limit).open().unwrap();
-        Scratch { cache, dir }
-    }
-
-    /// Another handle on the same directory, as another process would have it.
-    fn second(&self) -> Cache {
-        Cache::open(&self.dir).unwrap()
-    }
-
-    #[track_caller]
-    fn assert_clean(&self) {
-        let report = self.check().unwrap();
-        assert!(report.is_clean(), "{:?}", report.problems);
-    }
-}
-
-/// Options of an item that has expired when it is stored.
-fn expired() -> SetOptions<'static> {
-    SetOptions::new().expire(Duration::ZERO)
-}
-
-/// Options of an item that outlives every test.
-fn lasting() -> SetOptions<'static> {
-    SetOptions::new().expire(HOUR)
-}
-
-fn tagged(tag: &str) -> SetOptions<'_> {
-    SetOptions::new().tag(tag)
-}
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn sorted<T: Ord>(items: impl IntoIterator<Item = larder::Result<T>>) -> Vec<T> {
-    let mut items: Vec<T> = items.into_iter().collect::<larder::Result<_>>().unwrap();
-    items.sort();
-    items
+/// What is made anew from the log when it is opened next.
+fn forget_index(directory: &Path) {
+    std::fs::remove_file(directory.join("state")).unwrap();
 }

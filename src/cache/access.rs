@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::calls::{Borrowed, Facts, with_buffer};
+use crate::calls::{Borrowed, Calls, Facts, with_buffer};
 use crate::codec::{Codec, Postcard};
 use crate::error::{Error, Result};
 use crate::key::{self, EncodedKey, Key};
@@ -103,7 +103,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<V>> {
-        self.with_value(&key, |facts, bytes| value::decode(&self.codec, facts.kind, bytes))
+        self.with_value(&key, |_, facts, bytes| value::decode(&self.codec, facts.kind, bytes))
     }
 
     /// The bytes stored by [`set_bytes`](Cache::set_bytes), or those of a string. [`Error::Type`] for other values.
@@ -116,8 +116,9 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_bytes(&self, key: impl Key) -> Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        let Some(facts) = self.store.get(key::encode(&key)?.as_bytes(), &mut bytes)? else { return Ok(None) };
+        let (key, mut bytes) = (key::encode(&key)?, Vec::new());
+        let found = self.store.of(key.as_bytes()).get(key.as_bytes(), &mut bytes)?;
+        let Some(facts) = found else { return Ok(None) };
         match value::Kind::from_byte(facts.kind)? {
             value::Kind::Bytes | value::Kind::Text => Ok(Some(bytes)),
             value::Kind::Streamed => {
@@ -139,7 +140,8 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_ref(&self, key: impl Key) -> Result<Option<ValueRef<C>>> {
-        let found = self.store.borrow(key::encode(&key)?.as_bytes())?;
+        let key = key::encode(&key)?;
+        let found = self.store.of(key.as_bytes()).borrow(key.as_bytes())?;
         let Some((bytes, kind)) = found else { return Ok(None) };
         let len = value::content_len(kind, &bytes)?;
         Ok(Some(ValueRef { bytes, len, kind, codec: self.codec.clone() }))
@@ -157,7 +159,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn entry<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<Entry<V>>> {
-        self.with_value(&key, |facts, bytes| self.entry_of(facts, bytes))
+        self.with_value(&key, |store, facts, bytes| self.entry_of(facts, bytes, store.tag_name(facts.tag)?))
     }
 
     /// True if the key is there and has not expired. The value is not read, and nothing is counted.
@@ -171,25 +173,36 @@ impl<C: Codec> Cache<C> {
     /// ```
     #[doc(alias = "contains_key")]
     pub fn contains(&self, key: impl Key) -> Result<bool> {
-        self.store.contains(key::encode(&key)?.as_bytes())
+        let key = key::encode(&key)?;
+        self.store.of(key.as_bytes()).contains(key.as_bytes())
     }
 
     /// Reads a value into the thread's buffer, counts, and decodes it there.
-    fn with_value<R>(&self, key: &impl Key, decode: impl FnOnce(&Facts, &[u8]) -> Result<R>) -> Result<Option<R>> {
+    fn with_value<R>(
+        &self,
+        key: &impl Key,
+        decode: impl FnOnce(&dyn Calls, &Facts, &[u8]) -> Result<R>,
+    ) -> Result<Option<R>> {
         let mut encoded = EncodedKey::new();
         let key = key::encode_into(key, &mut encoded)?;
-        with_buffer(|buffer| match self.store.get(key, buffer) {
-            Ok(Some(facts)) => decode(&facts, buffer).map(Some),
+        let store = self.store.of(key);
+        with_buffer(|buffer| match store.get(key, buffer) {
+            Ok(Some(facts)) => decode(store, &facts, buffer).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         })
     }
 
-    pub(super) fn entry_of<V: DeserializeOwned>(&self, facts: &Facts, bytes: &[u8]) -> Result<Entry<V>> {
+    pub(super) fn entry_of<V: DeserializeOwned>(
+        &self,
+        facts: &Facts,
+        bytes: &[u8],
+        tag: Option<String>,
+    ) -> Result<Entry<V>> {
         Ok(Entry {
             value: value::decode(&self.codec, facts.kind, bytes)?,
             expires_at: system_time(facts.expires),
-            tag: self.store.tag_name(facts.tag)?,
+            tag,
             size: value::content_len(facts.kind, bytes)? as u64,
         })
     }

@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::calls::{self, Calls, Taken, Written, checked_tag};
+use crate::calls::{self, Taken, Whole, Written, checked_tag};
 use crate::codec::Codec;
-use crate::engine::{Change, Counter, Op, Put, Value};
+use crate::engine::{Change, Counter, Label, Op, Put, Tag, Value};
 use crate::error::Result;
 use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
@@ -67,7 +67,7 @@ impl<C: Codec> Cache<C> {
         let mut buffer = EncodedKey::new();
         for key in keys {
             let key = key::encode_into(&key, &mut buffer)?;
-            places.push((arena.add(key), self.store.hash(key)));
+            places.push((arena.add(key), self.store.of(key).hash(key)));
         }
         let keys: Vec<(&[u8], u64)> = places.iter().map(|(key, hash)| (&arena.bytes[key.clone()], *hash)).collect();
         let mut taken = Taken { bytes: Vec::new(), found: vec![None; keys.len()] };
@@ -139,8 +139,9 @@ impl<C: Codec> Cache<C> {
     }
 }
 
-fn remove_all(store: &dyn Calls, keys: &[EncodedKey]) -> Result<u64> {
-    let mut hashed: Vec<(u64, &[u8])> = keys.iter().map(|key| (store.hash(key.as_bytes()), key.as_bytes())).collect();
+fn remove_all(store: &dyn Whole, keys: &[EncodedKey]) -> Result<u64> {
+    let mut hashed: Vec<(u64, &[u8])> =
+        keys.iter().map(EncodedKey::as_bytes).map(|key| (store.of(key).hash(key), key)).collect();
     hashed.sort_unstable();
     hashed.dedup();
     let ops: Vec<Op<'_>> = hashed.iter().map(|&(hash, key)| Op { key, hash, change: Change::Remove }).collect();
@@ -166,8 +167,8 @@ impl<'s> Pairs<'s> {
     }
 
     /// A large value goes to its file at once, so that no two of them are in memory.
-    fn add(&mut self, store: &'s dyn Calls, key: &[u8], kind: u8, bytes: &[u8]) -> Result<()> {
-        let at = self.arena.add(key);
+    fn add(&mut self, store: &'s dyn Whole, key: &[u8], kind: u8, bytes: &[u8]) -> Result<()> {
+        let (at, store) = (self.arena.add(key), store.of(key));
         let mut pair = Pair { hash: store.hash(key), key: at.start, value: at.end, end: at.end, kind, draft: None };
         if let Some(draft) = store.draft(bytes)? {
             pair.draft = Some(self.drafts.len());
@@ -179,9 +180,8 @@ impl<'s> Pairs<'s> {
         Ok(())
     }
 
-    fn store(mut self, store: &dyn Calls, options: &SetOptions<'_>) -> Result<()> {
-        let tag = store.tag_of(options)?;
-        let tag = tag.as_tag();
+    fn store(mut self, store: &dyn Whole, options: &SetOptions<'_>) -> Result<()> {
+        let tag = checked_tag(options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
         let expires = calls::expiry(store, options.expire);
         if !all_differ(&self.pairs) {
             self.pairs = last_of_each(&self.arena, &self.pairs);

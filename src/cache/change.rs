@@ -84,7 +84,8 @@ impl<C: Codec> Cache<C> {
     fn put(&self, key: &impl Key, kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
         // Encoded where it stays: to move the buffer would cost as much as to hash the key.
         let mut buffer = EncodedKey::new();
-        self.store.put(key::encode_into(key, &mut buffer)?, kind, bytes, options)
+        let key = key::encode_into(key, &mut buffer)?;
+        self.store.of(key).put(key, kind, bytes, options)
     }
 
     /// Stores a value if the key is absent or has expired, and says whether it did. Of several processes that try at once,
@@ -114,10 +115,11 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn add_with<V: Serialize + ?Sized>(&self, key: impl Key, value: &V, options: SetOptions<'_>) -> Result<bool> {
         let key = key::encode(&key)?;
-        if self.store.uses(key.as_bytes())? {
+        let store = self.store.of(key.as_bytes());
+        if store.uses(key.as_bytes())? {
             return Ok(false);
         }
-        add(&*self.store, key.as_bytes(), &value::encode(&self.codec, value)?, &options)
+        add(store, key.as_bytes(), &value::encode(&self.codec, value)?, &options)
     }
 
     /// Gives a key another expiry, `None` for never, and keeps value and tag. False if the key is absent or has expired.
@@ -134,7 +136,8 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn touch(&self, key: impl Key, expire: Option<Duration>) -> Result<bool> {
-        touch(&*self.store, key::encode(&key)?.as_bytes(), expire)
+        let key = key::encode(&key)?;
+        touch(self.store.of(key.as_bytes()), key.as_bytes(), expire)
     }
 
     /// Removes a key and gives its value; `None` if it is absent or has expired. Of several processes that pop at once, one
@@ -151,13 +154,13 @@ impl<C: Codec> Cache<C> {
     #[doc(alias = "take")]
     pub fn pop<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<V>> {
         let key = key::encode(&key)?;
-        let mut bytes = Vec::new();
+        let (store, mut bytes) = (self.store.of(key.as_bytes()), Vec::new());
         loop {
             // Decoding is the caller's code and runs outside the lock; what was decoded is removed only if it is still
             // what is stored.
-            let Some(facts) = self.store.read(key.as_bytes(), &mut bytes)? else { return Ok(None) };
+            let Some(facts) = store.read(key.as_bytes(), &mut bytes)? else { return Ok(None) };
             let value = value::decode(&self.codec, facts.kind, &bytes)?;
-            if remove_same(&*self.store, key.as_bytes(), facts.sequence)? {
+            if remove_same(store, key.as_bytes(), facts.sequence)? {
                 return Ok(Some(value));
             }
         }
@@ -179,7 +182,8 @@ impl<C: Codec> Cache<C> {
     /// ```
     #[doc(alias = "remove")]
     pub fn delete(&self, key: impl Key) -> Result<bool> {
-        self.store.remove(key::encode(&key)?.as_bytes())
+        let key = key::encode(&key)?;
+        self.store.of(key.as_bytes()).remove(key.as_bytes())
     }
 }
 

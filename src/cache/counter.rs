@@ -41,7 +41,8 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decr(&self, key: impl Key, delta: i64) -> Result<i64> {
-        add(&*self.store, key::encode(&key)?.as_bytes(), &|value| value.checked_sub(delta), 0, &SetOptions::new())
+        let key = key::encode(&key)?;
+        add(self.store.of(key.as_bytes()), key.as_bytes(), &|value| value.checked_sub(delta), 0, &SetOptions::new())
     }
 
     /// As [`incr`](Cache::incr), where a missing key starts at `default` and gets the options. A key that is there keeps its
@@ -58,7 +59,8 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn incr_with(&self, key: impl Key, delta: i64, default: i64, options: SetOptions<'_>) -> Result<i64> {
-        add(&*self.store, key::encode(&key)?.as_bytes(), &|value| value.checked_add(delta), default, &options)
+        let key = key::encode(&key)?;
+        add(self.store.of(key.as_bytes()), key.as_bytes(), &|value| value.checked_add(delta), default, &options)
     }
 
     /// Replaces the value of a key if it is what the caller thinks it is, and says whether it did. `None` stands for an
@@ -115,7 +117,7 @@ impl<C: Codec> Cache<C> {
         let expected = expected.map(|value| value::encode(&self.codec, value)).transpose()?;
         let new = new.map(|value| value::encode(&self.codec, value)).transpose()?;
         let (expected, new) = (expected.as_ref(), new.as_ref());
-        exchange(&*self.store, key.as_bytes(), expected, new, options)
+        exchange(self.store.of(key.as_bytes()), key.as_bytes(), expected, new, options)
     }
 }
 

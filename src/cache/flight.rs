@@ -71,19 +71,19 @@ impl<C: Codec> Cache<C> {
         let key = key::encode(&key)?;
         let mut bytes = Vec::new();
         // The first look counts as a hit or a miss.
-        let found = self.store.get(key.as_bytes(), &mut bytes);
+        let found = self.store.of(key.as_bytes()).get(key.as_bytes(), &mut bytes);
         if let Some((value, _)) = self.decoded(found, &bytes)? {
             return Ok(value);
         }
         let look = || {
-            let found = self.store.read(key.as_bytes(), &mut bytes);
+            let found = self.store.of(key.as_bytes()).read(key.as_bytes(), &mut bytes);
             Ok(self.decoded(found, &bytes)?.map(|(value, _)| value))
         };
-        match attempt(&self.store, key.as_bytes(), options.wait, look, make) {
+        match attempt(&self.part(key.as_bytes()), key.as_bytes(), options.wait, look, make) {
             Ok(Landing::Found(value)) => Ok(value),
             Ok(Landing::Computed(made, _claim)) => {
                 let value = made?;
-                let put = |kind, bytes: &[u8]| self.store.put(key.as_bytes(), kind, bytes, &options);
+                let put = |kind, bytes: &[u8]| self.store.of(key.as_bytes()).put(key.as_bytes(), kind, bytes, &options);
                 value::encode_with(&self.codec, &value, put)??;
                 Ok(value)
             }

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use super::Cache;
 use super::access::Entry;
-use crate::calls::checked_tag;
-use crate::calls::{Raw, Wanted};
+use crate::calls::{Calls, Raw, Wanted, checked_tag};
 use crate::codec::{Codec, Postcard};
 use crate::error::Result;
 use crate::key::OwnedKey;
@@ -18,34 +18,61 @@ use crate::value;
 /// Goes through the live items of a cache.
 pub(super) struct Walk<C: Codec> {
     cache: Cache<C>,
+    /// The stores that are to be gone through, the one that is being gone through last, each with the row of the tag that is
+    /// wanted.
+    left: Vec<(Arc<dyn Calls>, Option<u32>)>,
     position: Option<u64>,
     found: VecDeque<Raw>,
-    wanted: Wanted,
+    with_values: bool,
 }
 
 impl<C: Codec> Walk<C> {
     pub(super) fn new(cache: &Cache<C>, with_values: bool) -> Walk<C> {
-        let wanted = Wanted { with_values, tag: None, namespace: None };
-        Walk { cache: cache.clone(), position: Some(0), found: VecDeque::new(), wanted }
+        let left = cache.parts().into_iter().map(|part| (part, None)).collect();
+        Walk { cache: cache.clone(), left, position: Some(0), found: VecDeque::new(), with_values }
     }
 
-    /// The next item, in no order.
+    /// The keys of a tag. A store that has no row for it has none.
+    fn tagged(cache: &Cache<C>, tag: &str) -> Result<Walk<C>> {
+        let mut walk = Walk::new(cache, false);
+        let mut left = Vec::new();
+        for (part, _) in walk.left.drain(..) {
+            if let Some(id) = part.tag_id(tag)? {
+                left.push((part, Some(id)));
+            }
+        }
+        walk.left = left;
+        Ok(walk)
+    }
+
     pub(super) fn next_raw(&mut self) -> Option<Result<Raw>> {
         loop {
             if let Some(raw) = self.found.pop_front() {
                 return Some(Ok(raw));
             }
-            let position = self.position?;
-            match self.cache.store.scan(position, self.wanted, &mut self.found) {
+            let (part, tag) = self.left.last()?;
+            let Some(position) = self.position else {
+                self.left.pop();
+                self.position = Some(0);
+                continue;
+            };
+            let wanted = Wanted { with_values: self.with_values, tag: *tag, namespace: None };
+            match part.scan(position, wanted, &mut self.found) {
                 Ok(next) => self.position = next,
                 Err(error) => {
                     // A bucket that cannot be read ends the walk: going on could go round for ever.
-                    self.position = None;
+                    self.left.clear();
                     self.found.clear();
                     return Some(Err(error));
                 }
             }
         }
+    }
+
+    /// What is known of the item that was found last.
+    fn entry_of<V: DeserializeOwned>(&self, raw: &Raw) -> Result<Entry<V>> {
+        let tag = self.left.last().map_or(Ok(None), |(part, _)| part.tag_name(raw.facts.tag))?;
+        self.cache.entry_of(&raw.facts, &raw.value, tag)
     }
 }
 
@@ -67,8 +94,8 @@ macro_rules! walk {
             type Item = Result<$item>;
             fn next(&mut self) -> Option<Self::Item> {
                 let raw = self.walk.next_raw()?;
-                let decode: fn(&Cache<C>, Raw) -> Result<$item> = $decode;
-                Some(raw.and_then(|raw| decode(&self.walk.cache, raw)))
+                let decode: fn(&Walk<C>, Raw) -> Result<$item> = $decode;
+                Some(raw.and_then(|raw| decode(&self.walk, raw)))
             }
         }
 
@@ -90,8 +117,8 @@ walk! {
     /// assert!(pairs.next().is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    Items<K, V>, (K, V), |cache, raw| {
-        Ok((K::decode(&raw.key)?, value::decode(&cache.codec, raw.facts.kind, &raw.value)?))
+    Items<K, V>, (K, V), |walk, raw| {
+        Ok((K::decode(&raw.key)?, value::decode(&walk.cache.codec, raw.facts.kind, &raw.value)?))
     }
 }
 
@@ -105,7 +132,7 @@ walk! {
     /// assert!(entries.next().is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    Entries<K, V>, (K, Entry<V>), |cache, raw| Ok((K::decode(&raw.key)?, cache.entry_of(&raw.facts, &raw.value)?))
+    Entries<K, V>, (K, Entry<V>), |walk, raw| Ok((K::decode(&raw.key)?, walk.entry_of(&raw)?))
 }
 
 walk! {
@@ -184,11 +211,6 @@ impl<C: Codec> Cache<C> {
     /// ```
     pub fn keys_tagged<K: OwnedKey>(&self, tag: &str) -> Result<Keys<K, C>> {
         checked_tag(&SetOptions::new().tag(tag))?;
-        let mut walk = Walk::new(self, false);
-        match self.store.tag_id(tag)? {
-            Some(id) => walk.wanted.tag = Some(id),
-            None => walk.position = None,
-        }
-        Ok(Keys::over(walk))
+        Ok(Keys::over(Walk::tagged(self, tag)?))
     }
 }

@@ -76,7 +76,7 @@ impl<K: OwnedKey, V: DeserializeOwned, C: Codec> OrderedItems<K, V, C> {
     /// The pair of a key that was there; `None` if it is gone by now.
     fn pair(&self, key: &[u8]) -> Option<Result<(K, V)>> {
         let mut bytes = Vec::new();
-        let found = self.cache.store.peek(key, &mut bytes).transpose()?;
+        let found = self.cache.store.of(key).peek(key, &mut bytes).transpose()?;
         let decode = |kind| Ok((K::decode(key)?, value::decode(&self.cache.codec, kind, &bytes)?));
         Some(found.and_then(|facts| decode(facts.kind)))
     }

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::Cache;
-use crate::calls;
+use crate::calls::{self, How};
 use crate::codec::{Codec, Postcard};
 use crate::error::{Error, Result};
 
@@ -78,7 +78,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact<R>(&self, body: impl FnOnce(&Transaction<C>) -> Result<R>) -> Result<R> {
-        self.run(None, body)
+        self.run(How::default(), body)
     }
 
     /// As [`transact`](Cache::transact), for a `body` with an error type of its own.
@@ -105,7 +105,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_transact<R, E: From<Error>>(&self, body: impl FnOnce(&Transaction<C>) -> Result<R, E>) -> Result<R, E> {
-        self.run(None, body)
+        self.run(How::default(), body)
     }
 
     /// As [`transact`](Cache::transact), waiting for the lock for at most `timeout`: then [`Error::Timeout`], and `body`
@@ -119,15 +119,16 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact_timeout<R>(&self, timeout: Duration, body: impl FnOnce(&Transaction<C>) -> Result<R>) -> Result<R> {
-        self.run(Some(timeout), body)
+        self.run(How { timeout: Some(timeout), ..How::default() }, body)
     }
 
-    fn run<R, E: From<Error>>(
-        &self,
-        timeout: Option<Duration>,
-        body: impl FnOnce(&Transaction<C>) -> Result<R, E>,
-    ) -> Result<R, E> {
-        calls::transact(&*self.store, timeout, |inside| {
+    /// A transaction that may be there in part after a power cut, if it is in several shards.
+    pub(crate) fn transact_lightly<R>(&self, body: impl FnOnce(&Transaction<C>) -> Result<R>) -> Result<R> {
+        self.run(How { may_tear: true, ..How::default() }, body)
+    }
+
+    fn run<R, E: From<Error>>(&self, how: How, body: impl FnOnce(&Transaction<C>) -> Result<R, E>) -> Result<R, E> {
+        calls::transact(&*self.store, how, |inside| {
             body(&Transaction { cache: Cache { store: inside, codec: self.codec.clone() } })
         })
     }

@@ -1,15 +1,18 @@
 //! The calls of a store that is open, or of a transaction that runs on one: each is the engine's own.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::queues::with_put;
-use super::{Body, Borrowed, Calls, Decide, Facts, Raw, Record, Taken, Wanted, Written, checked_tag, expiry};
+use super::within::Within;
+use super::{
+    Body, Borrowed, Calls, Decide, Facts, How, Raw, Record, Taken, Wanted, Whole, Written, checked_tag, expiry,
+};
 use crate::engine::{
-    Counter, DecidedValue, Handle, Kind, Label, Op, OwnedTag, PREFIX, Progress, Put, Report, Shared, Space, Sums, Tag,
-    Value, is_inner,
+    Change, Counter, DecidedValue, Handle, Kind, Label, Op, OwnedTag, PREFIX, Progress, Put, Report, Shared, Space,
+    Sums, Tag, Value, is_inner,
 };
 use crate::error::{Error, Result};
 use crate::options::SetOptions;
@@ -89,7 +92,23 @@ impl From<Error> for Stop {
     }
 }
 
-impl Calls for Handle<RealOs> {
+impl Whole for Handle<RealOs> {
+    fn of(&self, _: &[u8]) -> &dyn Calls {
+        self
+    }
+
+    fn part(self: Arc<Self>, _: &[u8]) -> Arc<dyn Calls> {
+        self
+    }
+
+    fn parts(self: Arc<Self>) -> Vec<Arc<dyn Calls>> {
+        vec![self]
+    }
+
+    fn within(self: Arc<Self>, name: &str) -> Result<Arc<dyn Whole>> {
+        Ok(Within::open(self, name)?)
+    }
+
     fn directory(&self) -> &Path {
         (**self).directory()
     }
@@ -98,49 +117,12 @@ impl Calls for Handle<RealOs> {
         (**self).now()
     }
 
-    fn hash(&self, key: &[u8]) -> u64 {
-        (**self).hash(key)
-    }
-
     fn count(&self, counter: Counter, by: u64) {
         (**self).count(counter, by);
     }
 
     fn count_always(&self, counter: Counter) {
         self.count_now(counter, 1);
-    }
-
-    fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        let found = Handle::read(self, key, (**self).hash(key), |record| copy_value(self, record, to))?;
-        (**self).count(hit_or_miss(found.is_some()), 1);
-        Ok(found)
-    }
-
-    fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        Handle::read(self, key, (**self).hash(key), |record| copy_value(self, record, to))
-    }
-
-    fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        self.look(key, (**self).hash(key), |record| copy_value(self, record, to))
-    }
-
-    fn uses(&self, key: &[u8]) -> Result<bool> {
-        Ok(Handle::read(self, key, (**self).hash(key), |_| Ok(()))?.is_some())
-    }
-
-    fn contains(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.look(key, (**self).hash(key), |_| Ok(()))?.is_some())
-    }
-
-    fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>> {
-        let found = Handle::read(self, key, (**self).hash(key), |record| borrow(self, record))?;
-        (**self).count(hit_or_miss(found.is_some()), 1);
-        Ok(found)
-    }
-
-    fn value(&self, record: &Record<'_>) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        copy_value(self, record, &mut bytes).map(|_| bytes)
     }
 
     fn get_many(&self, keys: &[(&[u8], u64)], taken: &mut Taken) -> Result<()> {
@@ -160,72 +142,15 @@ impl Calls for Handle<RealOs> {
         Ok(())
     }
 
-    fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>> {
-        Handle::scan(self, position, found, VecDeque::clear, |found, record| {
-            if wanted.tag.is_some_and(|tag| tag != record.header().tag) {
-                return Ok(());
-            }
-            let mut raw = Raw { key: Vec::new(), value: Vec::new(), facts: facts(record) };
-            if !record.append_key(&mut raw.key) {
-                return Err(record.damaged((**self).directory()));
-            }
-            match wanted.namespace {
-                None if is_inner(&raw.key) => return Ok(()),
-                None => {}
-                Some(namespace) if raw.key.starts_with(&namespace.prefix()) => {
-                    raw.key.drain(..PREFIX);
-                }
-                Some(_) => return Ok(()),
-            }
-            if wanted.with_values {
-                raw.facts = copy_value(self, record, &mut raw.value)?;
-            }
-            found.push_back(raw);
-            Ok(())
-        })
-    }
-
-    fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
-        let hash = (**self).hash(key);
-        let tag = checked_tag(options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
-        let expires = expiry(self, options.expire);
-        let draft = if self.is_large(bytes.len()) { Some((**self).draft(bytes)?) } else { None };
-        let value = draft.as_ref().map_or(Value::Inline(bytes), |draft| draft.value());
-        self.put_hashed(key, hash, Put { kind, value, expires, tag })?;
-        (**self).count(Counter::Stores, 1);
-        Ok(())
-    }
-
-    fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()> {
-        let hash = (**self).hash(key);
-        with_put(self, tag, value.0, value.1, |put| self.put_hashed(key, hash, Put { expires, ..put }))?;
-        (**self).count(Counter::Stores, 1);
-        Ok(())
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<bool> {
-        let removed = self.remove_hashed(key, (**self).hash(key))?;
-        (**self).count(Counter::Removals, removed.into());
-        Ok(removed)
-    }
-
     fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
         Handle::batch(self, ops)
     }
 
-    fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()> {
-        Handle::update(self, key, |present, buffer| Ok((decide(present, buffer)?, ())))
-    }
-
-    fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {
-        if self.is_large(bytes.len()) { Ok(Some(Box::new((**self).draft(bytes)?))) } else { Ok(None) }
-    }
-
-    fn transact(&self, timeout: Option<Duration>, body: Body<'_>) -> Result<()> {
+    fn transact(&self, how: How, body: Body<'_>) -> Result<()> {
         let ended =
             Handle::transact(
                 self,
-                timeout,
+                how.timeout,
                 |inside| {
                     if body(Arc::new(inside.clone())) { Ok(()) } else { Err(Stop::Body) }
                 },
@@ -234,18 +159,6 @@ impl Calls for Handle<RealOs> {
             Ok(()) | Err(Stop::Body) => Ok(()),
             Err(Stop::Engine(error)) => Err(error),
         }
-    }
-
-    fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag> {
-        Ok(checked_tag(options)?.map_or(OwnedTag::None, |tag| OwnedTag::Named(Kind::Tag, tag.to_owned())))
-    }
-
-    fn tag_name(&self, id: u32) -> Result<Option<String>> {
-        Handle::tag_name(self, id)
-    }
-
-    fn tag_id(&self, name: &str) -> Result<Option<u32>> {
-        Handle::tag_id(self, Label::tag(name))
     }
 
     fn len(&self) -> u64 {
@@ -302,5 +215,121 @@ impl Calls for Handle<RealOs> {
 
     fn repair(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
         Handle::repair(self, progress)
+    }
+}
+
+impl Calls for Handle<RealOs> {
+    fn hash(&self, key: &[u8]) -> u64 {
+        (**self).hash(key)
+    }
+
+    fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        let found = Handle::read(self, key, (**self).hash(key), |record| copy_value(self, record, to))?;
+        (**self).count(hit_or_miss(found.is_some()), 1);
+        Ok(found)
+    }
+
+    fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        Handle::read(self, key, (**self).hash(key), |record| copy_value(self, record, to))
+    }
+
+    fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        self.look(key, (**self).hash(key), |record| copy_value(self, record, to))
+    }
+
+    fn uses(&self, key: &[u8]) -> Result<bool> {
+        Ok(Handle::read(self, key, (**self).hash(key), |_| Ok(()))?.is_some())
+    }
+
+    fn contains(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.look(key, (**self).hash(key), |_| Ok(()))?.is_some())
+    }
+
+    fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>> {
+        let found = Handle::read(self, key, (**self).hash(key), |record| borrow(self, record))?;
+        (**self).count(hit_or_miss(found.is_some()), 1);
+        Ok(found)
+    }
+
+    fn value(&self, record: &Record<'_>) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        copy_value(self, record, &mut bytes).map(|_| bytes)
+    }
+
+    fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>> {
+        Handle::scan(self, position, found, VecDeque::clear, |found, record| {
+            if wanted.tag.is_some_and(|tag| tag != record.header().tag) {
+                return Ok(());
+            }
+            let mut raw = Raw { key: Vec::new(), value: Vec::new(), facts: facts(record) };
+            if !record.append_key(&mut raw.key) {
+                return Err(record.damaged((**self).directory()));
+            }
+            match wanted.namespace {
+                None if is_inner(&raw.key) => return Ok(()),
+                None => {}
+                Some(namespace) if raw.key.starts_with(&namespace.prefix()) => {
+                    raw.key.drain(..PREFIX);
+                }
+                Some(_) => return Ok(()),
+            }
+            if wanted.with_values {
+                raw.facts = copy_value(self, record, &mut raw.value)?;
+            }
+            found.push_back(raw);
+            Ok(())
+        })
+    }
+
+    fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
+        let hash = (**self).hash(key);
+        let tag = checked_tag(options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
+        let expires = expiry(self, options.expire);
+        let draft = if self.is_large(bytes.len()) { Some((**self).draft(bytes)?) } else { None };
+        let value = draft.as_ref().map_or(Value::Inline(bytes), |draft| draft.value());
+        self.put_hashed(key, hash, Put { kind, value, expires, tag })?;
+        (**self).count(Counter::Stores, 1);
+        Ok(())
+    }
+
+    fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()> {
+        let hash = (**self).hash(key);
+        with_put(self, tag, value.0, value.1, |put| self.put_hashed(key, hash, Put { expires, ..put }))?;
+        (**self).count(Counter::Stores, 1);
+        Ok(())
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<bool> {
+        let removed = self.remove_hashed(key, (**self).hash(key))?;
+        (**self).count(Counter::Removals, removed.into());
+        Ok(removed)
+    }
+
+    fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()> {
+        Handle::update(self, key, |present, buffer| Ok((decide(present, buffer)?, ())))
+    }
+
+    fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {
+        if self.is_large(bytes.len()) { Ok(Some(Box::new((**self).draft(bytes)?))) } else { Ok(None) }
+    }
+
+    fn whole_key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
+        Cow::Borrowed(key)
+    }
+
+    fn placed<'c>(&self, change: Change<'c>) -> Result<Change<'c>> {
+        Ok(change)
+    }
+
+    fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag> {
+        Ok(checked_tag(options)?.map_or(OwnedTag::None, |tag| OwnedTag::Named(Kind::Tag, tag.to_owned())))
+    }
+
+    fn tag_name(&self, id: u32) -> Result<Option<String>> {
+        Handle::tag_name(self, id)
+    }
+
+    fn tag_id(&self, name: &str) -> Result<Option<u32>> {
+        Handle::tag_id(self, Label::tag(name))
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::queues::{Setting, Take};
 use super::{
-    Body, Borrowed, Calls, Decide, Facts, Grows, Orders, Place, Queues, Raw, Record, Source, Streamed, Streams, Taken,
-    Wanted, Written, checked_tag, expiry, open_namespace, transact,
+    Body, Borrowed, Calls, Decide, Facts, Grows, How, Orders, Place, Queues, Raw, Record, Source, Streamed, Streams,
+    Taken, Wanted, Whole, Written, checked_tag, expiry, open_namespace, transact_on,
 };
 use crate::calls::orders::TakeItem;
 use crate::engine::{
@@ -31,9 +31,9 @@ pub struct Within {
 
 impl Within {
     /// The cache of a name, made if there is none.
-    pub fn open(store: &Arc<dyn Calls>, name: &str) -> Result<Arc<dyn Calls>> {
-        let space = open_namespace(&**store, Label { kind: Kind::Cache, name })?;
-        Ok(Arc::new(Within { store: Arc::clone(store), space }))
+    pub fn open(store: Arc<dyn Calls>, name: &str) -> Result<Arc<Within>> {
+        let space = open_namespace(&*store, Label { kind: Kind::Cache, name })?;
+        Ok(Arc::new(Within { store, space }))
     }
 
     /// A key as the store has it. Those of queues, indexes and ledgers have their prefixes already.
@@ -68,17 +68,29 @@ impl Within {
     }
 }
 
-impl Calls for Within {
+impl Whole for Within {
+    fn of(&self, _: &[u8]) -> &dyn Calls {
+        self
+    }
+
+    fn part(self: Arc<Self>, _: &[u8]) -> Arc<dyn Calls> {
+        self
+    }
+
+    fn parts(self: Arc<Self>) -> Vec<Arc<dyn Calls>> {
+        vec![self]
+    }
+
+    fn within(self: Arc<Self>, name: &str) -> Result<Arc<dyn Whole>> {
+        Ok(Within::open(self, name)?)
+    }
+
     fn directory(&self) -> &Path {
         self.store.directory()
     }
 
     fn now(&self) -> u64 {
         self.store.now()
-    }
-
-    fn hash(&self, key: &[u8]) -> u64 {
-        self.store.hash(&self.key(key))
     }
 
     fn count(&self, counter: Counter, by: u64) {
@@ -89,94 +101,24 @@ impl Calls for Within {
         self.store.count_always(counter);
     }
 
-    fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        self.store.get(&self.key(key), to)
-    }
-
-    fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        self.store.read(&self.key(key), to)
-    }
-
-    fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        self.store.peek(&self.key(key), to)
-    }
-
-    fn uses(&self, key: &[u8]) -> Result<bool> {
-        self.store.uses(&self.key(key))
-    }
-
-    fn contains(&self, key: &[u8]) -> Result<bool> {
-        self.store.contains(&self.key(key))
-    }
-
-    fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>> {
-        self.store.borrow(&self.key(key))
-    }
-
-    fn value(&self, record: &Record<'_>) -> Result<Vec<u8>> {
-        self.store.value(record)
-    }
-
     fn get_many(&self, keys: &[(&[u8], u64)], taken: &mut Taken) -> Result<()> {
         let whole: Vec<(Cow<'_, [u8]>, u64)> = keys.iter().map(|&(key, hash)| (self.key(key), hash)).collect();
         let whole: Vec<(&[u8], u64)> = whole.iter().map(|(key, hash)| (&**key, *hash)).collect();
         self.store.get_many(&whole, taken)
     }
 
-    fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>> {
-        let namespace = wanted.namespace.or(Some(self.space));
-        self.store.scan(position, Wanted { namespace, ..wanted }, found)
-    }
-
-    fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
-        let tag = checked_tag(options)?.map_or(Ok(self.space.id), |tag| self.tag(tag))?;
-        self.store.put_tagged(&self.key(key), (kind, bytes), expiry(self, options.expire), tag)
-    }
-
-    fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()> {
-        self.store.put_tagged(&self.key(key), value, expires, tag)
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<bool> {
-        self.store.remove(&self.key(key))
-    }
-
     fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
         let keys: Vec<Cow<'_, [u8]>> = ops.iter().map(|op| self.key(op.key)).collect();
-        let whole: Vec<Op<'_>> =
-            ops.iter().zip(&keys).map(|(op, key)| Op { key, hash: op.hash, change: self.placed(op.change) }).collect();
+        let mut whole: Vec<Op<'_>> = Vec::with_capacity(ops.len());
+        for (op, key) in ops.iter().zip(&keys) {
+            whole.push(Op { key, hash: op.hash, change: self.placed(op.change)? });
+        }
         self.store.batch(&whole)
     }
 
-    fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()> {
-        self.store.update(&self.key(key), decide)
-    }
-
-    fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {
-        self.store.draft(bytes)
-    }
-
-    fn transact(&self, timeout: Option<Duration>, body: Body<'_>) -> Result<()> {
+    fn transact(&self, how: How, body: Body<'_>) -> Result<()> {
         let space = self.space;
-        self.store.transact(timeout, &mut |inside| body(Arc::new(Within { store: inside, space })))
-    }
-
-    fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag> {
-        let tag = checked_tag(options)?.map_or(Ok(self.space.id), |tag| self.tag(tag))?;
-        Ok(OwnedTag::Id(tag))
-    }
-
-    fn tag_name(&self, id: u32) -> Result<Option<String>> {
-        if id == self.space.id {
-            return Ok(None);
-        }
-        let Some(name) = self.store.tag_name(id)? else { return Ok(None) };
-        let name = name.strip_prefix(&self.tags()).or_else(|| name.strip_prefix(&self.names()));
-        Ok(name.map(str::to_owned))
-    }
-
-    fn tag_id(&self, name: &str) -> Result<Option<u32>> {
-        self.find_tag(name)
+        self.store.transact(how, &mut |inside| body(Arc::new(Within { store: inside.part(&[]), space })))
     }
 
     fn len(&self) -> u64 {
@@ -209,7 +151,7 @@ impl Calls for Within {
 
     /// One commit, whatever tags there are.
     fn clear(&self) -> Result<u64> {
-        transact(&*self.store, None, |inside| {
+        transact_on(&*self.store, |inside| {
             let mut items = 0;
             for (_, name) in inside.rows_of(Kind::CacheTag, &self.tags())? {
                 items += inside.empty(Label { kind: Kind::CacheTag, name: &name })?;
@@ -252,13 +194,96 @@ impl Calls for Within {
     }
 }
 
-impl Within {
-    /// A change of an item here. What has no tag has the namespace's row.
-    fn placed<'c>(&self, change: Change<'c>) -> Change<'c> {
-        match change {
-            Change::Put(put) if put.tag == Tag::None => Change::Put(Put { tag: Tag::Id(self.space.id), ..put }),
-            other => other,
+impl Calls for Within {
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.store.hash(&self.key(key))
+    }
+
+    fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        self.store.get(&self.key(key), to)
+    }
+
+    fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        self.store.read(&self.key(key), to)
+    }
+
+    fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
+        self.store.peek(&self.key(key), to)
+    }
+
+    fn uses(&self, key: &[u8]) -> Result<bool> {
+        self.store.uses(&self.key(key))
+    }
+
+    fn contains(&self, key: &[u8]) -> Result<bool> {
+        self.store.contains(&self.key(key))
+    }
+
+    fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>> {
+        self.store.borrow(&self.key(key))
+    }
+
+    fn value(&self, record: &Record<'_>) -> Result<Vec<u8>> {
+        self.store.value(record)
+    }
+
+    fn scan(&self, position: u64, wanted: Wanted, found: &mut VecDeque<Raw>) -> Result<Option<u64>> {
+        let namespace = wanted.namespace.or(Some(self.space));
+        self.store.scan(position, Wanted { namespace, ..wanted }, found)
+    }
+
+    fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
+        let tag = checked_tag(options)?.map_or(Ok(self.space.id), |tag| self.tag(tag))?;
+        self.store.put_tagged(&self.key(key), (kind, bytes), expiry(self, options.expire), tag)
+    }
+
+    fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()> {
+        self.store.put_tagged(&self.key(key), value, expires, tag)
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<bool> {
+        self.store.remove(&self.key(key))
+    }
+
+    fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()> {
+        self.store.update(&self.key(key), decide)
+    }
+
+    fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {
+        self.store.draft(bytes)
+    }
+
+    fn whole_key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
+        self.key(key)
+    }
+
+    /// What has no tag has the namespace's row.
+    fn placed<'c>(&self, change: Change<'c>) -> Result<Change<'c>> {
+        let Change::Put(put) = change else { return Ok(change) };
+        let id = match put.tag {
+            Tag::None => self.space.id,
+            Tag::Named(label) if label.kind == Kind::Tag => self.tag(label.name)?,
+            _ => return Ok(change),
+        };
+        Ok(Change::Put(Put { tag: Tag::Id(id), ..put }))
+    }
+
+    fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag> {
+        let tag = checked_tag(options)?.map_or(Ok(self.space.id), |tag| self.tag(tag))?;
+        Ok(OwnedTag::Id(tag))
+    }
+
+    fn tag_name(&self, id: u32) -> Result<Option<String>> {
+        if id == self.space.id {
+            return Ok(None);
         }
+        let Some(name) = self.store.tag_name(id)? else { return Ok(None) };
+        let name = name.strip_prefix(&self.tags()).or_else(|| name.strip_prefix(&self.names()));
+        Ok(name.map(str::to_owned))
+    }
+
+    fn tag_id(&self, name: &str) -> Result<Option<u32>> {
+        self.find_tag(name)
     }
 }
 

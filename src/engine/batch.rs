@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::os::{Os, OsMap};
-use crate::storage::index::{self, CELLS, LINK};
+use crate::storage::index::{self, CELLS, LINK, Table};
 use crate::storage::location::Entry;
 use crate::storage::namespace::Label;
-use crate::storage::record::{BATCH_RECORD, Draft, Header, LARGE_REFERENCE, Type, batch_value};
+use crate::storage::record::{BATCH_RECORD, Draft, Header, JOINT_VALUE, LARGE_REFERENCE, Type, batch_value};
 use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
 use crate::storage::tag_table;
@@ -69,6 +69,10 @@ impl<O: Os> Commit<'_, O> {
         let [op] = ops else {
             return self.carry_out_many(ops.iter().copied(), |i| ops.get(i).map(|op| op.hash));
         };
+        if self.joint.is_some() {
+            // What says so stands in a batch.
+            return self.carry_out_many(ops.iter().copied(), |_| None);
+        }
         let place = self.locate(op.key, op.hash)?;
         let was_live = place.is_live();
         if self.change_alone(op, &place)? {
@@ -114,13 +118,22 @@ impl<O: Os> Commit<'_, O> {
             replaced += u64::from(was_live);
         }
         self.stage_counts(&counts);
-        if self.end_batch(batch)? {
-            self.publish()?;
-            if !removed.is_empty() {
-                self.empty_removed(&removed);
-            }
-        }
+        self.publish_batch(batch, removed)?;
         Ok(replaced)
+    }
+
+    /// Publishes a batch, and empties the cells of the keys that it removed.
+    pub(super) fn publish_batch(&mut self, batch: Batch, removed: Vec<(Table, usize, u64)>) -> Result<()> {
+        if !self.end_batch(batch)? {
+            return Ok(());
+        }
+        self.publish()?;
+        if self.joint.is_some() {
+            self.removed = removed;
+        } else if !removed.is_empty() {
+            self.empty_removed(&removed);
+        }
+        Ok(())
     }
 
     /// Steps 3 and 4 of a put, if it can be made the short way: whether the key was live before.
@@ -240,7 +253,9 @@ impl<O: Os> Commit<'_, O> {
         marks: usize,
         at_least: Purpose,
     ) -> Result<Batch> {
-        let mut bytes = BATCH_RECORD + marks * Draft::bare(Type::TagEvicted, 0).size();
+        let says_joint = usize::from(self.joint.is_some_and(|joint| joint.is_lasting));
+        let mut bytes = BATCH_RECORD + (marks + says_joint) * Draft::bare(Type::TagEvicted, 0).size();
+        bytes += says_joint * JOINT_VALUE;
         let mut purpose = at_least;
         for op in ops {
             let mut draft = Draft { key: op.key, replaces: Some((0, 0)), ..Draft::bare(Type::Removal, 0) };
@@ -270,6 +285,10 @@ impl<O: Os> Commit<'_, O> {
         self.batch_nonce = Some(self.nonce_at_tail()?);
         self.tail.offset += BATCH_RECORD as u64;
         (self.members, self.check) = (0, 0);
+        if let Some(joint) = self.joint.filter(|joint| joint.is_lasting) {
+            let value = joint.number.to_le_bytes();
+            self.append(&Draft { value: &value, ..Draft::bare(Type::Joint, self.sequence) })?;
+        }
         Ok(batch)
     }
 

@@ -63,6 +63,19 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
+
+    /// One report of several.
+    pub(crate) fn of_all(reports: Vec<Report>) -> Report {
+        let mut all = Report::default();
+        for Report { items, records, segments, bytes, problems } in reports {
+            all.items += items;
+            all.records += records;
+            all.segments += segments;
+            all.bytes += bytes;
+            all.problems.extend(problems);
+        }
+        all
+    }
 }
 
 /// How far a check or repair is.

@@ -18,6 +18,7 @@ use crate::storage::state::{self, PENDING, Retiree, VISIBLE, row, row_word};
 use super::lock::Locked;
 use super::marks;
 use super::nodes::Nodes;
+use super::siblings::Joint;
 use super::staged::Staged;
 use super::store::Store;
 use super::view::{Index, Segment, View};
@@ -79,6 +80,10 @@ pub struct Commit<'l, O: Os> {
     pub unlink_after: Vec<Retiree>,
     /// Bytes of puts.
     pub appended: u64,
+    /// The joint commit that it is part of.
+    pub(super) joint: Option<Joint>,
+    /// Cells that lead to removals of a joint commit, to be emptied when it is done.
+    pub(super) removed: Vec<(Table, usize, u64)>,
     /// Nodes that keep keys in order, as this commit will leave them. Most commits have none.
     pub(super) nodes: Option<Box<Nodes>>,
 }
@@ -135,6 +140,8 @@ impl<'l, O: Os> Commit<'l, O> {
             made_ahead: 0,
             unlink_after: Vec::new(),
             appended: 0,
+            joint: None,
+            removed: Vec::new(),
             nodes: None,
         }
     }
@@ -270,7 +277,8 @@ impl<'l, O: Os> Commit<'l, O> {
         line[CELLS] = self.staged.word(address(link_of(bucket))).unwrap_or(line[CELLS]);
     }
 
-    /// Steps 5 to 8 but for the unlocking. Everything that can fail comes first.
+    /// Steps 5 to 8 but for the unlocking. Everything that can fail comes first. Of a part of a joint commit, what can fail and
+    /// no more: the other parts have to be ready too.
     pub fn publish(&mut self) -> Result<()> {
         if self.written.is_some() {
             self.tail.epoch = self.epoch;
@@ -300,7 +308,19 @@ impl<'l, O: Os> Commit<'l, O> {
         } else {
             redo::write_inline(state, self.staged.all());
         }
+        if let Some(joint) = &mut self.joint {
+            joint.is_ready = true;
+            return Ok(());
+        }
         state.store(PENDING, self.sequence);
+        self.apply();
+        self.show();
+        Ok(())
+    }
+
+    /// Step 6, for good.
+    pub(super) fn apply(&mut self) {
+        let state = &self.store.state;
         self.written = None;
         self.made.clear();
         if seeded!("visible_before_cells") {
@@ -310,6 +330,11 @@ impl<'l, O: Os> Commit<'l, O> {
             state.store(PENDING, 0);
         }
         self.store_all();
+    }
+
+    /// Steps 7 and 8.
+    pub(super) fn show(&mut self) {
+        let state = &self.store.state;
         state.store(VISIBLE, self.sequence);
         state.store(PENDING, 0);
         self.count_cells();
@@ -318,7 +343,6 @@ impl<'l, O: Os> Commit<'l, O> {
             self.remove_published();
         }
         self.sequence = self.sequence.saturating_add(1);
-        Ok(())
     }
 
     /// True if each staged word is in a file that is mapped.
@@ -437,8 +461,10 @@ impl<O: Os> Commit<'_, O> {
                     // Where nothing is allocated, a store through the map may be fatal; a failed write is not.
                     let _ = file.write_at(&[0; HEADER], first.offset);
                 }
-                // The main stream has no epochs: what was wiped there must not come back with a power cut.
-                if self.main && segment.file.as_ref().is_none_or(|file| file.sync().is_err()) {
+                // The main stream has no epochs: what was wiped there must not come back with a power cut. Nor must what was
+                // part of a joint commit.
+                if (self.main || self.joint.is_some()) && segment.file.as_ref().is_none_or(|file| file.sync().is_err())
+                {
                     self.store.state.fetch_max(state::UNSWEPT, 1);
                 }
             }

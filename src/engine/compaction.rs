@@ -251,7 +251,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
                     self.keep(Kept::Mark { candidate: i }, header.size());
                 }
                 Type::Removal => self.empty_removal(i)?,
-                Type::TagEvicted | Type::Cleared | Type::Batch | Type::Dead => {}
+                Type::TagEvicted | Type::Cleared | Type::Batch | Type::Dead | Type::Joint => {}
             }
             if header.over_main && judge.has_main && !seeded!("nothing_says_what_is_dead") {
                 self.keep(Kept::Dead { candidate: i }, Draft::bare(Type::Dead, 0).size() + DEAD_VALUE);

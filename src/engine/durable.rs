@@ -90,7 +90,7 @@ const NUMBERED_MAX: u64 = 256;
 
 /// Who leads, and what for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     /// A change that is to be durable.
     Change,
     /// A call of `sync`.
@@ -100,8 +100,8 @@ enum Purpose {
 }
 
 /// The held word `SYNCING`. Dropping it lets the next one lead.
-struct Lead<'s, O: Os> {
-    store: &'s Store<O>,
+pub(super) struct Lead<'s, O: Os> {
+    pub(super) store: &'s Store<O>,
 }
 
 impl<O: Os> Store<O> {
@@ -137,7 +137,7 @@ impl<O: Os> Store<O> {
     }
 
     #[cold]
-    fn refuse_after_failure(&self) -> Result<()> {
+    pub(super) fn refuse_after_failure(&self) -> Result<()> {
         if self.state.load(SYNC_FAILED) & TOLD == 0 {
             return Ok(());
         }
@@ -190,30 +190,32 @@ impl<O: Os> Store<O> {
             if failure == 0 && done && (marked || purpose != Purpose::Sync) {
                 return Ok(());
             }
-            let word = self.state.load32(SYNCING);
-            if word == 0 {
-                if self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok() {
-                    return Lead { store: self }.carry_out(purpose);
-                }
-                continue;
-            }
-            let sleeping = word | SLEEPERS;
-            if word != sleeping && self.state.compare_exchange32(SYNCING, word, sleeping).is_err() {
-                continue;
-            }
-            self.os.wait(&self.state, SYNCING, sleeping, ROUND);
-            let leader = sleeping & !SLEEPERS;
-            if self.state.load32(SYNCING) == sleeping
-                && leader != self.owner
-                && !self.os.is_alive(&self.paths.presence(leader.into()))
-                && self.state.compare_exchange32(SYNCING, sleeping, self.owner | SLEEPERS).is_ok()
-            {
-                return Lead { store: self }.carry_out(purpose);
+            if let Some(lead) = self.try_to_lead() {
+                return lead.carry_out(purpose);
             }
             if self.os.uptime().saturating_sub(start) >= self.lock_timeout {
                 return Err(Error::Timeout);
             }
         }
+    }
+
+    /// Step 2, once.
+    pub(super) fn try_to_lead(&self) -> Option<Lead<'_, O>> {
+        let word = self.state.load32(SYNCING);
+        if word == 0 {
+            return self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok().then(|| Lead { store: self });
+        }
+        let sleeping = word | SLEEPERS;
+        if word != sleeping && self.state.compare_exchange32(SYNCING, word, sleeping).is_err() {
+            return None;
+        }
+        self.os.wait(&self.state, SYNCING, sleeping, ROUND);
+        let leader = sleeping & !SLEEPERS;
+        let takes_over = self.state.load32(SYNCING) == sleeping
+            && leader != self.owner
+            && !self.os.is_alive(&self.paths.presence(leader.into()))
+            && self.state.compare_exchange32(SYNCING, sleeping, self.owner | SLEEPERS).is_ok();
+        takes_over.then(|| Lead { store: self })
     }
 
     /// Says that a stage failed, or may have, to every process and for good. `told` if a caller hears of it.
@@ -251,7 +253,7 @@ impl<O: Os> Store<O> {
 
     /// Makes a file durable. One that is gone was retired, and nothing that it held counts any more. One that cannot be
     /// opened now may be asked again.
-    fn sync_named(&self, name: Name, stage: u64) -> Result<()> {
+    pub(super) fn sync_named(&self, name: Name, stage: u64) -> Result<()> {
         let path = self.paths.of(name);
         match self.os.open(&path, OpenMode::Read) {
             Ok(file) => file.sync().map_err(|e| {
@@ -271,7 +273,7 @@ impl<O: Os> Store<O> {
 
     /// The segment that the tail is in, and the tail's offset there: everything before it was written before this
     /// call. 0 as an offset if writers were too quick.
-    fn position(&self) -> (u64, u64) {
+    pub(super) fn position(&self) -> (u64, u64) {
         for _ in 0..64 {
             let tail = self.state.load(state::TAIL);
             let id = self.segment_in(Tail::from_bits(tail).slot);
@@ -286,7 +288,7 @@ impl<O: Os> Store<O> {
 
 impl<O: Os> Lead<'_, O> {
     /// Steps 3 to 7.
-    fn carry_out(&self, purpose: Purpose) -> Result<()> {
+    pub(super) fn carry_out(&self, purpose: Purpose) -> Result<()> {
         let (store, state) = (self.store, &self.store.state);
         let names_in_doubt = self.dispel_doubt(purpose)?;
         if purpose == Purpose::Carried {
@@ -300,11 +302,7 @@ impl<O: Os> Lead<'_, O> {
         let (segment, offset) = store.position();
         let next_value = state.load(state::NEXT_VALUE);
         let carried = state.load(state::CARRIED);
-        let has_new_names = names_in_doubt
-            || segment > state.load(SYNCED_SEGMENT)
-            || store.main_tail() > state.load(SYNCED_MAIN)
-            || next_value > state.load(SYNCED_VALUES)
-            || state.load(state::MARKED) == 0;
+        let has_new_names = names_in_doubt || self.has_new_names(segment, next_value);
         let asked = self.ask_disk(has_new_names, next_value, segment);
         if asked.is_err() {
             // What failed for good was announced.
@@ -326,8 +324,16 @@ impl<O: Os> Lead<'_, O> {
         Ok(())
     }
 
+    pub(super) fn has_new_names(&self, segment: u64, next_value: u64) -> bool {
+        let state = &self.store.state;
+        segment > state.load(SYNCED_SEGMENT)
+            || self.store.main_tail() > state.load(SYNCED_MAIN)
+            || next_value > state.load(SYNCED_VALUES)
+            || state.load(state::MARKED) == 0
+    }
+
     /// Step 6.
-    fn ask_disk(&self, has_new_names: bool, next_value: u64, segment: u64) -> Result<()> {
+    pub(super) fn ask_disk(&self, has_new_names: bool, next_value: u64, segment: u64) -> Result<()> {
         let (store, state) = (self.store, &self.store.state);
         state.store(SYNC_STAGE, VALUES);
         let value = |name| if let Name::Value(id) = name { Some(id) } else { None };

@@ -87,7 +87,8 @@ impl<O: Os> Store<O> {
         Ok(())
     }
 
-    /// Makes sure that no record begins at the tail of a stream. In the main stream durably so: it has no epochs.
+    /// Makes sure that no record begins at the tail of a stream. In the main stream durably so: it has no epochs. In a shard too:
+    /// what was part of a joint commit that is no more must not be there when a later one is decided (J4 in `joint`).
     fn empty_tail(&self, word: usize) -> Result<()> {
         let tail = Tail::from_bits(self.state.load(word));
         let id = self.segment_in(tail.slot);
@@ -110,7 +111,7 @@ impl<O: Os> Store<O> {
             Ok(()) if header != [0; HEADER] => {
                 let emptied = file.write_at(&[0; HEADER], tail.offset);
                 emptied
-                    .and_then(|()| if is_main { file.sync() } else { Ok(()) })
+                    .and_then(|()| if is_main || self.is_shard() { file.sync() } else { Ok(()) })
                     .map_err(|e| Error::io("append to", &path, e))
             }
             Ok(()) => Ok(()),
@@ -135,26 +136,28 @@ impl<O: Os> Locked<'_, O> {
         let store = self.store;
         let pending = store.state.load(PENDING);
         if pending > store.state.load(VISIBLE) {
-            let (changes, spill) = redo::describe(&store.state);
-            match spill {
-                None if changes <= redo::CHANGES_INLINE => {
-                    for i in 0..changes - usize::from(seeded!("redo_forgets_the_last_word")) {
-                        self.apply(redo::read_inline(&store.state, i))?;
-                    }
-                }
-                Some(sequence) if changes <= redo::CHANGES_MAX => {
-                    for change in self.read_spill(sequence, changes)? {
-                        self.apply(change)?;
-                    }
-                }
-                _ => return Err(self.damaged_list()),
-            }
+            self.store_new()?;
             if !seeded!("recovery_leaves_visible") {
                 store.state.store(VISIBLE, pending);
             }
         }
         store.state.store(PENDING, 0);
         Ok(())
+    }
+
+    /// Step 6 with the list that is there.
+    pub(super) fn store_new(&self) -> Result<()> {
+        let (changes, spill) = redo::describe(&self.store.state);
+        match spill {
+            None if changes <= redo::CHANGES_INLINE => {
+                let all = changes - usize::from(seeded!("redo_forgets_the_last_word"));
+                (0..all).try_for_each(|i| self.apply(redo::read_inline(&self.store.state, i)))
+            }
+            Some(sequence) if changes <= redo::CHANGES_MAX => {
+                self.read_spill(sequence, changes)?.into_iter().try_for_each(|change| self.apply(change))
+            }
+            _ => Err(self.damaged_list()),
+        }
     }
 
     fn read_spill(&self, sequence: u64, changes: usize) -> Result<Vec<Change>> {

@@ -12,7 +12,7 @@
 //! No step waits for anything in the memory of the process: the one lock taken is the opener's file lock.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::error::{Error, Result};
 use crate::os::Os;
@@ -110,6 +110,10 @@ impl<O: Os> Store<O> {
             listener: self.notices.listener().cloned(),
         };
         let os = self.os.after_fork().map_err(|e| Error::io("open", root, e))?;
-        Store::open_same(os, root, &opening, Some(self.store_id))
+        let opened = Store::open_same(os, root, &opening, Some(self.store_id))?;
+        if let Some(siblings) = self.siblings.get() {
+            opened.siblings.set(Weak::clone(siblings));
+        }
+        Ok(opened)
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::state::{LOCK, PENDING, UNSWEPT, UPKEEP, VISIBLE, YIELD_UNTIL};
+use crate::storage::state::{IS_JOINT, LOCK, PENDING, UNSWEPT, UPKEEP, VISIBLE, YIELD_UNTIL};
 
 use super::store::Store;
 
@@ -124,6 +124,25 @@ impl<O: Os> Store<O> {
 
     #[inline]
     pub(super) fn lock_within(&self, timeout: Duration) -> Result<Locked<'_, O>> {
+        loop {
+            let (locked, taken_over) = self.lock_as_it_is(timeout)?;
+            let pending = self.state.load(PENDING);
+            if pending & IS_JOINT != 0 {
+                drop(locked);
+                // The others may not be ready, so nobody finishes a part alone.
+                self.siblings().ok_or(Error::Timeout)?.resolve(timeout)?;
+                continue;
+            }
+            if pending != 0 && (taken_over || !seeded!("redo_only_on_takeover")) {
+                locked.recover()?;
+            }
+            return Ok(locked);
+        }
+    }
+
+    /// Takes the lock and leaves what a dead owner published half; also whether it was taken over from one.
+    #[inline]
+    pub(super) fn lock_as_it_is(&self, timeout: Duration) -> Result<(Locked<'_, O>, bool)> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
@@ -145,10 +164,7 @@ impl<O: Os> Store<O> {
             self.sweep_unpublished()?;
             self.state.store(UNSWEPT, 0);
         }
-        if self.state.load(PENDING) != 0 && (taken_over || !seeded!("redo_only_on_takeover")) {
-            locked.recover()?;
-        }
-        Ok(locked)
+        Ok((locked, taken_over))
     }
 
     #[cold]

@@ -64,6 +64,11 @@ impl<'m, M: OsMap> Batches<'m, M> {
         Batches { mixed: segment::is_main(id), ..Batches::new(map, nonce, end) }
     }
 
+    /// What it reads.
+    pub fn map(&self) -> &'m M {
+        self.map
+    }
+
     /// The members of the next batch; `None` where no whole batch begins. Every member is verified.
     pub fn next_batch(&mut self) -> Option<&[Member]> {
         self.members.clear();

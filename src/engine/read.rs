@@ -20,7 +20,7 @@ use crate::storage::index::{self, CELLS, CHAIN_MAX, Geometry, Table};
 use crate::storage::location::{Entry, Location};
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{Header, LargeReference, Type, salt};
-use crate::storage::state::{self, Marks, VISIBLE};
+use crate::storage::state::{self, Marks};
 use crate::storage::tag_table;
 
 use super::lock::Locked;
@@ -254,7 +254,7 @@ impl<O: Os> Store<O> {
     /// large value may be gone, and that is no damage.
     #[inline]
     pub(super) fn still_counts(&self, newest: &Header, taken: &Header) -> bool {
-        taken.sequence == newest.sequence || self.state.load(VISIBLE) < newest.sequence
+        taken.sequence == newest.sequence || self.visible() < newest.sequence
     }
 
     /// The index that holds a hash under the geometry `word`.
@@ -356,7 +356,7 @@ impl<O: Os> Store<O> {
     ) -> Result<Try<Option<Record<'v, O>>>> {
         let location = Location::from_bits(newest.previous);
         if location.is_none() {
-            let pending = self.state.load(VISIBLE) < newest.sequence;
+            let pending = self.visible() < newest.sequence;
             return Ok(if pending { Try::Done(None) } else { Try::Again });
         }
         let id = self.segment_in(location.slot());
@@ -365,7 +365,7 @@ impl<O: Os> Store<O> {
             None if id == 0 => None,
             None => return Ok(Try::Map(Missing::Segment(location.slot(), id))),
         };
-        if self.state.load(VISIBLE) >= newest.sequence {
+        if self.visible() >= newest.sequence {
             return Ok(Try::Again);
         }
         Ok(Try::Done(found.filter(|record| {

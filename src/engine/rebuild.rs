@@ -15,6 +15,7 @@
 //! Nothing here edits a byte of the log.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
@@ -22,11 +23,12 @@ use crate::storage::index::{FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table};
 use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
-use crate::storage::record::{DEAD_VALUE, Type};
+use crate::storage::record::{DEAD_VALUE, HEADER, JOINT_VALUE, Type};
 use crate::storage::segment::{self, Head, MAIN};
 use crate::storage::state::{self, row, row_word};
 use crate::storage::synced::{self, Mark};
 
+use super::decided;
 use super::ends::Ends;
 use super::log::{Batches, Found, Member};
 use super::repair::OVERHEAD;
@@ -106,6 +108,7 @@ fn read_chain<O: Os>(
     mark: Option<Mark>,
     ends: &mut Ends,
 ) -> Result<(Vec<Chained<O>>, Vec<u64>)> {
+    let decided = decided::decided_for(os, paths.root(), manifest.kind)?.unwrap_or(0);
     let mut ids = ids_of_stream(os, paths, 0)?;
     // Segments are unlinked oldest first, so what stands before a missing id waits to be unlinked.
     let gap = ids.windows(2).collect::<Vec<_>>().iter().rposition(|pair| pair[1] != pair[0] + 1).map_or(0, |at| at + 1);
@@ -134,10 +137,14 @@ fn read_chain<O: Os>(
         };
         let sure = durable_part(mark, &head, limit);
         let before = chain.last().and_then(|last| last.epoch);
+        let path = paths.of(Name::Segment(head.id));
         let mut batches = Batches::of(&map, head.id, head.nonce, usize::try_from(limit).unwrap_or(0));
         batches.epoch = before;
         let since = chain.last().map_or(0, |last| last.newest);
-        let Verified { end, puts, newest, epoch, tags } = verify(batches, sure, since, ends);
+        let Verified { end, puts, newest, epoch, tags, undecided } = verify(batches, (sure, decided), since, ends);
+        if undecided && !seeded!("undecided_batch_stays") {
+            void(os, &path, end)?;
+        }
         let is_whole = end == limit;
         let (id, nonce, born) = (head.id, head.nonce, head.born);
         chain.push(Chained { id, nonce, born, map, allocated, end, sure, puts, newest, epoch, tags });
@@ -199,14 +206,42 @@ struct Verified {
     newest: u64,
     epoch: Option<u8>,
     tags: Vec<u32>,
+    /// What follows is part of a joint commit that was not decided.
+    undecided: bool,
+}
+
+/// Writes an empty header over a batch that is no commit, durably: a later decision must not count it.
+fn void<O: Os>(os: &O, path: &Path, offset: u64) -> Result<()> {
+    let file = os.open(path, OpenMode::Write).map_err(|e| Error::io("open", path, e))?;
+    file.write_at(&[0; HEADER], offset).and_then(|()| file.sync()).map_err(|e| Error::io("write", path, e))
+}
+
+/// True if a batch is part of a joint commit with a number above the one that was decided.
+fn is_undecided<M: OsMap>(map: &M, members: &[Member], decided: u64) -> bool {
+    let Some(first) = members.first().filter(|first| first.header.kind_of_record == Type::Joint) else { return false };
+    let mut number = [0; JOINT_VALUE];
+    map.read(first.header.value_range(first.offset).0, &mut number) && u64::from_le_bytes(number) > decided
 }
 
 /// Reads the batches of a segment of the commit stream as far as they are whole, or were durable. `newest` is the newest
-/// commit before it.
-fn verify<M: OsMap>(mut batches: Batches<'_, M>, sure: u64, newest: u64, ends: &mut Ends) -> Verified {
+/// commit before it; `decided` the number of the last joint one that counts.
+fn verify<M: OsMap>(
+    mut batches: Batches<'_, M>,
+    (sure, decided): (u64, u64),
+    newest: u64,
+    ends: &mut Ends,
+) -> Verified {
     let mut found = Verified { newest, ..Verified::default() };
-    while let Some(found_there) = batches.next(usize::try_from(sure).unwrap_or(0)) {
+    let map = batches.map();
+    loop {
+        let (begin, epoch) = (batches.offset, batches.epoch);
+        let Some(found_there) = batches.next(usize::try_from(sure).unwrap_or(0)) else { break };
         match found_there {
+            Found::Batch(members) if is_undecided(map, members, decided) => {
+                (batches.offset, batches.epoch) = (begin, epoch);
+                found.undecided = true;
+                break;
+            }
             Found::Batch(members) => {
                 for Member { header, .. } in members {
                     found.puts += u64::from(header.kind_of_record == Type::Put);

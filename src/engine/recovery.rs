@@ -25,6 +25,7 @@ use crate::error::{ConfigProblem, Error, Result};
 use crate::options::Durability;
 use crate::os::once::WriteOnce;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::fanout;
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
@@ -60,7 +61,7 @@ pub struct Opening {
 }
 
 /// What a store is set to if nobody says otherwise.
-const DEFAULTS: Shared = Shared { size_limit: 1 << 30, eviction: 0, statistics: false };
+pub(super) const DEFAULTS: Shared = Shared { size_limit: 1 << 30, eviction: 0, statistics: false };
 
 /// What sweeping the presences found.
 struct Others {
@@ -194,6 +195,7 @@ impl<O: Os> Store<O> {
             notices: Notices::new(opening.listener.clone()),
             calendar: Mutex::default(),
             next_draft: AtomicU64::new(0),
+            siblings: WriteOnce::new(),
             heir: WriteOnce::new(),
         }
     }
@@ -304,17 +306,22 @@ impl<O: Os> Store<O> {
 
 /// Step 1.
 fn prepare_directory<O: Os>(os: &O, paths: &Paths) -> Result<()> {
-    let root = paths.root();
+    prepare_root(os, paths.root())?;
+    let presences = paths.of(Name::Presences);
+    os.create_dir(&presences).map_err(|e| Error::io("create", &presences, e))
+}
+
+/// Step 1, for the directory itself.
+pub(super) fn prepare_root<O: Os>(os: &O, root: &Path) -> Result<()> {
     os.create_dir(root).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotADirectory => Error::NotAStore(root.to_owned()),
         _ => Error::io("create", root, e),
     })?;
     let magic = os.unsupported_file_system(root).map_err(|e| Error::io("examine", root, e))?;
-    if let Some(magic) = magic {
-        return Err(Error::FileSystem { path: root.to_owned(), magic });
+    match magic {
+        Some(magic) => Err(Error::FileSystem { path: root.to_owned(), magic }),
+        None => Ok(()),
     }
-    let presences = paths.of(Name::Presences);
-    os.create_dir(&presences).map_err(|e| Error::io("create", &presences, e))
 }
 
 /// Step 3.
@@ -347,8 +354,11 @@ fn create_manifest<O: Os>(os: &O, paths: &Paths, opening: &Opening) -> Result<Ma
         statistics: opening.statistics.unwrap_or(DEFAULTS.statistics),
     };
     settings::check_size_limit(size_limit, manifest.rows)?;
-    // Segments without a manifest are what is left of a store whose manifest is gone. They are not overwritten.
     let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
+    if names.iter().any(|name| name == fanout::NAME) {
+        return Err(Error::Config(ConfigProblem::OtherKind));
+    }
+    // Segments without a manifest are what is left of a store whose manifest is gone. They are not overwritten.
     if names.iter().any(|name| matches!(Name::parse(name), Some(Name::Segment(_)))) {
         return Err(Error::corrupt(&paths.of(Name::Manifest), 0, crate::error::Corruption::Missing));
     }

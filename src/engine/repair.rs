@@ -338,7 +338,7 @@ impl Truth {
                     *end = sequence.max(*end);
                 }
             }
-            Type::Batch => {}
+            Type::Batch | Type::Joint => {}
         }
     }
 }

@@ -233,7 +233,7 @@ impl<'c, O: Os> Replay<'c, O> {
             Type::Put => self.put(*location, header, *hash)?,
             Type::Removal if !seeded!("rebuild_forgets_removals") => self.remove(*location, header, *hash),
             Type::TagDefined => self.define_tag(*location, header),
-            Type::Batch | Type::Removal | Type::TagEvicted | Type::Cleared | Type::Dead => {}
+            Type::Batch | Type::Removal | Type::TagEvicted | Type::Cleared | Type::Dead | Type::Joint => {}
         }
         Ok(())
     }
@@ -265,7 +265,7 @@ impl<'c, O: Os> Replay<'c, O> {
                 self.remove(location, &header, hash);
             }
             // These were gathered with the rest.
-            Type::TagEvicted | Type::Cleared | Type::TagDefined | Type::Batch | Type::Dead => {}
+            Type::TagEvicted | Type::Cleared | Type::TagDefined | Type::Batch | Type::Dead | Type::Joint => {}
         }
     }
 

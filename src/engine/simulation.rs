@@ -15,6 +15,7 @@ mod failures;
 mod history;
 mod images;
 mod index;
+mod joint;
 mod limit;
 mod model;
 mod named;

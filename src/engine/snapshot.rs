@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::index::{self, CELLS};
 use crate::storage::location::{Entry, Location};
-use crate::storage::state::{self, Marks, VISIBLE};
+use crate::storage::state::{self, Marks};
 use crate::storage::tag_table;
 
 use super::read::{Life, Missing, Record, Try};
@@ -115,7 +115,7 @@ impl<O: Os> Store<O> {
                 Try::Map(missing) => return Ok(Try::Map(missing)),
             }
         }
-        Ok(if missed && self.state.load(VISIBLE) != moment { Try::Again } else { Try::Done(()) })
+        Ok(if missed && self.visible() != moment { Try::Again } else { Try::Done(()) })
     }
 
     /// The record of a key at a moment.

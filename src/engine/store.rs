@@ -2,7 +2,7 @@
 //! those are in the files named after what they do.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,12 +13,14 @@ use crate::options::Durability;
 use crate::os::once::WriteOnce;
 use crate::os::{Os, OsMap};
 use crate::storage::index::Geometry;
+use crate::storage::manifest::KIND_SHARD;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
 use super::due::Calendar;
 use super::duty::Duty;
 use super::notices::Notices;
+use super::siblings::Siblings;
 use super::view::{Ahead, Segment, View};
 
 /// An open store. Shared by all threads of a process through an `Arc`.
@@ -55,6 +57,8 @@ pub struct Store<O: Os> {
     pub(super) calendar: Mutex<Calendar>,
     /// Number of the next draft.
     pub(super) next_draft: AtomicU64,
+    /// The fan-out cache that it is a shard of.
+    pub(super) siblings: WriteOnce<Weak<dyn Siblings>>,
     /// In a child of `fork`: the store that was opened there in the place of this one.
     pub(super) heir: WriteOnce<Arc<Store<O>>>,
 }
@@ -99,12 +103,40 @@ impl<O: Os> Store<O> {
         segment.map.len().min(usize::try_from(allocated).unwrap_or(0))
     }
 
-    /// The newest sequence that readers accept, read from the shared word.
+    /// The newest sequence that readers accept, read from the shared words.
     #[inline]
     pub(super) fn visible(&self) -> u64 {
-        let visible = self.state.load(state::VISIBLE);
+        let visible = if self.is_shard() { self.visible_of_shard() } else { self.state.load(state::VISIBLE) };
         self.seen.fetch_max(visible, Ordering::Relaxed);
         visible
+    }
+
+    pub(super) fn is_shard(&self) -> bool {
+        self.kind == KIND_SHARD
+    }
+
+    /// The fan-out cache that this is a shard of, as long as somebody has it open.
+    pub(super) fn siblings(&self) -> Option<Arc<dyn Siblings>> {
+        self.siblings.get().and_then(Weak::upgrade)
+    }
+
+    /// The newest commit of a shard that readers accept: `VISIBLE`, or the part of a joint commit that is pending here and done
+    /// for all.
+    #[cold]
+    pub(super) fn visible_of_shard(&self) -> u64 {
+        loop {
+            let visible = self.state.load(state::VISIBLE);
+            let pending = self.state.load(state::PENDING);
+            if pending & state::IS_JOINT != 0 {
+                let number = self.state.load(state::JOINT);
+                let done = self.siblings().map_or(0, |siblings| siblings.done());
+                if self.state.load(state::PENDING) == pending {
+                    return if number <= done { visible.max(pending & !state::IS_JOINT) } else { visible };
+                }
+            } else if self.state.load(state::VISIBLE) == visible {
+                return visible;
+            }
+        }
     }
 
     /// The time at which expiry is decided: the clock's, or the latest at which anything was found expired, so that an

@@ -19,6 +19,7 @@
 
 mod finish;
 mod inside;
+mod joint;
 mod orders;
 mod overlay;
 mod queues;

@@ -161,7 +161,7 @@ impl<O: Os> Store<O> {
     }
 
     /// Refuses a batch that is too large for this store, before the lock.
-    fn check_size(&self, ops: &[Op<'_>]) -> Result<()> {
+    pub(super) fn check_size(&self, ops: &[Op<'_>]) -> Result<()> {
         let limit = self.state.load(state::SIZE_LIMIT);
         let bytes = |op: &Op<'_>| match op.change {
             Change::Put(Put { value: Value::Inline(value), .. }) => op.key.len() + value.len() + 64,

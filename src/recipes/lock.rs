@@ -77,7 +77,7 @@ impl Lock {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str) -> Result<Lock> {
-        Ok(Lock { ledger: Ledger::open(cache.calls(), LOCKS)?, name: name.as_bytes().into() })
+        Ok(Lock { ledger: Ledger::open(&cache.part(name.as_bytes()), LOCKS)?, name: name.as_bytes().into() })
     }
 
     /// Takes the lock, waiting for as long as somebody has it. Two commits of some microseconds for taking it and letting go.
@@ -224,7 +224,7 @@ impl RLock {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str) -> Result<RLock> {
-        Ok(RLock { ledger: Ledger::open(cache.calls(), RLOCKS)?, name: name.as_bytes().into() })
+        Ok(RLock { ledger: Ledger::open(&cache.part(name.as_bytes()), RLOCKS)?, name: name.as_bytes().into() })
     }
 
     /// As [`Lock::lock`]; a thread that has it takes it once more at once.

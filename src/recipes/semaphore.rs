@@ -77,7 +77,7 @@ impl BoundedSemaphore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str, permits: usize) -> Result<BoundedSemaphore> {
-        let ledger = Ledger::open(cache.calls(), SEMAPHORES)?;
+        let ledger = Ledger::open(&cache.part(name.as_bytes()), SEMAPHORES)?;
         Ok(BoundedSemaphore { ledger, name: name.as_bytes().into(), permits })
     }
 

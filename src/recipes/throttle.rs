@@ -60,7 +60,7 @@ impl Throttle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str, count: u32, time: Duration) -> Result<Throttle> {
-        let ledger = Ledger::open(cache.calls(), THROTTLES)?;
+        let ledger = Ledger::open(&cache.part(name.as_bytes()), THROTTLES)?;
         let whole = nanos(time);
         Ok(Throttle { ledger, name: name.as_bytes().into(), distance: whole / u64::from(count.max(1)), whole })
     }

@@ -7,7 +7,7 @@
 //!     12      4  byte order of the shared words: 0x01020304 as this machine writes it
 //!     16      8  store id, drawn at creation
 //!     24      8  hash seed, drawn at creation
-//!     32      4  kind of store: 1 cache, 2 deque, 3 index
+//!     32      4  kind of store: 1 cache, 2 deque, 3 index, 4 shard of a fan-out cache
 //!     36      4  rows of the segment table
 //!     40      8  size limit in bytes
 //!     48      4  eviction policy
@@ -33,6 +33,8 @@ pub const KIND_CACHE: u32 = 1;
 pub const KIND_DEQUE: u32 = 2;
 /// That of an index, likewise.
 pub const KIND_INDEX: u32 = 3;
+/// That of a shard, which is no store without the others.
+pub const KIND_SHARD: u32 = 4;
 
 const MAGIC: &[u8; 8] = b"LARDER\r\n";
 const BYTE_ORDER: u32 = 0x0102_0304;

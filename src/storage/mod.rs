@@ -11,8 +11,18 @@
 //! | `value-<id>` | [`record`] | one large value |
 //! | `procs/<id>` | | the sign of life of one handle, and its statistics |
 //!
+//! A fan-out cache is a directory of stores:
+//!
+//! | file | module | holds |
+//! |---|---|---|
+//! | `fanout` | [`fanout`] | how many shards, and which of them has a key |
+//! | `decided` | [`decision`] | up to which number the commits of several shards count |
+//! | `shard-<number>` | all of the above | a store |
+//!
 //! All numbers are little-endian; words that processes share are in the machine's own order, which the manifest names.
 
+pub mod decision;
+pub mod fanout;
 pub mod index;
 pub mod location;
 pub mod manifest;

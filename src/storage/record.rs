@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes
 //!      0      4  crc    CRC-32 of bytes 4..total, begun with a salt of the segment's nonce and the record's offset
-//!      4      1  type   1 put, 2 removal, 3 tag defined, 4 tag evicted, 5 cleared, 6 batch, 7 dead; and 128 if what it
+//!      4      1  type   1 put, 2 removal, 3 tag defined, 4 tag evicted, 5 cleared, 6 batch, 7 dead, 8 joint; and 128 if what it
 //!                      replaces or removes stood in the main stream
 //!      5      1  flags  1 alone (a batch of one), 2 expires, 4 replaces, 8 large; of what opens a batch: 16..64 epoch,
 //!                      128 first of its epoch
@@ -22,6 +22,9 @@
 //! begun with 0, the CRC-32 of each member's crc field begun with the check so far; at least 1, as 0 means none.
 //! A `dead` record's value is 8 bytes, the hash of a key: what the main stream has of that key with a smaller sequence is
 //! dead. It stands in the main stream, and so do copies of other records, with the sequences that they had; see `main`.
+//!
+//! A `joint` record's value is 8 bytes: the number of a commit of several shards that its batch is part of. The batch counts
+//! only if that was decided; see `decision`.
 //!
 //! The epoch counts up, around from 7 to 0, whenever a batch may stand behind the tail that is no commit, because its
 //! writer died or failed. The next batch overwrites it, and is the first of a new epoch. If a power cut brings the
@@ -44,6 +47,8 @@ pub const HEAD_MAX: usize = HEADER + 24;
 pub const LARGE_REFERENCE: usize = 24;
 /// Bytes of a `dead` record's value.
 pub const DEAD_VALUE: usize = 8;
+/// Bytes of a `joint` record's value.
+pub const JOINT_VALUE: usize = 8;
 /// Bytes of a whole batch record.
 pub const BATCH_RECORD: usize = HEADER + 16;
 /// Records up to this length are copied in one piece: moving the value to the front costs less than a second checksum.
@@ -74,6 +79,7 @@ pub enum Type {
     Cleared = 5,
     Batch = 6,
     Dead = 7,
+    Joint = 8,
 }
 
 impl Type {
@@ -86,6 +92,7 @@ impl Type {
             5 => Type::Cleared,
             6 => Type::Batch,
             7 => Type::Dead,
+            8 => Type::Joint,
             _ => return None,
         })
     }

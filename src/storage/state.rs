@@ -5,7 +5,7 @@
 //! offset  word             changed by
 //!      0  head, 96 bytes   nobody: written once, before the file gets its name (table below)
 //!    256  LOCK (32 bits)   compare-and-exchange: owner id, or 0; bit 31: somebody sleeps
-//!    264  PENDING          the lock's owner: sequence of the commit being applied, else 0
+//!    264  PENDING          the lock's owner: sequence of the commit being applied, else 0; bit 63: part of a joint commit, see `joint`
 //!    272  YIELD_UNTIL      a waiter: uptime in ms until which newcomers let others first   (advisory)
 //!    280  UNSWEPT          the lock's owner: 1 while a file of a commit that never happened may be there, 2 while it may come back with a power
 //!                                 cut; see `finish`
@@ -67,6 +67,10 @@
 //!    968  TAKERS (32 bits)  anybody: counts up when somebody who sleeps until an element is pushed is woken; bit 31: somebody
 //!                         sleeps; see `takers`
 //!    976  BORN             nobody: the newest commit when this file was made
+//!    984  JOINT            the lock's owner, before PENDING: number of the joint commit that it is part of
+//!    992  JOINT_NEXT       LOCK's owner, in the first shard: number of the last joint commit that was begun
+//!   1000  JOINT_CHOSEN     likewise: of the last one that is to be finished, whoever dies
+//!   1008  JOINT_DONE       likewise: of the last one that readers accept
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
 //!   1536  ORDER_CHUNKS     list: chunks of the nodes that keep keys in order; see `order`
 //!   1544  ORDER_NEXT       list: the block behind all that were ever used
@@ -156,6 +160,10 @@ pub const LASTING_BYTES: usize = 952;
 pub const NAMESPACES: usize = 960;
 pub const TAKERS: usize = 968;
 pub const BORN: usize = 976;
+pub const JOINT: usize = 984;
+pub const JOINT_NEXT: usize = 992;
+pub const JOINT_CHOSEN: usize = 1000;
+pub const JOINT_DONE: usize = 1008;
 pub const ORDER_CHUNKS: usize = 1536;
 pub const ORDER_NEXT: usize = 1544;
 pub const ORDER_DOOMED: usize = 1552;
@@ -178,6 +186,9 @@ pub mod row {
     pub const NEWEST: usize = 56;
 }
 
+/// Bit of `PENDING`: the commit is part of a joint one, and is not finished by who finds it.
+pub const IS_JOINT: u64 = 1 << 63;
+
 /// Bit of `NAMESPACES`: there is a namespace.
 pub const HAS_INNER: u64 = 1;
 /// Bit of `NAMESPACES`: there is one whose items are never evicted.
@@ -194,7 +205,7 @@ const _: () = assert!(
     RETIREES + RETIREES_MAX * 16 <= ORDER_CHUNKS
         && ORDER_FREE + 8 * super::tree::CLASSES <= REDO
         && BASELINE + 64 <= SYNCING
-        && BORN + 8 <= RETIREES
+        && JOINT_DONE + 8 <= RETIREES
 );
 const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
 const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);

@@ -40,11 +40,10 @@ impl std::fmt::Debug for ValueWriter {
 }
 
 impl ValueWriter {
-    pub(super) fn new(store: &Arc<dyn Calls>, key: &[u8], options: SetOptions<'_>) -> Result<ValueWriter> {
+    pub(super) fn new(store: Arc<dyn Calls>, key: &[u8], options: SetOptions<'_>) -> Result<ValueWriter> {
         let options = options.into_owned();
         // What cannot be is refused before anything is written.
         crate::calls::checked_tag(&options)?;
-        let store = Arc::clone(store);
         Ok(ValueWriter { store, key: key.into(), options, rest: Vec::new(), file: None, len: 0, is_broken: false })
     }
 

@@ -76,22 +76,6 @@ fn set_many_replaces_and_inserts_in_one_call() {
 }
 
 #[test]
-fn a_batch_over_an_eighth_of_the_limit_is_refused_whole() {
-    let cache = Scratch::with_limit(4 << 20);
-    cache.set(0u32, "before").unwrap();
-    let value = "v".repeat(1_000);
-    let error = cache.set_many((0..700u32).map(|i| (i, &value))).unwrap_err();
-    assert!(
-        matches!(error, Error::TransactionTooLarge { bytes, limit } if bytes > limit && limit == 512 << 10),
-        "{error:?}"
-    );
-    assert_eq!((cache.len(), cache.get::<String>(0u32).unwrap().unwrap()), (1, "before".to_string()));
-    cache.set_many((0..400u32).map(|i| (i, &value))).unwrap();
-    assert_eq!(cache.len(), 400);
-    cache.assert_clean();
-}
-
-#[test]
 fn a_refused_pair_refuses_the_batch() {
     let cache = Scratch::new();
     let over = "x".repeat(larder::MAX_KEY_BYTES);

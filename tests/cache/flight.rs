@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use larder::{Cache, Error, SetOptions};
+use larder::{Error, SetOptions};
 
 use crate::Scratch;
 
 const NONE: SetOptions<'static> = SetOptions::new();
-const AT_ONCE: fn() -> SetOptions<'static> = || SetOptions::new().wait(Duration::ZERO);
+pub const AT_ONCE: fn() -> SetOptions<'static> = || SetOptions::new().wait(Duration::ZERO);
 
 /// Runs `meanwhile` while another thread, with a handle of its own, computes the value of `key`.
-fn while_computing<R>(cache: &Scratch, key: &str, meanwhile: impl FnOnce() -> R) -> R {
+pub fn while_computing<R>(cache: &Scratch, key: &str, meanwhile: impl FnOnce() -> R) -> R {
     let (begun, begins) = channel();
     let (end, ends) = channel::<()>();
     let other = cache.second();
@@ -126,7 +126,7 @@ fn expiry_and_tag_are_those_of_the_options() {
 #[test]
 fn who_cannot_store_is_told_so_and_a_hit_needs_no_right_to() {
     let cache = Scratch::new();
-    let reader = Cache::builder(&cache.dir).read_only(true).open().unwrap();
+    let reader = crate::open_to_read(cache.directory());
     assert!(matches!(reader.get_or_insert_with("k", NONE, || 1), Err(Error::ReadOnly)));
     cache.get_or_insert_with("k", NONE, || 2).unwrap();
     assert_eq!(reader.get_or_insert_with("k", NONE, || 1).unwrap(), 2);
@@ -136,20 +136,4 @@ fn who_cannot_store_is_told_so_and_a_hit_needs_no_right_to() {
     let outside = cache.transact(|_| cache.get_or_insert_with("other", NONE, || 1));
     assert!(matches!(outside, Err(Error::InTransaction)));
     assert_eq!(cache.transact(|tx| tx.get_or_insert_with("k", NONE, || 1)).unwrap(), 2);
-}
-
-/// What takes the space of others must not take a claim: a second one would compute the same.
-#[test]
-fn a_claim_outlives_eviction_and_clear() {
-    let cache = Scratch::with_limit(2 << 20);
-    while_computing(&cache, "slow", || {
-        for n in 0..10_000u32 {
-            cache.set_bytes(n, &[7; 1000]).unwrap();
-        }
-        assert!(cache.stats().unwrap().culled > 5000);
-        cache.clear().unwrap();
-        assert!(cache.get_or_insert_with("slow", AT_ONCE(), || 1).unwrap_err().is_timeout());
-        assert!(cache.check().unwrap().is_clean());
-    });
-    assert!(cache.volume() <= 2 << 20);
 }

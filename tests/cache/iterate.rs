@@ -1,43 +1,9 @@
 //! Going through all items, in no order, in order of insertion and of keys.
 
-use super::{Scratch, expired, sorted, tagged};
+use super::{Scratch, expired, sorted};
 use larder::{AnyKey, End, Key};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-#[test]
-fn every_walk_meets_every_live_item_once() {
-    let cache = Scratch::new();
-    let mut expected = BTreeMap::new();
-    for i in 0..5_000u32 {
-        cache.set_with(i, &(i * 2), tagged(if i % 3 == 0 { "fizz" } else { "other" })).unwrap();
-        expected.insert(i, i * 2);
-    }
-    for i in (0..5_000u32).step_by(7) {
-        cache.delete(i).unwrap();
-        expected.remove(&i);
-    }
-    cache.set_with(9_999u32, &0, expired()).unwrap();
-    let pairs: Vec<(u32, u32)> = expected.clone().into_iter().collect();
-    let keys: Vec<u32> = expected.keys().copied().collect();
-    assert_eq!(sorted(cache.iter::<u32, u32>()), pairs);
-    assert_eq!(sorted(cache.keys::<u32>()), keys);
-    assert_eq!(sorted(cache.entries::<u32, u32>().map(|e| e.map(|(key, entry)| (key, entry.value)))), pairs);
-    for entry in cache.entries::<u32, u32>() {
-        let (key, entry) = entry.unwrap();
-        assert_eq!(entry.tag.as_deref(), Some(if key % 3 == 0 { "fizz" } else { "other" }));
-        assert_eq!(entry.expires_at, None);
-    }
-    let fizz: Vec<u32> = keys.iter().copied().filter(|key| key % 3 == 0).collect();
-    assert_eq!(sorted(cache.keys_tagged::<u32>("fizz").unwrap()), fizz);
-    assert_eq!(cache.keys_tagged::<u32>("unknown").unwrap().count(), 0);
-    assert!(cache.keys_sorted::<u32>().unwrap().map(Result::unwrap).eq(keys.iter().copied()));
-    assert!(cache.iter_inserted::<u32, u32>().unwrap().map(Result::unwrap).eq(pairs));
-    assert_eq!(cache.len_live().unwrap(), keys.len());
-    cache.evict("fizz").unwrap();
-    assert_eq!(cache.keys_tagged::<u32>("fizz").unwrap().count(), 0);
-    assert_eq!(cache.keys::<u32>().count(), keys.len() - fizz.len());
-}
 
 #[test]
 fn an_item_of_another_type_is_an_error_and_the_walk_goes_on() {
@@ -149,77 +115,6 @@ fn a_walk_keeps_the_store_open() {
     assert_eq!(sorted(walk).len(), 100);
     assert_eq!(sorted(ordered).len(), 100);
     drop(dir);
-}
-
-#[test]
-fn insertion_order_survives_replacing_and_not_removing() {
-    let cache = Scratch::new();
-    for key in ["d", "b", "a", "c"] {
-        cache.set_with(key, "1", tagged("t")).unwrap();
-    }
-    let order =
-        || -> Vec<String> { cache.iter_inserted::<String, String>().unwrap().map(|pair| pair.unwrap().0).collect() };
-    assert_eq!(order(), ["d", "b", "a", "c"]);
-    cache.set("b", "replaced").unwrap();
-    cache.touch("d", None).unwrap();
-    cache.compare_and_set("a", Some("1"), Some("2")).unwrap();
-    cache.set_many([("c", "3"), ("d", "3")]).unwrap();
-    assert_eq!(order(), ["d", "b", "a", "c"]);
-    cache.delete("b").unwrap();
-    cache.set("b", "again").unwrap();
-    assert_eq!(order(), ["d", "a", "c", "b"]);
-    cache.pop::<String>("d").unwrap();
-    cache.add("d", "again").unwrap();
-    assert_eq!(order(), ["a", "c", "b", "d"]);
-    // Within one batch the order of the pairs counts.
-    cache.clear().unwrap();
-    cache.set_many([("z", "1"), ("y", "1"), ("x", "1")]).unwrap();
-    assert_eq!(order(), ["z", "y", "x"]);
-    cache.evict("none").unwrap();
-    cache.set_with("y", "2", tagged("t")).unwrap();
-    assert_eq!(order(), ["z", "y", "x"]);
-    cache.evict("t").unwrap();
-    cache.set("y", "3").unwrap();
-    assert_eq!(order(), ["z", "x", "y"]);
-}
-
-#[test]
-fn insertion_order_survives_reopening() {
-    let Scratch { cache, dir } = Scratch::new();
-    for i in [5u32, 3, 9, 1] {
-        cache.set(i, &i).unwrap();
-    }
-    cache.set(3u32, &33).unwrap();
-    drop(cache);
-    let order = |cache: &larder::Cache| -> Vec<u32> {
-        cache.iter_inserted::<u32, u32>().unwrap().map(|pair| pair.unwrap().0).collect()
-    };
-    assert_eq!(order(&larder::Cache::open(&dir).unwrap()), [5, 3, 9, 1]);
-    std::fs::remove_file(dir.path().join("state")).unwrap();
-    assert_eq!(order(&larder::Cache::open(&dir).unwrap()), [5, 3, 9, 1], "also when rebuilt from the log");
-}
-
-#[test]
-fn ordered_walks_are_double_ended_and_meet_in_the_middle() {
-    let cache = Scratch::new();
-    cache.set_many((0..10u32).map(|i| (i, i))).unwrap();
-    let mut items = cache.iter_inserted::<u32, u32>().unwrap();
-    let mut keys = cache.keys_sorted::<u32>().unwrap();
-    let mut found = Vec::new();
-    for _ in 0..4 {
-        found.push(items.next().unwrap().unwrap().0);
-        found.push(items.next_back().unwrap().unwrap().0);
-        assert_eq!(keys.next().unwrap().unwrap(), found[found.len() - 2]);
-        assert_eq!(keys.next_back().unwrap().unwrap(), found[found.len() - 1]);
-    }
-    assert_eq!(found, [0, 9, 1, 8, 2, 7, 3, 6]);
-    // Values are as they are by then, and what is gone is left out.
-    cache.delete(4u32).unwrap();
-    cache.set(5u32, &55).unwrap();
-    assert_eq!(items.next().unwrap().unwrap(), (5, 55));
-    assert!(items.next().is_none() && items.next_back().is_none());
-    assert_eq!(keys.by_ref().count(), 2);
-    assert!(keys.next_back().is_none());
 }
 
 #[test]

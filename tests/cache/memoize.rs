@@ -65,7 +65,7 @@ fn errors_are_not_kept_and_nothing_is_a_result() {
 fn a_failure_of_the_cache_is_none_of_the_function() {
     let cache = Scratch::with_limit(2 << 20);
     let failures = |cache: &Cache| cache.stats().unwrap().failures;
-    let reader = Cache::builder(&cache.dir).read_only(true).open().unwrap();
+    let reader = crate::open_to_read(cache.directory());
     assert_eq!(reader.memoize(Memoize::new("f")).call(1, || 2), 2);
     let large = cache.memoize(Memoize::new("large"));
     assert_eq!(large.call(1, || "x".repeat(3 << 20)).len(), 3 << 20, "too large to be kept");
@@ -265,9 +265,6 @@ fn all_calls_of_a_function_are_cleared_and_nothing_else() {
     }
     assert_eq!((f.clear().unwrap(), f.clear().unwrap(), cache.len()), (2_500, 0, 5_000));
     assert_eq!((f.get::<i32>(7), g.get::<i32>(7), cache.get::<i32>(7).unwrap()), (None, Some(7), Some(7)));
-    let refused: Result<bool, Error> = Cache::builder(&cache.dir)
-        .read_only(true)
-        .open()
-        .and_then(|reader| reader.memoize(Memoize::new("g")).forget(7));
+    let refused: Result<bool, Error> = crate::open_to_read(cache.directory()).memoize(Memoize::new("g")).forget(7);
     assert!(matches!(refused, Err(Error::ReadOnly)));
 }

@@ -149,24 +149,6 @@ fn clear_empties_the_store_and_gives_the_space_back() {
 }
 
 #[test]
-fn what_was_cleared_or_evicted_stays_away_after_reopening_and_rebuilding() {
-    let Scratch { mut cache, dir } = Scratch::new();
-    cache.set_many_with((0..500u32).map(|i| (i, i)), tagged("t")).unwrap();
-    cache.clear().unwrap();
-    cache.set_many_with((500..600u32).map(|i| (i, i)), tagged("t")).unwrap();
-    cache.evict("t").unwrap();
-    cache.set_with(600u32, &600, tagged("t")).unwrap();
-    for _ in 0..2 {
-        drop(cache);
-        cache = Cache::open(&dir).unwrap();
-        assert_eq!(sorted(cache.keys::<u32>()), [600]);
-        assert_eq!((cache.len(), cache.keys_tagged::<u32>("t").unwrap().count()), (1, 1));
-        assert!(cache.check().unwrap().is_clean());
-        std::fs::remove_file(dir.path().join("state")).unwrap();
-    }
-}
-
-#[test]
 fn volume_is_what_the_files_take_and_stays_under_the_limit() {
     use std::os::unix::fs::MetadataExt;
     let limit = 8 << 20;
@@ -189,24 +171,6 @@ fn volume_is_what_the_files_take_and_stays_under_the_limit() {
     cache.clear().unwrap();
     assert!(on_disk() <= cache.volume());
     cache.assert_clean();
-}
-
-/// All items are values with files of their own, and all were used just now: one goes all the same.
-#[test]
-fn something_goes_when_everything_was_used_just_now() {
-    for policy in [Eviction::S3Fifo, Eviction::LeastRecentlyUsed, Eviction::LeastFrequentlyUsed] {
-        let cache = Scratch::with_limit(2 << 20);
-        cache.update_settings(|settings| settings.eviction = policy).unwrap();
-        let value = vec![7u8; 100_000];
-        for i in 0..60u32 {
-            cache.set_bytes(i, &value).unwrap();
-            for _ in 0..3 {
-                cache.keys::<u32>().for_each(|key| assert!(cache.get_bytes(key.unwrap()).unwrap().is_some()));
-            }
-        }
-        assert!((8..=19).contains(&cache.len()), "{policy:?}: {} items", cache.len());
-        cache.assert_clean();
-    }
 }
 
 /// What a full store moves has to be on the disk before the files that it came from go, and nobody waits for the disk in a
@@ -362,27 +326,6 @@ fn counts_of_many_threads_are_exact() {
         }
     });
     assert_eq!(second.stats().unwrap().hits, 20_000);
-}
-
-#[test]
-fn check_reports_and_repair_leaves_a_sound_store_alone() {
-    let cache = Scratch::new();
-    let large = vec![1u8; 400_000];
-    cache.set_many_with((0..1_000u32).map(|i| (i, i)), tagged("t")).unwrap();
-    cache.set_bytes("large", &large).unwrap();
-    cache.set_with("old", &1, expired()).unwrap();
-    cache.delete_many(0..10u32).unwrap();
-    let mut steps = Vec::new();
-    let report = cache.check_with(|progress| steps.push(progress)).unwrap();
-    assert!(report.is_clean(), "{:?}", report.problems);
-    assert_eq!(report.items, 992);
-    assert!(report.records >= 1_002 && report.segments >= 1 && report.bytes >= 400_000);
-    assert!(!steps.is_empty() && steps.iter().all(|progress| progress.done <= progress.total));
-    assert!(steps.is_sorted_by_key(|progress| progress.done));
-    assert_eq!(cache.repair().unwrap(), report);
-    assert_eq!(cache.len(), 992);
-    assert!(cache.get_bytes("large").unwrap().unwrap() == large);
-    cache.assert_clean();
 }
 
 #[test]

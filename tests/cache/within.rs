@@ -181,25 +181,11 @@ fn what_is_kept_in_a_cache_within_is_its_own() {
 }
 
 #[test]
-fn items_of_a_cache_within_make_room_as_those_around_do() {
-    let cache = Scratch::with_limit(2 << 20);
-    let within = cache.cache("within").unwrap();
-    for n in 0..20_000u32 {
-        within.set_bytes_with(n, &[7; 500], SetOptions::new().tag("all")).unwrap();
-    }
-    assert!(cache.volume() <= 2 << 20 && within.len() < 5_000, "{} items", within.len());
-    assert_eq!((cache.len(), within.evict("all").unwrap() > 100, within.len()), (0, true, 0));
-    cache.set_bytes(1, &[1; 500]).unwrap();
-    assert_eq!((within.clear().unwrap(), cache.len()), (0, 1));
-    assert!(cache.check().unwrap().is_clean());
-}
-
-#[test]
 fn names_that_cannot_be_are_refused() {
     let cache = Scratch::new();
     assert!(matches!(cache.cache("a\0b"), Err(Error::Config(_))));
     assert!(matches!(cache.cache(&"n".repeat(2000)), Err(Error::TagTooLarge { .. })));
-    let reader = Cache::builder(&cache.dir).read_only(true).open().unwrap();
+    let reader = crate::open_to_read(cache.directory());
     assert!(matches!(reader.cache("new"), Err(Error::Config(_))));
     cache.cache("new").unwrap().set(1, "one").unwrap();
     assert_eq!(reader.cache("new").unwrap().get::<String>(1).unwrap().as_deref(), Some("one"));

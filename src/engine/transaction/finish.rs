@@ -14,6 +14,7 @@ use super::super::large;
 use super::super::lock::Locked;
 use super::super::read::Life;
 use super::super::room::Purpose;
+use super::super::siblings::Joint;
 use super::super::store::Store;
 use super::inside::{BUCKET_TAKES, is_ended, own_tag};
 use super::overlay::{Overlay, Staged};
@@ -23,24 +24,42 @@ pub(super) fn commit<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &
     if overlay.is_empty() {
         return Ok(false);
     }
+    let drafts = drafts(store, locked, overlay)?;
+    drop(prepare(store, locked, overlay, &drafts, None)?);
+    Ok(give_index_back(store, locked, overlay))
+}
+
+/// Steps 3 to 8 of a commit of what is staged; of a part of a joint commit, all that can fail.
+pub(super) fn prepare<'l, O: Os>(
+    store: &Store<O>,
+    locked: &'l Locked<'_, O>,
+    overlay: &Overlay,
+    drafts: &[Option<large::Draft<'_, O>>],
+    joint: Option<Joint>,
+) -> Result<Commit<'l, O>> {
     if store.os.is_forked() {
         return Err(Error::Forked);
     }
-    let drafts = drafts(store, locked, overlay)?;
-    let mut outcome = publish(store, locked, overlay, &drafts);
-    while matches!(outcome, Err(Error::Full)) && store.make_room_inside(locked)? {
-        outcome = publish(store, locked, overlay, &drafts);
+    loop {
+        match publish(store, locked, overlay, drafts, joint) {
+            Err(Error::Full) if store.make_room_inside(locked)? => {}
+            outcome => return outcome,
+        }
     }
-    outcome?;
-    if overlay.cleared && overlay.count().keys == 0 && store.state.load(state::NAMESPACES) == 0 {
+}
+
+/// After a commit that cleared the store. True if its space waits to be given back.
+pub(super) fn give_index_back<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &Overlay) -> bool {
+    let is_whole = overlay.cleared && store.state.load(state::NAMESPACES) == 0;
+    if is_whole && overlay.count().keys == 0 {
         // As in `clear`: the store is empty whatever becomes of this.
         let _ = store.replace_index(locked);
     }
-    Ok(overlay.cleared && store.state.load(state::NAMESPACES) == 0)
+    is_whole
 }
 
 /// A draft file for each value that gets a file of its own; nothing at all if none does.
-fn drafts<'s, O: Os>(
+pub(super) fn drafts<'s, O: Os>(
     store: &'s Store<O>,
     locked: &Locked<'_, O>,
     overlay: &Overlay,
@@ -79,35 +98,37 @@ fn op<'o, O: Os>(overlay: &'o Overlay, staged: &Staged<'o>, draft: Option<&large
     Op { key: staged.key, hash: staged.hash, change }
 }
 
-fn publish<O: Os>(
+fn publish<'l, O: Os>(
     store: &Store<O>,
-    locked: &Locked<'_, O>,
+    locked: &'l Locked<'_, O>,
     overlay: &Overlay,
     drafts: &[Option<large::Draft<'_, O>>],
-) -> Result<()> {
+    joint: Option<Joint>,
+) -> Result<Commit<'l, O>> {
     let ops =
         || overlay.iter().enumerate().map(|(i, staged)| op(overlay, &staged, drafts.get(i).and_then(Option::as_ref)));
     let count = overlay.count();
     fetch_rest(store, overlay)?;
-    if !overlay.cleared && overlay.evicted.is_empty() && !count.moves {
-        let mut commit = locked.begin(count.puts)?;
-        commit.stage_queues(overlay);
-        return match ops().next() {
-            Some(op) if count.keys == 1 => commit.carry_out(&[op]).map(drop),
-            _ => {
-                let is_fetched = overlay.keys_max() <= AHEAD;
-                let ahead = |i| if is_fetched { None } else { overlay.hash_about(i) };
-                commit.carry_out_many(ops(), ahead).map(drop)
-            }
-        };
-    }
+    let is_marked = overlay.cleared || !overlay.evicted.is_empty() || count.moves;
     if overlay.cleared {
         locked.leave_suspects()?;
     }
-    debug_assert!(store.state.load(state::PENDING) == 0, "the lock was taken, so nothing is half done");
     let mut commit = locked.begin(count.puts)?;
+    commit.joint = joint;
     commit.stage_queues(overlay);
-    commit.carry_out_marked(overlay, &ops().collect::<Vec<_>>())
+    if is_marked {
+        commit.carry_out_marked(overlay, &ops().collect::<Vec<_>>())?;
+        return Ok(commit);
+    }
+    match ops().next() {
+        Some(op) if count.keys == 1 => commit.carry_out(&[op])?,
+        _ => {
+            let is_fetched = overlay.keys_max() <= AHEAD;
+            let ahead = |i| if is_fetched { None } else { overlay.hash_about(i) };
+            commit.carry_out_many(ops(), ahead)?
+        }
+    };
+    Ok(commit)
 }
 
 /// Fetches what was not fetched while it was staged, or is perhaps gone from the processor's caches by now.
@@ -140,7 +161,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Steps 3 to 8 for marks, and for the changes of keys behind them.
-    fn carry_out_marked(mut self, overlay: &Overlay, ops: &[Op<'_>]) -> Result<()> {
+    fn carry_out_marked(&mut self, overlay: &Overlay, ops: &[Op<'_>]) -> Result<()> {
         let marks = usize::from(overlay.cleared) + overlay.evicted.len();
         let at_least = if overlay.cleared { Purpose::Renew } else { Purpose::Free };
         let batch = self.begin_batch(ops.iter().copied(), marks, at_least)?;
@@ -177,12 +198,6 @@ impl<O: Os> Commit<'_, O> {
                 Change::Keep => {}
             }
         }
-        if self.end_batch(batch)? {
-            self.publish()?;
-            if !removed.is_empty() {
-                self.empty_removed(&removed);
-            }
-        }
-        Ok(())
+        self.publish_batch(batch, removed)
     }
 }

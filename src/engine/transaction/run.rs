@@ -10,7 +10,7 @@ use super::super::store::Store;
 use super::{Transaction, finish};
 
 /// Ends a transaction whatever happens.
-struct Ending<'t, O: Os>(&'t Transaction<O>);
+pub(super) struct Ending<'t, O: Os>(pub(super) &'t Transaction<O>);
 
 impl<O: Os> Drop for Ending<'_, O> {
     fn drop(&mut self) {

@@ -1,0 +1,74 @@
+//! Changing keys of several shards together.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::options::Durability;
+use crate::os::Os;
+
+use super::change::{Change, Op};
+use super::commit::Commit;
+use super::living::Living;
+use super::lock::Locked;
+use super::shards::Shards;
+use super::siblings::Joint;
+use super::store::Store;
+
+/// What goes together into one shard, by its number.
+pub type Group<'o> = (usize, Vec<Op<'o>>);
+
+impl<O: Os> Shards<O> {
+    /// Makes changes in several shards together. The number of keys that were live before. After a power cut each shard may
+    /// have lost its part, unless the handle's changes are durable.
+    pub fn batch(&self, groups: &[Group<'_>]) -> Result<u64> {
+        let stores: Vec<&Arc<Store<O>>> = self.members.iter().map(Living::store).collect();
+        let is_lasting = self.first().durability == Durability::Sync;
+        for (i, ops) in groups {
+            stores[*i].check_size(ops)?;
+            if is_lasting {
+                stores[*i].settle_doubts()?;
+            }
+            stores[*i].before_change()?;
+            stores[*i].make_room_ahead(None)?;
+        }
+        let left = self.deadline(None);
+        let replaced = {
+            // All of them, for there is one joint commit at a time.
+            let mut locked = Vec::with_capacity(stores.len());
+            for store in &stores {
+                locked.push(store.lock_within(left())?);
+            }
+            let joint = Joint { number: self.next_number(), is_lasting, is_ready: false };
+            let mut commits = Vec::with_capacity(groups.len());
+            let mut replaced = 0;
+            for (i, ops) in groups {
+                let (commit, live) = prepare(&locked[*i], ops, joint)?;
+                replaced += live;
+                commits.extend(Some(commit).filter(|commit| commit.joint.is_some_and(|joint| joint.is_ready)));
+            }
+            self.publish(joint, &mut commits)?;
+            replaced
+        };
+        for (i, _) in groups {
+            stores[*i].epilogue();
+        }
+        Ok(replaced)
+    }
+}
+
+/// Step 1 of a joint commit, for changes of keys of one shard.
+fn prepare<'l, O: Os>(locked: &'l Locked<'_, O>, ops: &[Op<'_>], joint: Joint) -> Result<(Commit<'l, O>, u64)> {
+    let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
+    let attempt = || {
+        let mut commit = locked.begin(puts)?;
+        commit.joint = Some(joint);
+        let live = commit.carry_out(ops)?;
+        Ok((commit, live))
+    };
+    loop {
+        match attempt() {
+            Err(Error::Full) if locked.store.make_room_inside(locked)? => {}
+            outcome => return outcome,
+        }
+    }
+}

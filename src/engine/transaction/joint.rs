@@ -1,0 +1,116 @@
+//! A transaction on all shards of a fan-out cache: one on each, all their locks held from the first call to the commit. Of those that
+//! staged something, one is committed alone, several as a joint commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::os::Os;
+
+use super::super::handle::Handle;
+use super::super::lock::Locked;
+use super::super::shards::Shards;
+use super::super::siblings::Joint;
+use super::super::store::Store;
+use super::overlay::Overlay;
+use super::run::Ending;
+use super::{Transaction, finish};
+use crate::options::Durability;
+
+impl<O: Os> Shards<O> {
+    /// Runs a transaction on all shards. `timeout` is for the locks together; without one it is the store's. A lasting one is
+    /// whole after a power cut too, and waits for the disk if it has changes in several shards.
+    pub fn transact<R, E: From<Error>>(
+        &self,
+        timeout: Option<Duration>,
+        is_lasting: bool,
+        body: impl FnOnce(&[Handle<O>]) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let stores: Vec<Arc<Store<O>>> = self.members.iter().map(|member| Arc::clone(member.store())).collect();
+        let left = self.deadline(timeout);
+        let is_lasting = is_lasting || self.first().durability == Durability::Sync;
+        for store in &stores {
+            store.before_change()?;
+            if is_lasting {
+                store.settle_doubts()?;
+            }
+            store.make_room_ahead(Some(left()))?;
+        }
+        let mut guards = Vec::with_capacity(stores.len());
+        for store in &stores {
+            guards.push(store.lock_for_transaction(Some(left()))?);
+        }
+        let transactions: Vec<Arc<Transaction<O>>> =
+            stores.iter().map(|store| Arc::new(Transaction::new(Arc::clone(store)))).collect();
+        let ending: Vec<Ending<'_, O>> = transactions.iter().map(|transaction| Ending(transaction)).collect();
+        let handles: Vec<Handle<O>> =
+            transactions.iter().map(|transaction| Handle::Inside(Arc::clone(transaction))).collect();
+        let answer = body(&handles)?;
+        let overlays: Vec<Overlay> =
+            transactions.iter().map(|transaction| transaction.guard().take().unwrap_or_default()).collect();
+        drop(ending);
+        let locked: Vec<&Locked<'_, O>> = guards.iter().map(|(locked, _)| locked).collect();
+        let cleared = self.commit(&stores, &locked, &overlays, is_lasting)?;
+        let newest: Vec<u64> = locked.iter().map(|locked| locked.newest()).collect();
+        let changed = overlays.iter().filter(|overlay| !overlay.is_empty()).count();
+        drop(locked);
+        drop(guards);
+        let mut durable = Ok(());
+        for (i, (store, overlay)) in stores.iter().zip(overlays).enumerate() {
+            if overlay.is_empty() {
+                continue;
+            }
+            if cleared[i] {
+                store.after_clear()
+            } else {
+                store.epilogue()
+            }
+            if !overlay.spans.is_empty() {
+                store.wake_takers();
+            }
+            overlay.give_back();
+            // A joint commit of a handle whose changes are durable is lasting, and so it is durable already.
+            if changed == 1 {
+                durable = store.after_change(newest[i], Ok(()));
+            }
+        }
+        durable?;
+        Ok(answer)
+    }
+
+    /// Commits what is staged. Which of the stores were cleared, and their space waits to be given back.
+    fn commit(
+        &self,
+        stores: &[Arc<Store<O>>],
+        locked: &[&Locked<'_, O>],
+        overlays: &[Overlay],
+        is_lasting: bool,
+    ) -> Result<Vec<bool>, Error> {
+        let changed: Vec<usize> = (0..stores.len()).filter(|&i| !overlays[i].is_empty()).collect();
+        let mut cleared = vec![false; stores.len()];
+        if let [only] = changed[..] {
+            cleared[only] = finish::commit(&stores[only], locked[only], &overlays[only])?;
+            return Ok(cleared);
+        }
+        if changed.is_empty() {
+            return Ok(cleared);
+        }
+        let joint = Joint { number: self.next_number(), is_lasting, is_ready: false };
+        let mut drafts = Vec::with_capacity(changed.len());
+        for &i in &changed {
+            drafts.push(finish::drafts(&stores[i], locked[i], &overlays[i])?);
+        }
+        {
+            let mut commits = Vec::with_capacity(changed.len());
+            for (&i, drafts) in changed.iter().zip(&drafts) {
+                let commit = finish::prepare(&stores[i], locked[i], &overlays[i], drafts, Some(joint))?;
+                commits.extend(Some(commit).filter(|commit| commit.joint.is_some_and(|joint| joint.is_ready)));
+            }
+            self.publish(joint, &mut commits)?;
+        }
+        for &i in &changed {
+            cleared[i] = finish::give_index_back(&stores[i], locked[i], &overlays[i]);
+        }
+        Ok(cleared)
+    }
+}
