@@ -1,11 +1,15 @@
-//! The calls of `Cache`, one after the other, each printed with what it gave.
+//! The calls of `Cache`, one after the other, each printed with what it gave, and what is built on them.
 //!
 //! ```sh
 //! cargo run --release --example tour
 //! ```
 //!
-//! The directory is that of the variable `CACHE_DIR`; without one, a fresh directory of the system's temporary files that
+//! The directory is that of the variable `CACHE_DIR`, and those of a fan-out cache and of a queue are those of `FANOUT_DIR` and
+//! `QUEUE_DIR`, or in it; without one, a fresh directory of the system's temporary files that
 //! is removed at the end. What stands on stdout is the same in every run; the directory is named on stderr.
+
+#[path = "tour/more.rs"]
+mod more;
 
 use std::error::Error;
 use std::path::Path;
@@ -23,6 +27,8 @@ macro_rules! show {
         }
     };
 }
+
+use show;
 
 /// Any type that serde knows is a value.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +61,13 @@ fn tour(directory: &Path) -> Result<(), Box<dyn Error>> {
     compare_and_set(&cache)?;
     iteration(&cache)?;
     typed_view(&cache)?;
+    more::memoized(&cache)?;
+    more::transactions(&cache)?;
+    more::sorted_map(&cache)?;
+    more::between_processes(&cache)?;
+    more::long_values(&cache)?;
+    more::queue(directory)?;
+    more::shards(directory)?;
     statistics(&cache)?;
     settings(&cache, directory)?;
     check(&cache)?;

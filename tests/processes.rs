@@ -10,6 +10,8 @@ mod creation;
 mod crew;
 #[path = "processes/durable.rs"]
 mod durable;
+#[path = "processes/fanout.rs"]
+mod fanout;
 #[path = "processes/flight.rs"]
 mod flight;
 #[path = "processes/killed.rs"]
@@ -41,6 +43,7 @@ fn child() {
     match role.name.as_str() {
         "mixed" => mixed::play(&role),
         "own_keys" => own_keys::play(&role),
+        "mover" => fanout::play(&role),
         "asker" => flight::play(&role),
         "locker" => recipes::play(&role),
         "stream_writer" => stream::play(&role),

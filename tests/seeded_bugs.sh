@@ -51,6 +51,11 @@ freed_nodes_are_used_at_once          simulation::index
 removed_keys_stay_in_order            simulation::index
 rebuild_makes_no_order                simulation::index
 rows_freed_with_their_cells           simulation::limit::a_death_at_every_step
+joint_commit_shown_one_by_one         simulation::joint::j3
+joint_commit_is_not_decided           simulation::joint::j4
+joint_commit_decided_before_it_is_durable simulation::joint::j4
+undecided_batch_stays                 simulation::joint::j4
+joint_batch_is_wiped_lightly          simulation::joint::j4
 "
 
 export CARGO_TARGET_DIR=${LARDER_BUGS_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/seeded-bugs}

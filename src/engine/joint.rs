@@ -2,8 +2,9 @@
 //! dies, and, if it is *lasting*, after a power cut. It does not know what is committed, nor which shard has which key.
 //!
 //! Whoever makes one holds the locks of all shards, taken in the order of their numbers. So there is at most one under way,
-//! and it has a number larger than all before it. Words that all shards share are in the state file of the first. Before the locks, a
-//! lasting one settles what a leader of `durable` that died has left: under them nobody could.
+//! and it has a number larger than all before it. Words that all shards share are in the state file of the first. Before the
+//! locks, a lasting one becomes the leader of `durable` in each shard, likewise in order, and stays it to the end: whoever leads may
+//! need the lock, so nobody waits to lead who has it.
 //!
 //! 1. In each shard that has something to commit: steps 3 to 5 of a commit, without `PENDING`. In front of the batch of a lasting
 //!    one stands a record with the number.
@@ -64,13 +65,23 @@ impl<O: Os> Shards<O> {
         number
     }
 
+    /// Leads in all shards, if something lasting is to be committed.
+    pub(super) fn leads<'s>(
+        stores: &'s [Arc<Store<O>>],
+        is_lasting: bool,
+        left: impl Fn() -> Duration,
+    ) -> Result<Vec<Lead<'s, O>>> {
+        stores.iter().filter(|_| is_lasting).map(|store| store.lead(left())).collect()
+    }
+
     /// Steps 2 to 8 of commits that are ready. If it fails, none of them has happened.
-    pub(super) fn publish(&self, joint: Joint, commits: &mut [Commit<'_, O>]) -> Result<()> {
+    pub(super) fn publish(&self, joint: Joint, commits: &mut [Commit<'_, O>], leads: &[Lead<'_, O>]) -> Result<()> {
         let state = &self.first().state;
         let number = joint.number;
         if joint.is_lasting {
             for commit in &*commits {
-                commit.store.make_written_durable(&commit.made)?;
+                let lead = leads.iter().find(|lead| std::ptr::eq(lead.store, commit.store));
+                lead.ok_or(Error::Timeout)?.carry_out_written(&commit.made)?;
             }
         }
         for commit in &*commits {
@@ -130,12 +141,32 @@ impl<O: Os> Siblings for Shards<O> {
 
     #[cold]
     fn resolve(&self, timeout: Duration) -> Result<()> {
-        let stores: Vec<&Arc<Store<O>>> = self.members.iter().map(|member| member.store()).collect();
+        self.lock_all(&self.stores(), || timeout).map(drop)
+    }
+}
+
+impl<O: Os> Shards<O> {
+    /// Takes the locks of all shards, in their order, and finishes or takes back what dead owners have left: a part of a joint commit
+    /// when all of them are held, for each may be needed.
+    pub(super) fn lock_all<'s>(
+        &self,
+        stores: &'s [Arc<Store<O>>],
+        left: impl Fn() -> Duration,
+    ) -> Result<Vec<Locked<'s, O>>> {
         let mut locked = Vec::with_capacity(stores.len());
-        for store in &stores {
-            locked.push(store.lock_as_it_is(timeout)?.0);
+        for store in stores {
+            locked.push(store.lock_as_it_is(left())?.0);
         }
-        let pending: Vec<&Locked<'_, O>> = locked.iter().filter(|locked| locked.joint_pending().is_some()).collect();
+        self.settle(&locked)?;
+        for locked in locked.iter().filter(|locked| locked.store.state.load(PENDING) != 0) {
+            locked.recover()?;
+        }
+        Ok(locked)
+    }
+
+    /// Steps 5 to 8 of a joint commit that is pending, or its taking back.
+    fn settle(&self, locked: &[Locked<'_, O>]) -> Result<()> {
+        let pending: Vec<&Locked<'_, O>> = locked.iter().filter(|locked| locked.has_joint_pending()).collect();
         let Some(number) = pending.iter().map(|locked| locked.store.state.load(JOINT)).max() else { return Ok(()) };
         let state = &self.first().state;
         if state.load(JOINT_CHOSEN) < number {
@@ -162,10 +193,8 @@ impl<O: Os> Siblings for Shards<O> {
 }
 
 impl<O: Os> Locked<'_, O> {
-    /// The sequence of the commit that is pending, if it is part of a joint one.
-    pub(super) fn joint_pending(&self) -> Option<u64> {
-        let pending = self.store.state.load(PENDING);
-        (pending & IS_JOINT != 0).then_some(pending & !IS_JOINT)
+    fn has_joint_pending(&self) -> bool {
+        self.store.state.load(PENDING) & IS_JOINT != 0
     }
 }
 
@@ -180,40 +209,23 @@ impl<O: Os> Store<O> {
         Ok(())
     }
 
-    /// True if somebody asks the disk at this moment, has died of it, or has failed.
-    fn is_in_doubt(&self) -> bool {
-        self.state.load(state::SYNC_STAGE) != 0 || self.state.load(state::SYNC_FAILED) != 0
-    }
-
-    /// What a lasting commit does before it takes the locks: puts right what a leader has left that died or failed, as far as a
-    /// change may.
-    pub(super) fn settle_doubts(&self) -> Result<()> {
-        let start = self.os.uptime();
-        while self.is_in_doubt() {
-            self.refuse_after_failure()?;
-            if let Some(lead) = self.try_to_lead() {
-                return lead.carry_out(Purpose::Change);
-            }
-            if self.os.uptime().saturating_sub(start) >= self.lock_timeout {
-                return Err(Error::Timeout);
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes everything durable that is visible, and a commit that is written and that nobody has been led to yet: the files
-    /// that it made, and the bytes in the segment that the tail is in. Under the lock, where nothing else is committed.
-    fn make_written_durable(&self, made: &[Made]) -> Result<()> {
-        if seeded!("joint_commit_decided_before_it_is_durable") {
-            return Ok(());
+    /// Leads for a lasting commit, with nothing left in doubt. Before the locks, for putting right what a leader left that died takes
+    /// the lock.
+    pub(super) fn lead(&self, timeout: Duration) -> Result<Lead<'_, O>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
         }
         let start = self.os.uptime();
         loop {
             self.refuse_after_failure()?;
             if let Some(lead) = self.try_to_lead() {
-                return lead.carry_out_written(made);
+                let in_doubt = self.state.load(state::SYNC_STAGE) != 0 || self.state.load(state::SYNC_FAILED) != 0;
+                if in_doubt {
+                    lead.carry_out(Purpose::Change)?;
+                }
+                return Ok(lead);
             }
-            if self.os.uptime().saturating_sub(start) >= self.lock_timeout {
+            if self.os.uptime().saturating_sub(start) >= timeout {
                 return Err(Error::Timeout);
             }
         }
@@ -221,14 +233,14 @@ impl<O: Os> Store<O> {
 }
 
 impl<O: Os> Lead<'_, O> {
-    /// Steps 3 and 5 to 7 of `durable`, where a commit waits for them under the lock. Its own files are in no word yet, so none
-    /// says of them that they are durable.
+    /// Makes everything durable that is visible, and a commit that is written and that nobody has been led to yet: the files that it
+    /// made, and the bytes in the segment that the tail is in. Under the lock, where nothing else is committed: steps 5 to 7 of
+    /// `durable`. Its own files are in no word yet, so none says of them that they are durable.
     fn carry_out_written(&self, made: &[Made]) -> Result<()> {
-        let (store, state) = (self.store, &self.store.state);
-        if store.is_in_doubt() {
-            // A leader has died since this one had the lock, which is what putting that right takes.
-            return Err(Error::Timeout);
+        if seeded!("joint_commit_decided_before_it_is_durable") {
+            return Ok(());
         }
+        let (store, state) = (self.store, &self.store.state);
         let (target, carried) = (state.load(VISIBLE), state.load(state::CARRIED));
         let (segment, next_value) = (store.position().0, state.load(state::NEXT_VALUE));
         let has_new_names = !made.is_empty() || self.has_new_names(segment, next_value);

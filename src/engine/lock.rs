@@ -102,8 +102,13 @@ impl<O: Os> Store<O> {
             return Err(Error::InTransaction);
         }
         let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
+        Ok((locked, self.enter_transaction()))
+    }
+
+    /// Notes that this thread, which has the lock, is inside a transaction.
+    pub(super) fn enter_transaction(&self) -> Inside {
         INSIDE.with(|inside| inside.borrow_mut().push(self.store_id));
-        Ok((locked, Inside { store: self.store_id, _thread: PhantomData }))
+        Inside { store: self.store_id, _thread: PhantomData }
     }
 
     /// True if this thread is inside a transaction of this store.

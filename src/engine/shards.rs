@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::os::Os;
 use crate::storage::fanout::Fanout;
 
@@ -54,15 +54,16 @@ impl<O: Os> Shards<O> {
     ) -> Result<()> {
         let stores: Vec<(usize, &Arc<Store<O>>)> =
             self.members.iter().map(Living::store).enumerate().filter(|&(i, _)| !keys[i].is_empty()).collect();
-        let mut locked: Vec<Locked<'_, O>> = Vec::new();
+        let all = self.stores();
+        let mut locked: Option<Vec<Locked<'_, O>>> = None;
         for tries in 0.. {
             if tries == RETRIES {
-                // In the order of all who take several.
-                for (_, store) in &stores {
-                    locked.push(store.lock_to_read()?);
+                if self.first().read_only {
+                    return Err(Error::Timeout);
                 }
+                locked = Some(self.lock_all(&all, self.deadline(None))?);
             }
-            let is_last = tries >= RETRIES;
+            let is_last = locked.is_some();
             let done = self.try_read_many(&stores, is_last, |&(i, store), moment| {
                 let view = store.enter()?;
                 store.try_read_many(&view, &keys[i], Some(moment), into, &mut |into, number, record| {
@@ -110,7 +111,12 @@ impl<O: Os> Shards<O> {
         Ok(true)
     }
 
-    /// The locks of all shards, in their order.
+    /// The shards' stores, as this process has them.
+    pub(super) fn stores(&self) -> Vec<Arc<Store<O>>> {
+        self.members.iter().map(|member| Arc::clone(member.store())).collect()
+    }
+
+    /// What is left of a time for all locks together.
     pub(super) fn deadline(&self, timeout: Option<Duration>) -> impl Fn() -> Duration + use<'_, O> {
         let store = self.first();
         let (begin, timeout) = (store.os.uptime(), timeout.unwrap_or(store.lock_timeout));

@@ -1,18 +1,14 @@
 //! Changing keys of several shards together.
 
-use std::sync::Arc;
-
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::os::Os;
 
 use super::change::{Change, Op};
 use super::commit::Commit;
-use super::living::Living;
-use super::lock::Locked;
+use super::lock::{Inside, Locked};
 use super::shards::Shards;
 use super::siblings::Joint;
-use super::store::Store;
 
 /// What goes together into one shard, by its number.
 pub type Group<'o> = (usize, Vec<Op<'o>>);
@@ -21,23 +17,23 @@ impl<O: Os> Shards<O> {
     /// Makes changes in several shards together. The number of keys that were live before. After a power cut each shard may
     /// have lost its part, unless the handle's changes are durable.
     pub fn batch(&self, groups: &[Group<'_>]) -> Result<u64> {
-        let stores: Vec<&Arc<Store<O>>> = self.members.iter().map(Living::store).collect();
+        let stores = self.stores();
         let is_lasting = self.first().durability == Durability::Sync;
         for (i, ops) in groups {
             stores[*i].check_size(ops)?;
-            if is_lasting {
-                stores[*i].settle_doubts()?;
-            }
             stores[*i].before_change()?;
             stores[*i].make_room_ahead(None)?;
         }
         let left = self.deadline(None);
+        if stores.iter().any(|store| store.is_inside_transaction()) {
+            return Err(Error::InTransaction);
+        }
         let replaced = {
-            // All of them, for there is one joint commit at a time.
-            let mut locked = Vec::with_capacity(stores.len());
-            for store in &stores {
-                locked.push(store.lock_within(left())?);
-            }
+            let leads = Shards::leads(&stores, is_lasting, &left)?;
+            // All of them, for there is one joint commit at a time. As for a transaction: with several locks nobody waits for the
+            // disk to make room in one.
+            let locked = self.lock_all(&stores, &left)?;
+            let _inside: Vec<Inside> = stores.iter().map(|store| store.enter_transaction()).collect();
             let joint = Joint { number: self.next_number(), is_lasting, is_ready: false };
             let mut commits = Vec::with_capacity(groups.len());
             let mut replaced = 0;
@@ -46,7 +42,7 @@ impl<O: Os> Shards<O> {
                 replaced += live;
                 commits.extend(Some(commit).filter(|commit| commit.joint.is_some_and(|joint| joint.is_ready)));
             }
-            self.publish(joint, &mut commits)?;
+            self.publish(joint, &mut commits, &leads)?;
             replaced
         };
         for (i, _) in groups {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::os::Os;
 
+use super::super::durable::Lead;
 use super::super::handle::Handle;
-use super::super::lock::Locked;
+use super::super::lock::{Inside, Locked};
 use super::super::shards::Shards;
 use super::super::siblings::Joint;
 use super::super::store::Store;
@@ -16,6 +17,13 @@ use super::overlay::Overlay;
 use super::run::Ending;
 use super::{Transaction, finish};
 use crate::options::Durability;
+
+/// All shards, and what is held of each.
+struct Held<'h, 's, O: Os> {
+    stores: &'h [Arc<Store<O>>],
+    locked: &'h [Locked<'s, O>],
+    leads: &'h [Lead<'s, O>],
+}
 
 impl<O: Os> Shards<O> {
     /// Runs a transaction on all shards. `timeout` is for the locks together; without one it is the store's. A lasting one is
@@ -26,20 +34,19 @@ impl<O: Os> Shards<O> {
         is_lasting: bool,
         body: impl FnOnce(&[Handle<O>]) -> Result<R, E>,
     ) -> Result<R, E> {
-        let stores: Vec<Arc<Store<O>>> = self.members.iter().map(|member| Arc::clone(member.store())).collect();
+        let stores = self.stores();
         let left = self.deadline(timeout);
         let is_lasting = is_lasting || self.first().durability == Durability::Sync;
         for store in &stores {
             store.before_change()?;
-            if is_lasting {
-                store.settle_doubts()?;
-            }
             store.make_room_ahead(Some(left()))?;
         }
-        let mut guards = Vec::with_capacity(stores.len());
-        for store in &stores {
-            guards.push(store.lock_for_transaction(Some(left()))?);
+        if stores.iter().any(|store| store.is_inside_transaction()) {
+            return Err(Error::InTransaction.into());
         }
+        let leads = Shards::leads(&stores, is_lasting, &left)?;
+        let locked = self.lock_all(&stores, &left)?;
+        let inside: Vec<Inside> = stores.iter().map(|store| store.enter_transaction()).collect();
         let transactions: Vec<Arc<Transaction<O>>> =
             stores.iter().map(|store| Arc::new(Transaction::new(Arc::clone(store)))).collect();
         let ending: Vec<Ending<'_, O>> = transactions.iter().map(|transaction| Ending(transaction)).collect();
@@ -49,12 +56,12 @@ impl<O: Os> Shards<O> {
         let overlays: Vec<Overlay> =
             transactions.iter().map(|transaction| transaction.guard().take().unwrap_or_default()).collect();
         drop(ending);
-        let locked: Vec<&Locked<'_, O>> = guards.iter().map(|(locked, _)| locked).collect();
-        let cleared = self.commit(&stores, &locked, &overlays, is_lasting)?;
+        let cleared = self.commit(Held { stores: &stores, locked: &locked, leads: &leads }, &overlays, is_lasting)?;
         let newest: Vec<u64> = locked.iter().map(|locked| locked.newest()).collect();
         let changed = overlays.iter().filter(|overlay| !overlay.is_empty()).count();
         drop(locked);
-        drop(guards);
+        drop(inside);
+        drop(leads);
         let mut durable = Ok(());
         for (i, (store, overlay)) in stores.iter().zip(overlays).enumerate() {
             if overlay.is_empty() {
@@ -81,15 +88,14 @@ impl<O: Os> Shards<O> {
     /// Commits what is staged. Which of the stores were cleared, and their space waits to be given back.
     fn commit(
         &self,
-        stores: &[Arc<Store<O>>],
-        locked: &[&Locked<'_, O>],
+        Held { stores, locked, leads }: Held<'_, '_, O>,
         overlays: &[Overlay],
         is_lasting: bool,
     ) -> Result<Vec<bool>, Error> {
         let changed: Vec<usize> = (0..stores.len()).filter(|&i| !overlays[i].is_empty()).collect();
         let mut cleared = vec![false; stores.len()];
         if let [only] = changed[..] {
-            cleared[only] = finish::commit(&stores[only], locked[only], &overlays[only])?;
+            cleared[only] = finish::commit(&stores[only], &locked[only], &overlays[only])?;
             return Ok(cleared);
         }
         if changed.is_empty() {
@@ -98,18 +104,18 @@ impl<O: Os> Shards<O> {
         let joint = Joint { number: self.next_number(), is_lasting, is_ready: false };
         let mut drafts = Vec::with_capacity(changed.len());
         for &i in &changed {
-            drafts.push(finish::drafts(&stores[i], locked[i], &overlays[i])?);
+            drafts.push(finish::drafts(&stores[i], &locked[i], &overlays[i])?);
         }
         {
             let mut commits = Vec::with_capacity(changed.len());
             for (&i, drafts) in changed.iter().zip(&drafts) {
-                let commit = finish::prepare(&stores[i], locked[i], &overlays[i], drafts, Some(joint))?;
+                let commit = finish::prepare(&stores[i], &locked[i], &overlays[i], drafts, Some(joint))?;
                 commits.extend(Some(commit).filter(|commit| commit.joint.is_some_and(|joint| joint.is_ready)));
             }
-            self.publish(joint, &mut commits)?;
+            self.publish(joint, &mut commits, leads)?;
         }
         for &i in &changed {
-            cleared[i] = finish::give_index_back(&stores[i], locked[i], &overlays[i]);
+            cleared[i] = finish::give_index_back(&stores[i], &locked[i], &overlays[i]);
         }
         Ok(cleared)
     }
