@@ -440,7 +440,8 @@ impl<O: Os> Commit<'_, O> {
             return;
         }
         let mut rolled = false;
-        for made in std::mem::take(&mut self.made) {
+        // The last first, as `sweep_unpublished` relies on if this process dies here.
+        for made in std::mem::take(&mut self.made).into_iter().rev() {
             rolled |= matches!(made, Made::Segment { .. });
             self.store.forget(made);
         }

@@ -52,14 +52,21 @@ impl<O: Os> Store<O> {
                 _ => {}
             }
         }
-        // A batch may have had several large values, which were named in the order of their numbers.
-        for id in word(state::NEXT_VALUE).. {
-            let path = self.paths.of(Name::Value(id));
-            match self.os.remove(&path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => break,
-                Err(e) => return Err(Error::io("remove", &path, e)),
-            }
+        self.sweep_values_made_ahead()
+    }
+
+    /// Values of a batch that never was. It may have had several, which were named in the order of their numbers; the last goes first,
+    /// so that a death in the middle leaves none behind a gap.
+    fn sweep_values_made_ahead(&self) -> Result<()> {
+        let first = self.state.load(state::NEXT_VALUE);
+        let path = |id| self.paths.of(Name::Value(id));
+        let is_there = |id: &u64| match self.os.open(&path(*id), OpenMode::Read) {
+            Err(e) => e.kind() != ErrorKind::NotFound,
+            Ok(_) => true,
+        };
+        let end = (first..).find(|id| !is_there(id)).unwrap_or(first);
+        for id in (first..end).rev() {
+            self.os.remove(&path(id)).map_err(|e| Error::io("remove", &path(id), e))?;
         }
         Ok(())
     }

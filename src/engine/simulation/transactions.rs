@@ -245,3 +245,35 @@ fn t1_nobody_sees_what_is_staged_and_an_error_takes_it_back() {
         assert!(path("state").exists() || process.os.list(Path::new("/cache")).is_ok());
     }
 }
+
+/// The files of several large values have names before their commit. Whoever dies in it, and whoever dies removing them, the next
+/// to open finds each counted or gone.
+#[test]
+fn large_values_of_a_transaction_that_never_was_are_gone_whoever_dies() {
+    let acts: Vec<Act> = (40..44).map(|key| put(key, 200 + key, 100_000)).collect();
+    let (world, victim) = prepared();
+    let started = victim.os.steps();
+    transact(&victim.store, &acts, &world.contents).unwrap();
+    let steps = victim.os.steps() - started;
+    let mut never_was = 0;
+    for step in spread(steps, DEATHS * scale()) {
+        let (world, victim) = prepared();
+        victim.os.kill_after(step);
+        assert!(victim.os.run(|| transact(&victim.store, &acts, &world.contents)).is_none());
+        let names = world.machine.paths();
+        never_was += usize::from(names.iter().filter(|name| name.to_string_lossy().contains("/value-")).count() > 2);
+        for again in spread(30, 10 * scale()) {
+            let machine = world.machine.copy();
+            let second = machine.process();
+            second.kill_after(again);
+            let opened = second.run(|| Store::open(second.clone(), Path::new("/cache"), &opening(None)).map(drop));
+            drop(opened);
+            let third = process(&machine);
+            drop(third.store.lock().unwrap());
+            let fourth = process(&machine);
+            audit(&fourth.store);
+            assert_eq!(drift(&fourth.store).0, 0, "deaths at {step} and {again}");
+        }
+    }
+    assert!(never_was > 0, "no death left several");
+}
