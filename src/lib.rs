@@ -13,6 +13,9 @@ mod error;
 #[doc(hidden)]
 pub mod expansion;
 mod flight;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod key;
 mod ledger;

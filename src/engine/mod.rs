@@ -77,8 +77,8 @@ mod retire;
 mod room;
 mod scan;
 mod settings;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, fuzzing))]
+pub mod simulation;
 mod snapshot;
 mod staged;
 mod statistics;
@@ -91,6 +91,9 @@ mod transaction;
 mod upkeep;
 mod view;
 mod write;
+
+#[cfg(any(test, fuzzing))]
+pub use log::{Batches, Found as FoundInLog};
 
 pub use change::{Change, DecidedValue, Decision, Op, OwnedTag, Put, Tag, Value};
 pub use check::{Progress, Report};
