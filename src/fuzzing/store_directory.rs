@@ -337,3 +337,30 @@ fn write(cache: &Cache) {
     }
     let _ = cache.sync();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    /// Else every change would be answered by a rebuild, and nothing else would be tried.
+    #[test]
+    fn what_was_not_changed_is_trusted_and_whole() {
+        let original = original();
+        for is_adopted in [true, false] {
+            let directory = Directory::new(&original.files, is_adopted);
+            let inode = || std::fs::metadata(directory.path().join("state")).unwrap().ino();
+            let before = inode();
+            let cache = Cache::builder(directory.path()).background(false).open().unwrap();
+            assert_eq!(inode() == before, is_adopted);
+            assert!(cache.check().unwrap().is_clean());
+            let evicted = |key: u32| key < 24 && key % 3 == 2 || key == 101;
+            for (&key, known) in &original.values {
+                let newest = known.last().filter(|_| !evicted(key));
+                assert_eq!(cache.get_bytes(key).unwrap().as_ref(), newest, "{key}");
+            }
+            assert_eq!(cache.index::<String, u32>("index").unwrap().iter().count(), 90);
+            assert_eq!(cache.deque::<String>("queue").unwrap().iter().count(), 12);
+        }
+    }
+}
