@@ -93,40 +93,40 @@ fn run(target: &str, body: impl Fn(&[u8]) + std::panic::RefUnwindSafe, longest: 
 
 #[test]
 fn any_bytes_as_a_record() {
-    run("record", super::record, 200, 20_000);
+    run("record", super::record, 200, 5_000);
 }
 
 #[test]
 fn any_bytes_as_a_segment() {
-    run("segment", super::segment, 1_000, 5_000);
+    run("segment", super::segment, 1_000, 1_500);
 }
 
 #[test]
 fn any_bytes_as_an_index() {
-    run("index", super::index, 1_000, 5_000);
+    run("index", super::index, 1_000, 2_000);
 }
 
 #[test]
 fn any_bytes_as_the_small_files() {
-    run("state", super::state, 300, 10_000);
+    run("state", super::state, 300, 3_000);
 }
 
 #[test]
 fn any_bytes_as_keys() {
-    run("key", super::key, 300, 10_000);
+    run("key", super::key, 300, 3_000);
 }
 
 #[test]
 fn any_bytes_as_values() {
-    run("value", super::value, 200, 150);
+    run("value", super::value, 200, 60);
 }
 
 #[test]
 fn any_bytes_as_a_damaged_directory() {
-    run("store_directory", super::store_directory, 120, 100);
+    run("store_directory", super::store_directory, 120, 40);
 }
 
 #[test]
 fn any_bytes_as_operations_with_failures() {
-    run("operations", super::operations, 300, 60);
+    run("operations", super::operations, 300, 30);
 }
