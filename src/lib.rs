@@ -14,6 +14,9 @@ mod error;
 pub mod expansion;
 mod fanout;
 mod flight;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod key;
 mod ledger;

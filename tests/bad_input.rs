@@ -2,7 +2,7 @@
 //! panic, a hang, a lost item or a value that nobody stored?
 //!
 //! `calls` asks with sound directories, `directories` with wrong ones, `files` damages one file at a time by hand, and
-//! `mutations` at random, and `namespaces` one with a queue and an index in it; `store` owns the directory that the last two damage. `LARDER_TEST_SCALE` multiplies the rounds,
+//! `mutations` at random, `namespaces` one with a queue and an index in it, and `sweep` goes through every byte; `store` owns the directory that these damage. `LARDER_TEST_SCALE` multiplies the rounds,
 //! `LARDER_TEST_SEED` says where those at random begin.
 
 #[path = "bad_input/calls.rs"]
@@ -17,6 +17,8 @@ mod mutations;
 mod namespaces;
 #[path = "bad_input/store.rs"]
 mod store;
+#[path = "bad_input/sweep.rs"]
+mod sweep;
 
 /// The seeds of as many rounds as are asked for, given how many there are everyday.
 fn seeds(everyday: u64) -> std::ops::Range<u64> {

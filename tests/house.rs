@@ -300,6 +300,10 @@ fn a_panic_is_found() {
     assert_fires(panics, &declared, &[]);
     assert_fires(panics, &[("src/os/sim/map.rs", "fn f() { panic!() }")], &[]);
     assert_fires(panics, &declared[1..], &["src/engine/crash.rs:1"]);
+    let fuzzed =
+        |cfg: &str| [("src/lib.rs", format!("#[cfg({cfg})]\npub mod f;")), ("src/f/a.rs", declared[1].1.to_string())];
+    let fires = |cfg: &str| panics(&tree(&fuzzed(cfg).each_ref().map(|(path, text)| (*path, text.as_str())))).len();
+    assert_eq!((fires("any(test, fuzzing)"), fires("any(test, unix)")), (0, 1));
 }
 
 #[test]

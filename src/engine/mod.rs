@@ -83,8 +83,8 @@ mod shards;
 mod shards_change;
 mod shards_open;
 mod siblings;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, fuzzing))]
+pub mod simulation;
 mod snapshot;
 mod staged;
 mod statistics;
@@ -97,6 +97,9 @@ mod transaction;
 mod upkeep;
 mod view;
 mod write;
+
+#[cfg(any(test, fuzzing))]
+pub use log::{Batches, Found as FoundInLog};
 
 pub use change::{Change, DecidedValue, Decision, Op, OwnedTag, Put, Tag, Value};
 pub use check::{Progress, Report};

@@ -3,30 +3,74 @@
 //!
 //! `LARDER_TEST_SCALE` multiplies how much is sampled where not everything is tried; 1 is meant for every build. What is
 //! drawn is drawn from `LARDER_TEST_SEED`, so that the same seed tries the same again.
+#![cfg_attr(not(test), allow(dead_code, reason = "the fuzz targets use the model, and not the tests around it"))]
 
 mod acts;
+#[cfg(test)]
 mod ahead;
 mod audit;
+#[cfg(test)]
 mod clears;
+#[cfg(test)]
 mod deaths;
+mod drawn;
+#[cfg(test)]
 mod durability;
+#[cfg(test)]
 mod eviction;
+#[cfg(test)]
 mod failures;
 mod history;
 mod images;
+#[cfg(test)]
 mod index;
+#[cfg(test)]
 mod joint;
+#[cfg(test)]
 mod limit;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
 mod named;
+#[cfg(test)]
 mod pinned;
+#[cfg(test)]
 mod power;
+#[cfg(test)]
 mod queue;
 mod random;
+#[cfg(test)]
 mod rot;
+#[cfg(test)]
 mod transactions;
 mod workload;
 mod world;
+
+pub use drawn::{operations, power_cuts};
+
+/// Where what is left to chance comes from: a seed, or a fuzzer.
+pub trait Chance {
+    /// Some number below a limit of at least 1.
+    fn below(&mut self, limit: u64) -> u64;
+
+    /// Any number.
+    fn next(&mut self) -> u64;
+
+    /// Nothing more is to be drawn.
+    fn is_spent(&self) -> bool {
+        false
+    }
+}
+
+impl Chance for Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        Dice::below(self, limit)
+    }
+
+    fn next(&mut self) -> u64 {
+        Dice::next(self)
+    }
+}
 
 /// How many times more than usual is to be tried.
 fn scale() -> usize {
@@ -51,7 +95,7 @@ fn rounds(everyday: usize) -> impl Iterator<Item = u64> {
 }
 
 /// A small generator of numbers, so that a run that went wrong can be run again.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {

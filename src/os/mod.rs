@@ -9,10 +9,12 @@
 //! - bytes are copied out and in; no reference into a map leaves this floor but through [`Pinned`];
 //! - a map is never larger than the space that was allocated to its file, and files never shrink.
 
+#[cfg(any(test, fuzzing))]
+pub mod bounded;
 pub mod companion;
 pub mod once;
 pub mod real;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub mod sim;
 
 use std::io;

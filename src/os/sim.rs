@@ -9,6 +9,7 @@
 //!
 //! What it does not show: weaker orderings than sequential consistency (accesses to one file exclude each other), and
 //! of a page that was written several times since its last sync, the versions between the first and the last.
+#![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the fuzz targets use a part of it"))]
 
 mod actor;
 mod calls;

@@ -16,6 +16,8 @@ const ITEMS_MAX: usize = 100_000;
 /// The files of a closed store, and every value that was ever stored under each key.
 pub struct Original {
     pub files: BTreeMap<String, Vec<u8>>,
+    /// The files as they were in the middle of it all.
+    pub older: BTreeMap<String, Vec<u8>>,
     values: BTreeMap<u32, Vec<Vec<u8>>>,
 }
 
@@ -35,6 +37,7 @@ impl Original {
             let value = format!("value of {key}, first").repeat(1 + key as usize % 5).into_bytes();
             set(key, value, if key % 4 == 0 { tag.expire(Duration::from_secs(1 << 30)) } else { tag });
         }
+        let older = files_of(dir.path());
         for key in (0..40u32).step_by(3) {
             set(key, format!("value of {key}, second").into_bytes(), SetOptions::new());
         }
@@ -54,7 +57,7 @@ impl Original {
         }
         assert!(cache.check().unwrap().is_clean());
         drop(cache);
-        Original { files: files_of(dir.path()), values }
+        Original { files: files_of(dir.path()), older, values }
     }
 
     /// Writes the files into a new directory. The state file is made to say that it was written there, so that it is
@@ -66,6 +69,14 @@ impl Original {
         }
         adopt_state(&dir.path().join("state"));
         dir
+    }
+
+    /// The items that a sound copy holds, each with its newest value.
+    pub fn items(&self) -> BTreeMap<u32, Vec<u8>> {
+        let dir = self.write();
+        let cache = Cache::open(&dir).unwrap();
+        let found = |key: &u32| Some((*key, cache.get_bytes(*key).unwrap()?));
+        self.values.keys().filter_map(found).collect()
     }
 
     /// True if the value was stored under the key at some time.

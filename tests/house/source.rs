@@ -227,12 +227,14 @@ pub fn attributes(code: &str) -> impl Iterator<Item = Range<usize>> {
     opens.map(|(at, open)| at..after_closing(code, open))
 }
 
-/// What is compiled for tests only: the items after `#[cfg(test)]`, or the whole file after `#![cfg(test)]`.
+/// What is compiled for tests only: the items after `#[cfg(test)]`, or the whole file after `#![cfg(test)]`. The bodies of
+/// the fuzz targets are tests too, which another build runs.
 fn test_items(code: &str) -> Vec<Range<usize>> {
     let mut items: Vec<Range<usize>> = Vec::new();
     for attribute in attributes(code) {
         let inside = code[attribute.clone()].trim_start_matches(['#', '!', '[']);
-        let is_test = inside.starts_with("cfg(test)") || inside.starts_with("cfg(all(test");
+        let is_test =
+            ["cfg(test)", "cfg(all(test", "cfg(any(test, fuzzing))"].iter().any(|cfg| inside.starts_with(cfg));
         if !is_test || is_in(&items, attribute.start) {
             continue;
         }

@@ -11,7 +11,7 @@ use super::audit::{audit, drift, live};
 use super::history::{History, Verdict};
 use super::workload::Workload;
 use super::world::{Handle, SMALL_LIMIT, try_open_sized};
-use super::{Dice, number, scale, seed};
+use super::{Chance, Dice, number, scale, seed};
 use crate::error::Result;
 use crate::os::Os;
 use crate::os::sim::{Machine, SimOs};
@@ -124,10 +124,14 @@ fn use_it(handle: &Handle, seen: &mut Contents, seed: u64) {
 
 /// One run of operations, and images of it.
 fn run(seed: u64, images: usize, tally: &mut Tally) {
-    let mut workload = Workload::new(seed);
+    go_on(&mut Workload::new(seed), images, tally);
+}
+
+/// Goes on with a run until so many images of it were drawn, or nothing more is to be drawn.
+pub(super) fn go_on<D: Chance>(workload: &mut Workload<D>, images: usize, tally: &mut Tally) {
     let end = tally.images + images;
     tally.runs += 1;
-    while tally.images < end {
+    while tally.images < end && !workload.dice.is_spent() {
         workload.pass();
         let looks = workload.dice.below(3) == 0;
         let steps = workload.dice.below(60);

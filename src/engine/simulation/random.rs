@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use super::acts::{Act, Contents, Item};
 use super::audit::{audit, inserted_order, live, lookup};
+#[cfg(test)]
+use super::rounds;
 use super::world::{Handle, World, living, open};
-use super::{Dice, rounds};
+use super::{Chance, Dice};
 use crate::os::Os;
 
 const KEYS: u64 = 60;
 const SECOND: u64 = 1_000_000_000;
 
 /// A run: a machine, its processes, and what one of them left behind.
-pub struct Run {
+pub struct Run<D = Dice> {
     pub world: World,
     pub handles: Vec<Handle>,
-    pub dice: Dice,
+    pub dice: D,
     version: u32,
     /// The keys that are there, expired or not, in the order of their insertion.
     order: Vec<u32>,
@@ -31,9 +33,16 @@ pub struct Run {
 
 impl Run {
     pub fn new(seed: u64) -> Run {
+        Run::drawn_from(seed, Dice(seed))
+    }
+}
+
+impl<D: Chance> Run<D> {
+    /// A run on the machine of a seed, whose operations are drawn from elsewhere.
+    pub fn drawn_from(seed: u64, dice: D) -> Run<D> {
         let world = World::new(seed);
         let handles = (0..2).map(|_| open(&world.machine)).collect();
-        Run { world, handles, dice: Dice(seed), version: 0, order: Vec::new(), in_flight: None, refused: None }
+        Run { world, handles, dice, version: 0, order: Vec::new(), in_flight: None, refused: None }
     }
 
     /// A version that no item had.
@@ -63,7 +72,7 @@ impl Run {
         }
     }
 
-    fn act(&mut self) -> Act {
+    pub fn act(&mut self) -> Act {
         match self.dice.below(40) {
             0 if self.dice.below(4) == 0 => Act::Clear,
             1 | 2 => Act::Evict(self.dice.below(5) as u8),
@@ -87,12 +96,19 @@ impl Run {
 
     /// Carries an operation out, in full or not.
     pub fn apply(&mut self, act: &Act) {
+        self.apply_or(act, crate::error::Error::is_full);
+    }
+
+    /// As [`Run::apply`]; it may fail in a way that is allowed, and then it was not carried out.
+    pub fn apply_or(&mut self, act: &Act, may_be: impl Fn(&crate::error::Error) -> bool) {
         let who = self.dice.below(self.handles.len() as u64) as usize;
         let handle = &self.handles[who];
         let time = handle.store.now();
         let mut after = self.world.contents.clone();
         let expected = act.model(&mut after, time);
-        match act.apply(&handle.store) {
+        let outcome = act.apply(&handle.store);
+        self.world.machine.clear_failures();
+        match outcome {
             Ok(answer) => {
                 assert_eq!(answer, expected, "{act:?}");
                 let is_same = after == self.world.contents;
@@ -101,7 +117,7 @@ impl Run {
                 self.refused = self.refused.take().filter(|_| !writes);
             }
             Err(error) => {
-                assert!(error.is_full(), "{act:?}: {error:?}");
+                assert!(may_be(&error), "{act:?}: {error:?}");
                 self.refused = Some(act.clone());
                 return;
             }
@@ -125,7 +141,7 @@ impl Run {
     }
 
     /// The process that carries it out dies at some step of it.
-    fn die(&mut self, act: &Act) {
+    pub fn die(&mut self, act: &Act) {
         let step = self.dice.below(150);
         self.die_after(act, step);
     }
@@ -170,7 +186,7 @@ impl Run {
     }
 
     /// What is expired has been seen to be by the time the clock steps.
-    fn step_clock(&mut self) {
+    pub fn step_clock(&mut self) {
         let machine = &self.world.machine;
         live(&self.handles[0].store);
         match self.dice.below(3) {
@@ -180,7 +196,7 @@ impl Run {
         live(&self.handles[0].store);
     }
 
-    fn come_and_go(&mut self) {
+    pub fn come_and_go(&mut self) {
         match self.dice.below(3) {
             0 if self.handles.len() < 3 => self.handles.push(open(&self.world.machine)),
             1 if self.handles.len() > 1 => {
@@ -255,6 +271,7 @@ pub fn each_key_once(acts: Vec<Act>) -> Act {
     Act::Batch(acts.into_values().collect())
 }
 
+#[cfg(test)]
 fn run(seed: u64, operations: usize, deaths: bool) {
     let mut run = Run::new(seed);
     for i in 0..operations {

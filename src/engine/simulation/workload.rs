@@ -2,11 +2,11 @@
 //! keeps the history of what was held; it knows nothing of what a power cut leaves.
 
 use super::super::store::Store;
-use super::Dice;
 use super::acts::{Act, Contents, Item};
 use super::audit::live;
 use super::history::History;
 use super::world::{Handle, SMALL_LIMIT, living, open_sized};
+use super::{Chance, Dice};
 use crate::os::Os;
 use crate::os::OsMap;
 use crate::os::sim::{Machine, SimOs};
@@ -37,11 +37,11 @@ const SHAPES: [Shape; 4] = [
 ];
 
 /// A machine with processes at work, and what they did.
-pub struct Workload {
+pub struct Workload<D = Dice> {
     pub machine: Machine,
     pub handles: Vec<Handle>,
     pub history: History,
-    pub dice: Dice,
+    pub dice: D,
     shape: Shape,
     version: u32,
     /// Files that had gone when the history began.
@@ -53,11 +53,17 @@ pub struct Workload {
 
 impl Workload {
     pub fn new(seed: u64) -> Workload {
+        Workload::drawn_from(seed, Dice(seed.wrapping_mul(0x9E37_79B9)))
+    }
+}
+
+impl<D: Chance> Workload<D> {
+    /// On the machine and of the shape of a seed, with operations that are drawn from elsewhere.
+    pub fn drawn_from(seed: u64, dice: D) -> Workload<D> {
         let machine = Machine::with_file_capacity(seed, 4 << 20);
         let handle = open_sized(&machine, SMALL_LIMIT);
         let shape = SHAPES[seed as usize % SHAPES.len()];
         let history = History::new(Contents::new());
-        let dice = Dice(seed.wrapping_mul(0x9E37_79B9));
         // The names of the first files are durable: before that there is no store to speak of.
         handle.store.sync().unwrap();
         let handles = vec![handle];
@@ -108,7 +114,7 @@ impl Workload {
         if self.dice.below(100) < self.shape.bulk {
             let from = 1_000 + self.dice.below(12) as u32 * 40;
             let removes = self.dice.below(4) == 0;
-            let one = |run: &mut Workload, key| match removes {
+            let one = |run: &mut Workload<D>, key| match removes {
                 true => Act::Remove(key),
                 false => Act::Put(key, Item { len: 8, ..run.item() }),
             };

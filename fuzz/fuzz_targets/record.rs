@@ -1,0 +1,3 @@
+//! See `src/fuzzing/record.rs` of larder.
+#![cfg_attr(fuzzing, no_main)]
+larder_fuzz::target!(record);

@@ -1,0 +1,3 @@
+//! See `src/fuzzing/segment.rs` of larder.
+#![cfg_attr(fuzzing, no_main)]
+larder_fuzz::target!(segment);

@@ -1,0 +1,114 @@
+//! Keys: bytes that are read as keys of every type, and values that become keys.
+//!
+//! Input: a byte, of which the lowest bit says which. Then either the bytes of a key, or what two keys are drawn from, the
+//! second one so that it often begins as the first does.
+
+use std::fmt::Debug;
+
+use super::input::Input;
+use crate::key::{AnyKey, Key, MAX_KEY_BYTES, OwnedKey};
+use crate::os::bounded::within;
+
+/// The deepest that is drawn: deeper than any key may be.
+const DEPTH_MAX: usize = 36;
+
+/// Reads or writes keys.
+pub fn key(bytes: &[u8]) {
+    // A key of a tuple takes one byte, and 32 in memory, in vectors that double.
+    within(512 * bytes.len() + (64 << 10), || {
+        let mut input = Input::new(bytes);
+        if input.byte() & 1 == 0 { read_keys(input.rest()) } else { write_keys(&mut input) }
+    });
+}
+
+fn read_keys(bytes: &[u8]) {
+    read::<AnyKey>(bytes);
+    read::<String>(bytes);
+    read::<Vec<u8>>(bytes);
+    read::<[u8; 4]>(bytes);
+    read::<char>(bytes);
+    read::<bool>(bytes);
+    read::<f32>(bytes);
+    read::<f64>(bytes);
+    read::<i8>(bytes);
+    read::<u16>(bytes);
+    read::<i64>(bytes);
+    read::<u64>(bytes);
+    read::<i128>(bytes);
+    read::<u128>(bytes);
+    read::<()>(bytes);
+    read::<(u32, String)>(bytes);
+    read::<(Option<u8>, (i16, Vec<u8>), bool)>(bytes);
+    read::<Option<(String, Option<i32>)>>(bytes);
+    read::<((), (AnyKey,), AnyKey)>(bytes);
+}
+
+/// What is read is written as the same bytes, so that a key has one spelling.
+fn read<K: OwnedKey + Debug>(bytes: &[u8]) {
+    let Ok(key) = K::decode(bytes) else { return };
+    let again = key.encode();
+    assert!(again.as_ref().is_ok_and(|again| again == bytes), "{bytes:02x?} is {key:?}, written as {again:02x?}");
+}
+
+fn write_keys(input: &mut Input<'_>) {
+    let (a, b) = (draw(input, 0), draw(input, 0));
+    compare(&a, &b);
+    compare(&AnyKey::Tuple(vec![a.clone(), b.clone()]), &AnyKey::Tuple(vec![a.clone()]));
+    compare(&AnyKey::Tuple(vec![a.clone(), draw(input, 0)]), &AnyKey::Tuple(vec![a, draw(input, 0), b]));
+    compare(&(input.word() as i64, text(input)), &(input.word() as i64, text(input)));
+    compare(&(input.wide(), bytes(input)), &(input.wide(), bytes(input)));
+    compare(&(input.wide() as i128, input.byte() > 127), &(input.wide() as i128, input.byte() > 127));
+    let part = |input: &mut Input<'_>| {
+        let some = input.byte() & 1 != 0;
+        some.then(|| (input.byte() as i8, input.short(), (input.int() as i32,)))
+    };
+    compare(&part(input), &part(input));
+}
+
+/// Two keys have the order of their values, come back as they were, and are told apart when something stands behind them.
+fn compare<K: OwnedKey + Debug + Ord>(a: &K, b: &K) {
+    let (Ok(a_bytes), Ok(b_bytes)) = (a.encode(), b.encode()) else { return };
+    assert_eq!(a.cmp(b), a_bytes.cmp(&b_bytes), "{a:?} and {b:?}: {a_bytes:02x?}, {b_bytes:02x?}");
+    for (key, bytes) in [(a, &a_bytes), (b, &b_bytes)] {
+        let again = K::decode(bytes);
+        assert!(bytes.len() <= MAX_KEY_BYTES && again.as_ref().is_ok_and(|again| again == key), "{key:?}: {again:?}");
+        let any = AnyKey::decode(bytes);
+        assert!(any.as_ref().is_ok_and(|any| any.encode().is_ok_and(|again| again == *bytes)), "{key:?}: {any:?}");
+    }
+    if let Some(behind) = b_bytes.strip_prefix(&a_bytes[..]).filter(|behind| !behind.is_empty()) {
+        assert_eq!(behind[0], 0xFF, "{b:?} begins as {a:?} does");
+    }
+}
+
+/// A key of any kind. Numbers are often near the ends of what so many bytes hold.
+fn draw(input: &mut Input<'_>, depth: usize) -> AnyKey {
+    let kind = input.byte();
+    match kind % 12 {
+        0 => AnyKey::None,
+        1 => AnyKey::Bytes(bytes(input)),
+        2 => AnyKey::String(text(input)),
+        3..6 if depth < DEPTH_MAX => {
+            AnyKey::Tuple((0..usize::from(kind >> 4) % 5).map(|_| draw(input, depth + 1)).collect())
+        }
+        3..6 => AnyKey::None,
+        6 => AnyKey::Int(input.wide() as i128),
+        7 => AnyKey::Uint(input.wide()),
+        8 => {
+            let near = 1i128 << (8 * i128::from(kind >> 4)).min(126);
+            let value = near + i128::from(input.byte() as i8);
+            AnyKey::Int(if input.byte() & 1 == 0 { value } else { -value })
+        }
+        9 => AnyKey::F32(f32::from_bits(input.int())),
+        10 => AnyKey::F64(f64::from_bits(input.word())),
+        _ => AnyKey::Bool(kind > 127),
+    }
+}
+
+fn bytes(input: &mut Input<'_>) -> Vec<u8> {
+    let len = usize::from(input.byte()) % 40;
+    input.take(len).to_vec()
+}
+
+fn text(input: &mut Input<'_>) -> String {
+    String::from_utf8_lossy(&bytes(input)).into_owned()
+}

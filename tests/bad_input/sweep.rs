@@ -1,0 +1,282 @@
+//! Every byte, one after the other: every bit of every head and shared word of a store is flipped, bits of all other bytes, files
+//! are cut at each 512 bytes, take each other's place, are what they were earlier, and become directories, links and devices.
+//! Each time the store is opened, read, written, checked and repaired, and what was not touched is looked for.
+//!
+//! Everyday a spread of these mutants is tried; `LARDER_TEST_SCALE` multiplies it until it is all of them. How many there were,
+//! and what became of them, is printed.
+
+use super::mutations::Random;
+use super::store::{Original, Trust, adopt_state, exercise, run_named};
+use larder::Cache;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What takes longer is told: nothing should.
+const SLOW: Duration = Duration::from_secs(1);
+const CUT: usize = 512;
+
+/// One thing that is wrong with a store.
+#[derive(Clone)]
+enum Mutant {
+    Flip(String, usize, u8),
+    Cut(String, usize),
+    Swap(String, String),
+    Older(String),
+    Gone(String),
+    Other(String, Kind),
+}
+
+/// What stands in the place of a file.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Directory,
+    LinkToFile,
+    LinkToNothing,
+    LinkToItself,
+    /// Reads as nothing and takes all that is written.
+    NullDevice,
+    /// Reads as zeros without end.
+    ZeroDevice,
+    /// Who opens it to read waits for somebody who writes.
+    Pipe,
+    Socket,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind::Directory,
+    Kind::LinkToFile,
+    Kind::LinkToNothing,
+    Kind::LinkToItself,
+    Kind::NullDevice,
+    Kind::ZeroDevice,
+    Kind::Pipe,
+    Kind::Socket,
+];
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mutant::Flip(name, at, bit) => write!(f, "{name}: bit {bit} of byte {at}"),
+            Mutant::Cut(name, at) => write!(f, "{name}: cut at {at}"),
+            Mutant::Swap(a, b) => write!(f, "{a} and {b} swapped"),
+            Mutant::Older(name) => write!(f, "{name} as it was earlier"),
+            Mutant::Gone(name) => write!(f, "{name} is not there"),
+            Mutant::Other(name, kind) => write!(f, "{name} is a {kind:?}"),
+        }
+    }
+}
+
+impl Mutant {
+    fn touches(&self, name: &str) -> bool {
+        match self {
+            Mutant::Swap(a, b) => a == name || b == name,
+            Mutant::Flip(at, ..) | Mutant::Cut(at, _) | Mutant::Older(at) | Mutant::Gone(at) | Mutant::Other(at, _) => {
+                at == name
+            }
+        }
+    }
+
+    /// Does it to a copy. False if it cannot be done here: who may not make devices is not harmed by them.
+    fn apply(&self, original: &Original, dir: &Path, outside: &Path) -> bool {
+        let write = |name: &str, bytes: &[u8]| {
+            // In place, so that a state file stays the one that its head names.
+            let file = std::fs::OpenOptions::new().write(true).truncate(true).open(dir.join(name)).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0).unwrap();
+        };
+        let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+        match self {
+            Mutant::Flip(name, at, bit) => {
+                let mut bytes = read(name);
+                bytes[*at] ^= 1 << bit;
+                write(name, &bytes);
+            }
+            Mutant::Cut(name, at) => write(name, &read(name)[..*at]),
+            Mutant::Swap(a, b) => {
+                let (a_bytes, b_bytes) = (read(a), read(b));
+                write(a, &b_bytes);
+                write(b, &a_bytes);
+            }
+            Mutant::Older(name) => {
+                write(name, &original.older[name]);
+                if name == "state" {
+                    adopt_state(&dir.join(name));
+                }
+            }
+            Mutant::Gone(name) => std::fs::remove_file(dir.join(name)).unwrap(),
+            Mutant::Other(name, kind) => {
+                let path = dir.join(name);
+                let _ = std::fs::remove_file(&path);
+                return kind.make(&path, outside);
+            }
+        }
+        true
+    }
+}
+
+impl Kind {
+    fn make(self, path: &Path, outside: &Path) -> bool {
+        let node = |kind, device| mknodat(CWD, path, kind, Mode::RUSR | Mode::WUSR, device).is_ok();
+        match self {
+            Kind::Directory => std::fs::create_dir(path).is_ok(),
+            Kind::LinkToFile => std::os::unix::fs::symlink(outside.join("precious"), path).is_ok(),
+            Kind::LinkToNothing => std::os::unix::fs::symlink(outside.join("new"), path).is_ok(),
+            Kind::LinkToItself => std::os::unix::fs::symlink(path, path).is_ok(),
+            Kind::NullDevice => node(FileType::CharacterDevice, makedev(1, 3)),
+            Kind::ZeroDevice => node(FileType::CharacterDevice, makedev(1, 5)),
+            Kind::Pipe => node(FileType::Fifo, 0),
+            Kind::Socket => node(FileType::Socket, 0),
+        }
+    }
+}
+
+/// The ranges of a file that are heads, and words that processes share.
+fn heads(name: &str) -> &'static [(usize, usize)] {
+    match name.split('-').next().unwrap() {
+        "state" => &[(0, 68), (256, 1_640), (4_096, 4_200), (69_632, 70_200)],
+        "synced" => &[(0, 64), (512, 576)],
+        "index" => &[(0, 88)],
+        "larder" | "log" | "main" => &[(0, 64)],
+        _ => &[],
+    }
+}
+
+/// At most so many of them, spread evenly.
+fn spread(all: Vec<Mutant>, most: usize) -> Vec<Mutant> {
+    let count = all.len();
+    if count <= most {
+        return all;
+    }
+    (0..most).map(|i| all[i * count / most].clone()).collect()
+}
+
+fn used(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+}
+
+/// All that is to be tried, by how it is called in what is printed.
+fn mutants(original: &Original, scale: usize) -> Vec<(&'static str, Vec<Mutant>)> {
+    let (mut in_heads, mut elsewhere, mut cuts, mut whole) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut random = Random(1);
+    let names: Vec<&String> = original.files.keys().collect();
+    for (i, (name, bytes)) in original.files.iter().enumerate() {
+        let is_head = |at: usize| heads(name).iter().any(|&(from, to)| (from..to).contains(&at));
+        let range = heads(name).iter().flat_map(|&(from, to)| from..to.min(bytes.len()));
+        in_heads.extend(range.flat_map(|at| (0..8).map(move |bit| Mutant::Flip(name.clone(), at, bit))));
+        let rest = (0..used(bytes)).filter(|at| !is_head(*at));
+        elsewhere.extend(rest.map(|at| Mutant::Flip(name.clone(), at, random.below(8) as u8)));
+        cuts.extend((0..used(bytes)).step_by(CUT).map(|at| Mutant::Cut(name.clone(), at)));
+        whole.extend(names[i + 1..].iter().map(|other| Mutant::Swap(name.clone(), other.to_string())));
+        whole.push(Mutant::Gone(name.clone()));
+        whole.extend(original.older.contains_key(name).then(|| Mutant::Older(name.clone())));
+    }
+    let others = ["procs", "larder.new", "state.new", "index-2", "log-9", "value-9"].map(str::to_string);
+    let all = original.files.keys().cloned().chain(others);
+    whole.extend(all.flat_map(|name| KINDS.map(move |kind| Mutant::Other(name.clone(), kind))));
+    vec![
+        ("bits of heads and words", spread(in_heads, 30 * scale)),
+        ("bits of other bytes", spread(elsewhere, 20 * scale)),
+        ("cuts", spread(cuts, 10 * scale)),
+        ("whole files", spread(whole, 30 * scale)),
+    ]
+}
+
+/// What became of the mutants of one sort.
+#[derive(Debug, Default)]
+struct Tally {
+    tried: usize,
+    impossible: usize,
+    /// The store was not opened.
+    refused: usize,
+    /// Every item was found when the store was opened; or every one whose bytes were not in a file that was touched; or not even
+    /// that, before `repair`: words of the state, the index and the tags say where items are, and whether they live.
+    whole: usize,
+    untouched_whole: usize,
+    less: usize,
+    slow: Vec<String>,
+}
+
+/// The files that an item's newest value is in. Which segment leads to a file of its own is not looked for, so each may; and an
+/// empty value is in no file in particular.
+fn homes(original: &Original, items: &BTreeMap<u32, Vec<u8>>) -> BTreeMap<u32, Vec<String>> {
+    let of = |kind: &str| -> Vec<_> { original.files.iter().filter(|(name, _)| name.starts_with(kind)).collect() };
+    let (logs, large) = (of("log-"), of("value-"));
+    let homes = |value: &Vec<u8>| -> Vec<String> {
+        let holds = |bytes: &[u8]| !value.is_empty() && bytes.windows(value.len()).any(|window| window == value);
+        let one = |files: &[(&String, &Vec<u8>)]| {
+            files.iter().find(|(_, bytes)| holds(bytes)).map(|(name, _)| name.to_string())
+        };
+        one(&logs).map_or_else(
+            || one(&large).into_iter().chain(logs.iter().map(|(name, _)| name.to_string())).collect(),
+            |name| vec![name],
+        )
+    };
+    items.iter().map(|(key, value)| (*key, homes(value))).collect()
+}
+
+#[test]
+fn every_bit_flipped_every_file_cut_or_another() {
+    run_named(|says| {
+        let scale = std::env::var("LARDER_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+        let original = Original::new();
+        let items = original.items();
+        let homes = homes(&original, &items);
+        let outside = tempfile::tempdir().unwrap();
+        let precious = outside.path().join("precious");
+        std::fs::write(&precious, "precious").unwrap();
+        for (sort, mutants) in mutants(&original, scale) {
+            let mut tally = Tally::default();
+            for mutant in mutants {
+                let what = mutant.to_string();
+                says(what.clone());
+                let dir = original.write();
+                if !mutant.apply(&original, dir.path(), outside.path()) {
+                    tally.impossible += 1;
+                    continue;
+                }
+                tally.tried += 1;
+                let begun = Instant::now();
+                judge(&mutant, &items, &homes, dir.path(), &mut tally);
+                exercise(&original, dir.path(), Trust::Always, &what);
+                if begun.elapsed() > SLOW {
+                    tally.slow.push(what.clone());
+                }
+                assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious", "{what}");
+                assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1, "{what}");
+            }
+            assert!(tally.tried > 0, "{sort}: none");
+            println!("{sort}: {tally:?}");
+        }
+    });
+}
+
+/// What a process that opens the store finds of it.
+fn judge(
+    mutant: &Mutant,
+    items: &BTreeMap<u32, Vec<u8>>,
+    homes: &BTreeMap<u32, Vec<String>>,
+    dir: &Path,
+    tally: &mut Tally,
+) {
+    let cache = match Cache::builder(dir).lock_timeout(Duration::from_millis(100)).open() {
+        Ok(cache) => cache,
+        Err(error) => {
+            tally.refused += 1;
+            println!("{mutant}: not opened: {error}");
+            return;
+        }
+    };
+    let is_there = |key: &u32| cache.get_bytes(*key).is_ok_and(|found| found.as_ref() == Some(&items[key]));
+    let missing: Vec<u32> = items.keys().filter(|key| !is_there(key)).copied().collect();
+    let elsewhere = missing.iter().filter(|key| !homes[key].iter().any(|name| mutant.touches(name))).count();
+    match (missing.len(), elsewhere) {
+        (0, _) => tally.whole += 1,
+        (_, 0) => tally.untouched_whole += 1,
+        (all, elsewhere) => {
+            tally.less += 1;
+            println!("{mutant}: {all} items are not found, {elsewhere} of them in files that were not touched");
+        }
+    }
+}
