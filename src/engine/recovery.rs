@@ -132,6 +132,7 @@ impl<O: Os> Store<O> {
         store.os.anchor(&state).map_err(|e| Error::io("examine", &state, e))?;
         if !others.alive {
             store.take_over_alone()?;
+            store.hold_limit_against(&manifest);
         }
         store.fold(&others.sums);
         store.announce()?;
@@ -238,6 +239,14 @@ impl<O: Os> Store<O> {
             self.state.store(state::NEXT_OWNER, 1);
         }
         Ok(())
+    }
+
+    /// The limit is what sizes of files come from, so damage in its word would have others made than anybody asked for. The manifest
+    /// is written before the word is changed, and verified.
+    fn hold_limit_against(&self, manifest: &Manifest) {
+        if self.state.load(PENDING) == 0 && self.state.load(state::SIZE_LIMIT) != manifest.size_limit {
+            self.state.store(state::SIZE_LIMIT, manifest.size_limit);
+        }
     }
 
     /// Step 7.

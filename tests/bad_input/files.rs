@@ -235,3 +235,21 @@ fn a_large_value_that_changed_is_never_served() {
         assert!(cache.check().unwrap().is_clean(), "{damage}");
     }
 }
+
+/// The limit stands in the manifest and in a word of the state file, where nothing vouches for it: files of gigabytes would be made
+/// by its high bytes.
+#[test]
+fn a_damaged_limit_is_that_of_the_manifest_again() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Cache::builder(&dir).size_limit(4 << 20).open().unwrap());
+    const SIZE_LIMIT: usize = 424;
+    for byte in SIZE_LIMIT..SIZE_LIMIT + 8 {
+        let mut state = std::fs::read(dir.path().join("state")).unwrap();
+        state[byte] ^= 0x3f;
+        std::fs::write(dir.path().join("state"), &state).unwrap();
+        let cache = Cache::open(&dir).unwrap();
+        assert_eq!(cache.settings().size_limit, 4 << 20, "byte {byte}");
+        (0..200u32).for_each(|key| cache.set_bytes(key, &[7; 1000]).unwrap());
+        assert!(cache.volume() <= 4 << 20 && cache.check().unwrap().is_clean());
+    }
+}

@@ -231,6 +231,7 @@ fn deaths_of(acts: &[Act], way: Way, name: &str) {
     assert_eq!(live_in_all(&victim.shards), after, "{name}");
     drop(victim);
     drop(machine);
+    let (mut deaths, mut more) = (0, 0);
     for step in spread(steps, DEATHS * scale()) {
         let moment = format!("{name}, death at step {step} of {steps}");
         let (machine, victim, _) = prepared(7);
@@ -245,12 +246,14 @@ fn deaths_of(acts: &[Act], way: Way, name: &str) {
         if way == Way::Lasting {
             assert_whole_after_a_cut(&machine, step, &[&before, &after], &moment);
         }
-        resolved(machine, survivor, step, (&before, &after), is_after, &moment);
+        more += resolved(machine, survivor, step, (&before, &after), is_after, &moment);
+        deaths += 1;
         drop(victim);
     }
+    println!("{way:?}, {name}: {deaths} deaths in {steps} steps, {more} while it was resolved");
 }
 
-/// Somebody takes a lock; it may die, and then another one does.
+/// Somebody takes a lock; it may die, and then another one does. How many died.
 fn resolved(
     machine: Machine,
     survivor: Process,
@@ -258,7 +261,7 @@ fn resolved(
     (before, after): (&Contents, &Contents),
     is_after: bool,
     moment: &str,
-) {
+) -> usize {
     let shard = (step % u64::from(SHARDS)) as usize;
     let started = survivor.os.steps();
     let copy = machine.copy();
@@ -282,7 +285,8 @@ fn resolved(
     assert_eq!(live_in_all(&rebuilt.shards), with_more, "{moment}: rebuilt");
     audit_all(&rebuilt.shards);
     // Deaths while it is resolved, by somebody who opens it.
-    for death in spread(steps.min(60), 2 * scale()) {
+    let deaths = spread(steps.min(60), 2 * scale());
+    for &death in &deaths {
         let machine = copy.copy();
         let second = machine.process();
         second.kill_after(death);
@@ -293,6 +297,7 @@ fn resolved(
         assert!(found == *after || !is_after, "{moment}, then at {death}: what was seen is gone");
         audit_all(&third.shards);
     }
+    deaths.len()
 }
 
 /// A put of a key that concerns one shard.
