@@ -118,15 +118,15 @@ fn any_bytes_as_keys() {
 
 #[test]
 fn any_bytes_as_values() {
-    run("value", super::value, 200, 60);
+    run("value", super::value, 200, 30);
 }
 
 #[test]
 fn any_bytes_as_a_damaged_directory() {
-    run("store_directory", super::store_directory, 120, 40);
+    run("store_directory", super::store_directory, 120, 15);
 }
 
 #[test]
 fn any_bytes_as_operations_with_failures() {
-    run("operations", super::operations, 300, 30);
+    run("operations", super::operations, 300, 12);
 }

@@ -17,7 +17,7 @@ use crate::os::Os;
 use crate::os::sim::{Machine, SimOs};
 
 /// Images of everyday tests, and of one run of operations.
-const IMAGES: usize = 2_000;
+const IMAGES: usize = 1_000;
 const IMAGES_OF_RUN: usize = 250;
 
 /// What was seen, so that a campaign can tell what it was about.

@@ -24,7 +24,7 @@ const DEATHS: usize = 6;
 /// Of so many operations one makes room: where nothing is evicted, only once enough is dead.
 const LOOKS: usize = 1_000;
 /// Images of everyday tests under each policy, of one moment, and of one run.
-const IMAGES: usize = 100;
+const IMAGES: usize = 40;
 const IMAGES_OF_MOMENT: usize = 4;
 const IMAGES_OF_RUN: usize = 500;
 

@@ -18,7 +18,7 @@ use crate::os::Os;
 use crate::os::sim::{Machine, SimOs};
 
 /// Deaths tried of one transaction.
-const DEATHS: usize = 16;
+const DEATHS: usize = 8;
 
 /// A process with the store open, and a handle that can run transactions on it.
 struct Process {

@@ -5,6 +5,8 @@ pub mod commit;
 #[path = "../../../../src/engine/lock.rs"]
 pub mod lock;
 pub mod read;
+#[path = "../../../../src/engine/siblings.rs"]
+pub mod siblings;
 pub mod store;
 
 use crate::error::Result;

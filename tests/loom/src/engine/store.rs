@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::commit;
 use super::lock::Locked;
+use super::siblings::Siblings;
 use crate::error::Result;
 use crate::os::Os;
 use crate::storage::paths::Paths;
@@ -26,6 +27,11 @@ impl<O: Os> Store<O> {
 
     /// There is no log to rebuild from here.
     pub(super) fn begin_epoch(&self) {}
+
+    /// A store of these models is no shard.
+    pub(super) fn siblings(&self) -> Option<std::sync::Arc<dyn Siblings>> {
+        None
+    }
 
     /// Durability is the matter of others.
     pub(super) fn doubt_the_tail(&self) {}
