@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fork::{Fork, fork, waitpid};
-use larder::{Cache, Error, SetOptions};
+use larder::{Cache, Error, FanoutCache, SetOptions};
 
 use crate::crew::{self, Crew, Role};
 
@@ -43,6 +43,7 @@ pub fn play(role: &Role) {
         finds_nothing,
         leaves_a_child_behind,
         forks_inside_a_transaction,
+        has_shards,
     ];
     scenes[role.numbers[0] as usize](&role.directory);
 }
@@ -357,6 +358,52 @@ fn names(directory: &Path) -> Vec<std::ffi::OsString> {
     names
 }
 
+/// A fan-out cache, whose changes of several shards a thread makes all the time, also when the process forks.
+fn has_shards(directory: &Path) {
+    let cache = FanoutCache::builder(directory).shards(3).size_limit(96 << 20).open().unwrap();
+    let total = |cache: &Cache| {
+        let found = cache.get_many::<i64>((0..6).map(|account| ("account", account))).unwrap();
+        found.into_iter().flatten().sum::<i64>()
+    };
+    let transfer = |cache: &Cache, from: u64, to: u64| {
+        cache.transact(|tx| {
+            tx.decr(("account", from), 3)?;
+            tx.incr(("account", to), 3)
+        })
+    };
+    cache.set_many((0..6).map(|account| (("account", account), 100))).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0u64.. {
+                transfer(&cache, turn % 6, (turn + 1) % 6).unwrap();
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for round in 0..10 * crew::scale() {
+            in_child(|| {
+                assert_eq!(total(&cache), 600);
+                use_all(&cache, round);
+                transfer(&cache, round % 6, (round + 2) % 6).unwrap();
+                in_child(|| transfer(&cache, 1, 2).map(drop).unwrap());
+                assert_eq!(total(&cache), 600);
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let inside = cache.transact(|tx| {
+        tx.incr("inside", 1)?;
+        in_child(|| assert!(matches!(tx.incr("inside", 1), Err(Error::Forked))));
+        // What the child dropped is held here still.
+        assert!(matches!(cache.incr("other", 1), Err(Error::InTransaction)));
+        tx.incr("inside", 1)
+    });
+    assert_eq!((inside.unwrap(), total(&cache)), (2, 600));
+    assert_clean(&cache);
+}
+
 fn run_scene(number: u64) {
     let directory = tempfile::tempdir().unwrap();
     let mut crew = Crew::new();
@@ -417,6 +464,11 @@ fn a_child_makes_no_store_where_there_was_one() {
 #[test]
 fn a_transaction_is_dead_in_a_child_of_fork() {
     run_scene(11);
+}
+
+#[test]
+fn shards_and_what_changes_several_of_them_work_in_a_child() {
+    run_scene(12);
 }
 
 #[test]
