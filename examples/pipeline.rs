@@ -225,10 +225,10 @@ fn lead(directory: &Path) -> Result<(), Failure> {
         written.read_to_string(&mut report)?;
     }
     print!("{report}");
-    print_summary((hits, misses), seconds)?;
     // What this run counted goes; the results stay.
     CACHE.evict(&tag)?;
     CONTENTS.evict(&tag)?;
+    print_summary((hits, misses), seconds)?;
     if hits + misses < files.len() as u64 {
         let missing = files.len() as u64 - hits - misses;
         return Err(Failure(format!("{missing} of {} files have no result", files.len())));
