@@ -216,6 +216,33 @@ pub(super) fn transact_on<R, E: From<Error>>(
     transact(store, How::default(), |inside| body(inside.part(&[])))
 }
 
+/// How a transaction ends that does not commit.
+pub(super) enum Stop {
+    Body,
+    Engine(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Engine(error)
+    }
+}
+
+impl Stop {
+    /// What a body is for the engine that said whether to keep what it did.
+    fn unless(keeps: bool) -> Result<(), Stop> {
+        if keeps { Ok(()) } else { Err(Stop::Body) }
+    }
+
+    /// What became of a transaction. That its body did not want it is no failure.
+    fn end(ended: Result<(), Stop>) -> Result<()> {
+        match ended {
+            Ok(()) | Err(Stop::Body) => Ok(()),
+            Err(Stop::Engine(error)) => Err(error),
+        }
+    }
+}
+
 /// Opens a fan-out cache, or makes it.
 pub(super) fn open_shards(directory: &Path, shards: Option<u32>, opening: &Opening) -> Result<Arc<dyn Whole>> {
     let os = || RealOs::new().map_err(|e| Error::io("open", directory, e));

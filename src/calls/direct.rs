@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::queues::with_put;
 use super::within::Within;
 use super::{
-    Body, Borrowed, Calls, Decide, Facts, How, Raw, Record, Taken, Wanted, Whole, Written, checked_tag, expiry,
+    Body, Borrowed, Calls, Decide, Facts, How, Raw, Record, Stop, Taken, Wanted, Whole, Written, checked_tag, expiry,
 };
 use crate::engine::{
     Change, Counter, DecidedValue, Handle, Kind, Label, Op, OwnedTag, PREFIX, Progress, Put, Report, Shared, Space,
     Sums, Tag, Value, is_inner,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::options::SetOptions;
 use crate::os::real::RealOs;
 use crate::os::{HoldsMap, OsMap, Pinned};
@@ -80,18 +80,6 @@ impl Written for crate::engine::Draft<'_, RealOs> {
     }
 }
 
-/// How a transaction ends that does not commit.
-enum Stop {
-    Body,
-    Engine(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Engine(error)
-    }
-}
-
 impl Whole for Handle<RealOs> {
     fn of(&self, _: &[u8]) -> &dyn Calls {
         self
@@ -147,18 +135,7 @@ impl Whole for Handle<RealOs> {
     }
 
     fn transact(&self, how: How, body: Body<'_>) -> Result<()> {
-        let ended =
-            Handle::transact(
-                self,
-                how.timeout,
-                |inside| {
-                    if body(Arc::new(inside.clone())) { Ok(()) } else { Err(Stop::Body) }
-                },
-            );
-        match ended {
-            Ok(()) | Err(Stop::Body) => Ok(()),
-            Err(Stop::Engine(error)) => Err(error),
-        }
+        Stop::end(Handle::transact(self, how.timeout, |inside| Stop::unless(body(Arc::new(inside.clone())))))
     }
 
     fn len(&self) -> u64 {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::direct::hit_or_miss;
-use super::{Body, Calls, How, Taken, Whole, append_value, transact};
+use super::{Body, Calls, How, Stop, Taken, Whole, append_value, transact};
 use crate::engine::{Counter, Group, Handle, Op, Progress, Report, Shards, Shared, Space, Sums, split_limit};
 use crate::error::{Error, Result};
 use crate::os::real::RealOs;
@@ -209,23 +209,8 @@ impl Whole for Fan {
             // What the body did not want is no failure.
             return if is_taken_back { Ok(()) } else { ended };
         };
-        /// How a transaction ends that does not commit.
-        enum Stop {
-            Body,
-            Engine(Error),
-        }
-        impl From<Error> for Stop {
-            fn from(error: Error) -> Stop {
-                Stop::Engine(error)
-            }
-        }
-        let ended = shards.transact(how.timeout, !how.may_tear, |handles| {
-            if body(self.inside(handles)?) { Ok(()) } else { Err(Stop::Body) }
-        });
-        match ended {
-            Ok(()) | Err(Stop::Body) => Ok(()),
-            Err(Stop::Engine(error)) => Err(error),
-        }
+        let inside = |handles: &[Handle<RealOs>]| Stop::unless(body(self.inside(handles)?));
+        Stop::end(shards.transact(how.timeout, !how.may_tear, inside))
     }
 
     fn len(&self) -> u64 {

@@ -14,7 +14,7 @@ use super::super::shards::Shards;
 use super::super::siblings::Joint;
 use super::super::store::Store;
 use super::overlay::Overlay;
-use super::run::Ending;
+use super::run::{Ending, settle};
 use super::{Transaction, finish};
 use crate::options::Durability;
 
@@ -67,15 +67,7 @@ impl<O: Os> Shards<O> {
             if overlay.is_empty() {
                 continue;
             }
-            if cleared[i] {
-                store.after_clear()
-            } else {
-                store.epilogue()
-            }
-            if !overlay.spans.is_empty() {
-                store.wake_takers();
-            }
-            overlay.give_back();
+            settle(store, overlay, cleared[i]);
             // A joint commit of a handle whose changes are durable is lasting, and so it is durable already.
             if changed == 1 {
                 durable = store.after_change(newest[i], Ok(()));

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::os::Os;
 
 use super::super::store::Store;
+use super::overlay::Overlay;
 use super::{Transaction, finish};
 
 /// Ends a transaction whatever happens.
@@ -37,16 +38,21 @@ impl<O: Os> Transaction<O> {
         let newest = if overlay.is_empty() { 0 } else { locked.newest() };
         drop(locked);
         drop(inside);
-        if cleared {
-            store.after_clear()
-        } else {
-            store.epilogue()
-        }
-        if !overlay.spans.is_empty() {
-            store.wake_takers();
-        }
-        overlay.give_back();
+        settle(store, overlay, cleared);
         store.after_change(newest, Ok(()))?;
         Ok(answer)
     }
+}
+
+/// What is done after a commit, without the lock: giving back what it has taken out of use, and waking who waits for elements.
+pub(super) fn settle<O: Os>(store: &Store<O>, overlay: Overlay, cleared: bool) {
+    if cleared {
+        store.after_clear();
+    } else {
+        store.epilogue();
+    }
+    if !overlay.spans.is_empty() {
+        store.wake_takers();
+    }
+    overlay.give_back();
 }
