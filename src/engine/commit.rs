@@ -478,6 +478,10 @@ impl<O: Os> Drop for Commit<'_, O> {
         if self.written.is_some() || !self.made.is_empty() {
             self.wipe();
         }
+        if let Some(sequence) = self.spill.take_if(|_| !self.store.os.is_forked()) {
+            // Of a list that was never published.
+            let _ = self.store.os.remove(&self.store.paths.of(Name::Spill(sequence)));
+        }
         if self.made_ahead != 0 && !self.store.os.is_forked() {
             self.store.set_aside(self.made_ahead.wrapping_neg());
         }

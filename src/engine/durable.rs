@@ -115,7 +115,8 @@ impl<O: Os> Store<O> {
             // Whoever leads may need the lock that this thread holds.
             return Err(Error::InTransaction);
         }
-        self.make_durable(self.state.load(VISIBLE), Purpose::Sync)
+        self.refuse_inside_sibling()?;
+        self.make_durable(self.visible(), Purpose::Sync)
     }
 
     /// What a change does first: under `Durability::Sync` it is refused while nothing can be made durable.

@@ -11,7 +11,7 @@ use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Change, Place};
 use crate::storage::segment::{self, MAIN};
-use crate::storage::state::{self, NAME_MAY_RETURN, PENDING, UNSWEPT, VISIBLE};
+use crate::storage::state::{self, NAME_MAY_RETURN, PENDING, UNSWEPT, VISIBLE, row, row_word};
 
 use super::lock::Locked;
 use super::store::Store;
@@ -122,23 +122,23 @@ impl<O: Os> Store<O> {
         let Some(file) = &segment.file else { return Ok(()) };
         let mut header = [0; HEADER];
         match file.read_at(&mut header, tail.offset) {
-            // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
-            Ok(()) if header != [0; HEADER] => {
-                let emptied = file.write_at(&[0; HEADER], tail.offset);
-                emptied
-                    .and_then(|()| {
-                        if is_main || (self.is_shard() && !seeded!("joint_batch_is_wiped_lightly")) {
-                            file.sync()
-                        } else {
-                            Ok(())
-                        }
-                    })
-                    .map_err(|e| Error::io("append to", &path, e))
-            }
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(()),
-            Err(e) => Err(Error::io("read", &path, e)),
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+            Err(e) => return Err(Error::io("read", &path, e)),
         }
+        // One that is empty may have been emptied by somebody who died before that was durable, or whom the disk refused it: so it
+        // is written again, where there is space for it.
+        let must_last = is_main || (self.is_shard() && !seeded!("joint_batch_is_wiped_lightly"));
+        let allocated = self.state.load(row_word(tail.slot, row::ALLOCATED));
+        let is_again = must_last && tail.offset + HEADER as u64 <= allocated;
+        if header == [0; HEADER] && !is_again {
+            return Ok(());
+        }
+        // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
+        let emptied = file.write_at(&[0; HEADER], tail.offset);
+        emptied
+            .and_then(|()| if must_last { file.sync() } else { Ok(()) })
+            .map_err(|e| Error::io("append to", &path, e))
     }
 
     /// What is written next is of another epoch (see `record`): a batch that is no commit may stand where it goes. Under

@@ -25,7 +25,7 @@
 //!
 //! A rebuild takes a batch with a number larger than the one in the file of decisions for the end of the log, and wipes it durably.
 //!
-//! - **J1** While a shard has a joint `PENDING`, nothing else is committed in any shard.
+//! - **J1** While a shard has a joint `PENDING`, nothing is committed there, and no other joint commit begins.
 //! - **J2** A reader that has seen one record of it sees all of them from then on, in every shard.
 //! - **J3** It is finished in every shard or taken back in every shard, whatever dies and when.
 //! - **J4** After a power cut the logs have all batches of a lasting one or count none: each was durable before the decision, the
@@ -58,11 +58,12 @@ impl<O: Os> Shards<O> {
     }
 
     /// A number that no joint commit had. Under all locks.
-    pub(super) fn next_number(&self) -> u64 {
+    pub(super) fn next_number(&self, is_lasting: bool) -> Result<u64> {
         let state = &self.first().state;
-        let number = state.load(JOINT_NEXT).max(state.load(JOINT_DONE)).saturating_add(1);
+        let decided = if is_lasting { self.decided()? } else { 0 };
+        let number = state.load(JOINT_NEXT).max(state.load(JOINT_DONE)).max(decided).saturating_add(1);
         state.store(JOINT_NEXT, number);
-        number
+        Ok(number)
     }
 
     /// Leads in all shards, if something lasting is to be committed.
@@ -97,6 +98,9 @@ impl<O: Os> Shards<O> {
             return Err(error);
         }
         state.store(JOINT_CHOSEN, number);
+        for commit in &*commits {
+            commit.store.state.store(JOINT_CHOSEN, number);
+        }
         if seeded!("joint_commit_shown_one_by_one") {
             state.store(JOINT_DONE, number);
         }
@@ -139,6 +143,10 @@ impl<O: Os> Siblings for Shards<O> {
         self.first().state.load(JOINT_DONE)
     }
 
+    fn ids(&self) -> Vec<u64> {
+        self.members.iter().map(|member| member.store().store_id).collect()
+    }
+
     #[cold]
     fn resolve(&self, timeout: Duration) -> Result<()> {
         self.lock_all(&self.stores(), || timeout).map(drop)
@@ -169,14 +177,19 @@ impl<O: Os> Shards<O> {
         let pending: Vec<&Locked<'_, O>> = locked.iter().filter(|locked| locked.has_joint_pending()).collect();
         let Some(number) = pending.iter().map(|locked| locked.store.state.load(JOINT)).max() else { return Ok(()) };
         let state = &self.first().state;
-        if state.load(JOINT_CHOSEN) < number {
-            if self.decided()? < number {
+        // In the first; and in each that has a part of it, in case that the first was made anew since.
+        let chosen = locked.iter().map(|locked| locked.store.state.load(JOINT_CHOSEN)).max().unwrap_or(0);
+        if chosen < number {
+            let os = &self.first().os;
+            let path = fanout::decisions(&self.root);
+            let (decided, next) = read_decision(os, &path, self.fanout.id)?;
+            if decided < number {
                 return pending.iter().try_for_each(|locked| locked.store.take_back());
             }
-            // Who wrote it may have died before it was durable.
-            let path = fanout::decisions(&self.root);
-            let file = self.first().os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
-            file.sync().map_err(|e| Error::not_written(&path, e))?;
+            // Who wrote it may have died before it was durable, or been told that it is not: it is written once more.
+            let file = os.open(&path, OpenMode::Write).map_err(|e| Error::io("open", &path, e))?;
+            let again = file.write_at(&decision::encode(self.fanout.id, number), decision::other(next));
+            again.and_then(|()| file.sync()).map_err(|e| Error::not_written(&path, e))?;
             state.store(JOINT_CHOSEN, number);
         }
         for locked in &pending {
@@ -184,9 +197,11 @@ impl<O: Os> Shards<O> {
         }
         state.fetch_max(JOINT_DONE, number);
         for locked in &pending {
-            let state = &locked.store.state;
-            state.store(VISIBLE, state.load(PENDING) & !IS_JOINT);
+            let (store, state) = (locked.store, &locked.store.state);
+            let sequence = state.load(PENDING) & !IS_JOINT;
+            state.store(VISIBLE, sequence);
             state.store(PENDING, 0);
+            let _ = store.os.remove(&store.paths.of(Name::Spill(sequence)));
         }
         Ok(())
     }
@@ -201,6 +216,8 @@ impl<O: Os> Locked<'_, O> {
 impl<O: Os> Store<O> {
     /// Takes the pending commit back. A death in the middle leaves `UNSWEPT` for the next owner.
     fn take_back(&self) -> Result<()> {
+        let spill = Name::Spill(self.state.load(PENDING) & !IS_JOINT);
+        let _ = self.os.remove(&self.paths.of(spill));
         self.state.fetch_max(UNSWEPT, 1);
         self.state.store(PENDING, 0);
         self.sweep_unpublished()?;

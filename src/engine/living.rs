@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::os::Os;
 
 use super::recovery::Opening;
+use super::siblings::Siblings;
 use super::store::Store;
 
 /// A store, or in a child of `fork` the one that was opened in its place.
@@ -25,6 +26,8 @@ pub struct Living<O: Os> {
     store: Arc<Store<O>>,
     /// Dropped by the last clone: while the thread is in a round it holds the store too, and must not be the one that closes it.
     _end: Arc<End<O>>,
+    /// What a shard needs of the others, for as long as somebody has it. They themselves do without.
+    _siblings: Option<Arc<dyn Siblings>>,
 }
 
 /// Ends the thread of a store, or of the one that was opened in its place.
@@ -43,7 +46,7 @@ impl<O: Os> Drop for End<O> {
 
 impl<O: Os> Clone for Living<O> {
     fn clone(&self) -> Self {
-        Living { store: Arc::clone(&self.store), _end: Arc::clone(&self._end) }
+        Living { store: Arc::clone(&self.store), _end: Arc::clone(&self._end), _siblings: self._siblings.clone() }
     }
 }
 
@@ -60,7 +63,12 @@ impl<O: Os> Living<O> {
     }
 
     fn over(store: Arc<Store<O>>) -> Living<O> {
-        Living { _end: Arc::new(End(Arc::clone(&store))), store }
+        Living { _end: Arc::new(End(Arc::clone(&store))), store, _siblings: None }
+    }
+
+    /// The same shard, which keeps all of them open.
+    pub fn among(&self, siblings: Arc<dyn Siblings>) -> Living<O> {
+        Living { _siblings: Some(siblings), ..self.clone() }
     }
 
     /// The store of this process. What fails in a child is opening it; the inherited one then says so to each call.

@@ -116,6 +116,18 @@ impl<O: Os> Store<O> {
         Inside::contains(self.store_id)
     }
 
+    /// [`Error::InTransaction`] if this thread is inside a transaction of another shard and not of this one: it has that shard's lock,
+    /// and who takes several takes them in their order.
+    pub(super) fn refuse_inside_sibling(&self) -> Result<()> {
+        let is_inside = INSIDE.try_with(|inside| {
+            let inside = inside.borrow();
+            !inside.is_empty()
+                && !inside.contains(&self.store_id)
+                && self.siblings().is_some_and(|all| all.ids().iter().any(|id| inside.contains(id)))
+        });
+        if is_inside.unwrap_or(false) { Err(Error::InTransaction) } else { Ok(()) }
+    }
+
     /// What stands for the lock while this thread is inside a transaction that holds it.
     pub(super) fn held(&self) -> Held<'_, O> {
         Held(ManuallyDrop::new(Locked { store: self, _thread: PhantomData }))
@@ -153,6 +165,9 @@ impl<O: Os> Store<O> {
         }
         if self.os.is_forked() {
             return Err(Error::Forked);
+        }
+        if self.is_shard() {
+            self.refuse_inside_sibling()?;
         }
         if self.state.load(YIELD_UNTIL) != 0 {
             self.give_way();

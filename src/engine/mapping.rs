@@ -182,6 +182,11 @@ impl<O: Os> Store<O> {
             Made::Value { .. } => {}
         });
         let path = self.paths.of(name);
+        let unswept = self.state.load(state::UNSWEPT);
+        if matches!(made, Made::Segment { .. }) {
+            // Before it is gone: who dies in between leaves word that its removal may not be durable.
+            self.state.store(state::UNSWEPT, state::NAME_MAY_RETURN);
+        }
         let undone = match made {
             // It is a draft again, so that its writer can try once more; dropping the draft removes it.
             Made::Value { draft, .. } => {
@@ -193,7 +198,7 @@ impl<O: Os> Store<O> {
         match undone {
             Ok(()) if matches!(made, Made::Segment { .. }) => {
                 // If it fails, that is for the next owner too.
-                let _ = self.make_removal_durable(self.state.load(state::UNSWEPT));
+                let _ = self.make_removal_durable(unswept);
             }
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 self.state.fetch_max(state::UNSWEPT, 1);

@@ -108,7 +108,8 @@ fn read_chain<O: Os>(
     mark: Option<Mark>,
     ends: &mut Ends,
 ) -> Result<(Vec<Chained<O>>, Vec<u64>)> {
-    let decided = decided::decided_for(os, paths.root(), manifest.kind)?.unwrap_or(0);
+    let decided = decided::decided_for(os, paths.root(), manifest.kind)?;
+    let (is_shard, decided) = (decided.is_some(), decided.unwrap_or(0));
     let mut ids = ids_of_stream(os, paths, 0)?;
     // Segments are unlinked oldest first, so what stands before a missing id waits to be unlinked.
     let gap = ids.windows(2).collect::<Vec<_>>().iter().rposition(|pair| pair[1] != pair[0] + 1).map_or(0, |at| at + 1);
@@ -142,8 +143,8 @@ fn read_chain<O: Os>(
         batches.epoch = before;
         let since = chain.last().map_or(0, |last| last.newest);
         let Verified { end, puts, newest, epoch, tags, undecided } = verify(batches, (sure, decided), since, ends);
-        if undecided && !seeded!("undecided_batch_stays") {
-            void(os, &path, end)?;
+        if is_shard && end + HEADER as u64 <= allocated && !seeded!("undecided_batch_stays") {
+            void(os, &path, end, undecided)?;
         }
         let is_whole = end == limit;
         let (id, nonce, born) = (head.id, head.nonce, head.born);
@@ -210,9 +211,15 @@ struct Verified {
     undecided: bool,
 }
 
-/// Writes an empty header over a batch that is no commit, durably: a later decision must not count it.
-fn void<O: Os>(os: &O, path: &Path, offset: u64) -> Result<()> {
+/// Writes an empty header over a batch that is no commit, durably: a later decision must not count it. Where a header is empty, who
+/// emptied it may have died before that was durable.
+fn void<O: Os>(os: &O, path: &Path, offset: u64, is_undecided: bool) -> Result<()> {
     let file = os.open(path, OpenMode::Write).map_err(|e| Error::io("open", path, e))?;
+    let mut header = [0; HEADER];
+    file.read_at(&mut header, offset).map_err(|e| Error::io("read", path, e))?;
+    if !is_undecided && header != [0; HEADER] {
+        return Ok(());
+    }
     file.write_at(&[0; HEADER], offset).and_then(|()| file.sync()).map_err(|e| Error::io("write", path, e))
 }
 
@@ -237,7 +244,8 @@ fn verify<M: OsMap>(
         let (begin, epoch) = (batches.offset, batches.epoch);
         let Some(found_there) = batches.next(usize::try_from(sure).unwrap_or(0)) else { break };
         match found_there {
-            Found::Batch(members) if is_undecided(map, members, decided) => {
+            // What was durable once is no end of the log: if it seems not to have been decided, that file is damaged.
+            Found::Batch(members) if begin as u64 >= sure && is_undecided(map, members, decided) => {
                 (batches.offset, batches.epoch) = (begin, epoch);
                 found.undecided = true;
                 break;

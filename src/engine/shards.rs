@@ -11,9 +11,11 @@ use crate::os::Os;
 use crate::storage::fanout::Fanout;
 
 use super::found::Found;
+use super::handle::Handle;
 use super::living::Living;
 use super::lock::Locked;
-use super::read::Try;
+use super::read::{Missing, Try};
+use super::siblings::Siblings;
 use super::store::Store;
 
 /// Attempts to read several shards as of one moment before their locks decide.
@@ -26,6 +28,15 @@ pub struct Shards<O: Os> {
     pub(super) members: Vec<Living<O>>,
 }
 
+/// What an attempt to read several shards came to.
+enum Attempt<'s, O: Os> {
+    Done,
+    /// Something moved meanwhile.
+    Again,
+    /// A file has to be mapped first.
+    Map(&'s Arc<Store<O>>, Missing),
+}
+
 impl<O: Os> Shards<O> {
     /// The directory of all.
     pub fn root(&self) -> &Path {
@@ -35,6 +46,12 @@ impl<O: Os> Shards<O> {
     /// The shards, in the order of their numbers.
     pub fn members(&self) -> &[Living<O>] {
         &self.members
+    }
+
+    /// Handles of the shards, each of which keeps all of them open: whoever takes a lock may have to finish what concerns all.
+    pub fn handles(self: &Arc<Self>) -> Vec<Handle<O>> {
+        let all = || Arc::clone(self) as Arc<dyn Siblings>;
+        self.members.iter().map(|member| Handle::Store(member.among(all()))).collect()
     }
 
     /// The shard that has the words that all share.
@@ -56,59 +73,59 @@ impl<O: Os> Shards<O> {
             self.members.iter().map(Living::store).enumerate().filter(|&(i, _)| !keys[i].is_empty()).collect();
         let all = self.stores();
         let mut locked: Option<Vec<Locked<'_, O>>> = None;
-        for tries in 0.. {
-            if tries == RETRIES {
-                if self.first().read_only {
-                    return Err(Error::Timeout);
-                }
-                locked = Some(self.lock_all(&all, self.deadline(None))?);
-            }
-            let is_last = locked.is_some();
-            let done = self.try_read_many(&stores, is_last, |&(i, store), moment| {
+        let (mut tries, mut files) = (0, 0);
+        loop {
+            let attempt = self.try_read_many(&stores, |&(i, store), moment| {
                 let view = store.enter()?;
                 store.try_read_many(&view, &keys[i], Some(moment), into, &mut |into, number, record| {
                     take(into, (i, number), &Found::Log(record))
                 })
             })?;
-            if done {
-                return Ok(());
-            }
-            if tries > 2 * RETRIES {
-                break;
+            match attempt {
+                Attempt::Done => return Ok(()),
+                Attempt::Again if locked.is_some() => return Err(self.first().unsettled()),
+                Attempt::Again => tries += 1,
+                // Under the locks nothing moves, so a file that is missing then is damage.
+                Attempt::Map(store, missing) if locked.is_some() => store.map_missing_under_lock(missing)?,
+                Attempt::Map(store, missing) => {
+                    store.map_missing(missing)?;
+                    files += 1;
+                }
             }
             restart(into);
+            let enough = tries > RETRIES || files > stores.len() * (self.first().rows + RETRIES);
+            if enough && locked.is_none() {
+                if self.first().read_only {
+                    return Err(Error::Timeout);
+                }
+                if all.iter().any(|store| store.is_inside_transaction()) {
+                    return Err(Error::InTransaction);
+                }
+                locked = Some(self.lock_all(&all, self.deadline(None))?);
+            }
         }
-        Err(self.first().unsettled())
     }
 
-    /// One attempt: true if all were read as of one moment.
+    /// One attempt to read all as of one moment.
     fn try_read_many<'s>(
         &self,
         stores: &[(usize, &'s Arc<Store<O>>)],
-        is_locked: bool,
         mut read: impl FnMut(&(usize, &'s Arc<Store<O>>), u64) -> Result<Try<()>>,
-    ) -> Result<bool> {
+    ) -> Result<Attempt<'s, O>> {
         let now = || stores.iter().map(|(_, store)| store.visible()).collect::<Vec<u64>>();
         let moments = now();
         // Nothing was committed between the first look at the last shard and the second at the first: all were so at once.
         if now() != moments {
-            return Ok(false);
+            return Ok(Attempt::Again);
         }
         for (shard, moment) in stores.iter().zip(moments) {
-            loop {
-                match read(shard, moment)? {
-                    Try::Done(()) => break,
-                    Try::Again => return Ok(false),
-                    Try::Map(missing) if is_locked => shard.1.map_missing_under_lock(missing)?,
-                    Try::Map(missing) => {
-                        shard.1.map_missing(missing)?;
-                        // What it had taken is taken again.
-                        return Ok(false);
-                    }
-                }
+            match read(shard, moment)? {
+                Try::Done(()) => {}
+                Try::Again => return Ok(Attempt::Again),
+                Try::Map(missing) => return Ok(Attempt::Map(shard.1, missing)),
             }
         }
-        Ok(true)
+        Ok(Attempt::Done)
     }
 
     /// The shards' stores, as this process has them.

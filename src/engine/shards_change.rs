@@ -1,5 +1,8 @@
 //! Changing keys of several shards together.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::os::Os;
@@ -9,6 +12,7 @@ use super::commit::Commit;
 use super::lock::{Inside, Locked};
 use super::shards::Shards;
 use super::siblings::Joint;
+use super::store::Store;
 
 /// What goes together into one shard, by its number.
 pub type Group<'o> = (usize, Vec<Op<'o>>);
@@ -18,6 +22,22 @@ impl<O: Os> Shards<O> {
     /// have lost its part, unless the handle's changes are durable.
     pub fn batch(&self, groups: &[Group<'_>]) -> Result<u64> {
         let stores = self.stores();
+        let full = Cell::new(0);
+        let mut outcome = self.batch_once(groups, &stores, &full);
+        // A shard without room gives back what it can where that may wait for the disk, without the locks; then another may have none.
+        for _ in groups {
+            match outcome {
+                Err(Error::Full) => {}
+                outcome => return outcome,
+            }
+            let store = &stores[full.get()];
+            outcome = store.until_there_is_room(|| self.batch_once(groups, &stores, &full));
+        }
+        outcome
+    }
+
+    /// One attempt. Of a failure for want of room, `full` says where.
+    fn batch_once(&self, groups: &[Group<'_>], stores: &[Arc<Store<O>>], full: &Cell<usize>) -> Result<u64> {
         let is_lasting = self.first().durability == Durability::Sync;
         for (i, ops) in groups {
             stores[*i].check_size(ops)?;
@@ -29,15 +49,16 @@ impl<O: Os> Shards<O> {
             return Err(Error::InTransaction);
         }
         let replaced = {
-            let leads = Shards::leads(&stores, is_lasting, &left)?;
+            let leads = Shards::leads(stores, is_lasting, &left)?;
             // All of them, for there is one joint commit at a time. As for a transaction: with several locks nobody waits for the
             // disk to make room in one.
-            let locked = self.lock_all(&stores, &left)?;
+            let locked = self.lock_all(stores, &left)?;
             let _inside: Vec<Inside> = stores.iter().map(|store| store.enter_transaction()).collect();
-            let joint = Joint { number: self.next_number(), is_lasting, is_ready: false };
+            let joint = Joint { number: self.next_number(is_lasting)?, is_lasting, is_ready: false };
             let mut commits = Vec::with_capacity(groups.len());
             let mut replaced = 0;
             for (i, ops) in groups {
+                full.set(*i);
                 let (commit, live) = prepare(&locked[*i], ops, joint)?;
                 replaced += live;
                 commits.extend(Some(commit).filter(|commit| commit.joint.is_some_and(|joint| joint.is_ready)));

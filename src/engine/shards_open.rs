@@ -8,6 +8,7 @@
 //!
 //! Read-only openers find what is there, and change nothing.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
@@ -40,9 +41,7 @@ fn create_manifest<O: Os>(os: &O, root: &Path, shards: Option<u32>) -> Result<Fa
     let write = || {
         // What is there was left by one that died before it had made anything that counts.
         let _ = os.remove(&decisions);
-        let file = os.open(&decisions, OpenMode::Create)?;
-        file.write_at(&[0; decision::BYTES], 0)?;
-        file.sync()?;
+        create_decisions(os, root)?;
         let _ = os.remove(&draft);
         let file = os.open(&draft, OpenMode::Create)?;
         file.write_at(&fanout.encode(), 0)?;
@@ -52,6 +51,13 @@ fn create_manifest<O: Os>(os: &O, root: &Path, shards: Option<u32>) -> Result<Fa
     };
     write().map_err(|e| Error::io("write", &path, e))?;
     Ok(fanout)
+}
+
+/// Makes the file of decisions, in which there is none.
+fn create_decisions<O: Os>(os: &O, root: &Path) -> std::io::Result<()> {
+    let file = os.open(&fanout::decisions(root), OpenMode::Create)?;
+    file.write_at(&[0; decision::BYTES], 0)?;
+    file.sync()
 }
 
 /// What each shard may take of a limit for all of them together, and what the first has more.
@@ -94,6 +100,11 @@ impl<O: Os> Shards<O> {
                 create_manifest(&own, root, shards)?
             }
         };
+        let decisions = fanout::decisions(root);
+        if !opening.read_only && own.open(&decisions, OpenMode::Read).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+            // Somebody removed it. What the logs are known to have had on the disk counts without it.
+            create_decisions(&own, root).map_err(|e| Error::io("create", &decisions, e))?;
+        }
         if shards.is_some_and(|asked| asked != fanout.shards) {
             return Err(Error::Config(ConfigProblem::Shards));
         }
@@ -106,6 +117,10 @@ impl<O: Os> Shards<O> {
             // of a joint commit concerns all.
             let opened = Store::open_shard(os()?, &path, opening, new_limit)?;
             members.push(Living::new(opened));
+        }
+        if !opening.read_only {
+            // Their directories were made since the manifest was.
+            own.sync_dir(root).map_err(|e| Error::io("make durable", root, e))?;
         }
         let shards = Arc::new(Shards { root: root.to_owned(), fanout, members });
         for member in &shards.members {

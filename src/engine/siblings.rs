@@ -18,6 +18,8 @@ pub struct Joint {
 pub trait Siblings: Send + Sync {
     /// The number of the last joint commit that readers accept.
     fn done(&self) -> u64;
+    /// The ids of the stores.
+    fn ids(&self) -> Vec<u64>;
     /// Finishes or takes back what a dead owner of the locks has left of a joint commit.
     fn resolve(&self, timeout: Duration) -> Result<()>;
 }

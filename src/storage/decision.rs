@@ -54,6 +54,11 @@ pub fn newest(bytes: &[u8; BYTES], id: u64) -> (u64, u64) {
     }
 }
 
+/// The place beside one.
+pub fn other(place: u64) -> u64 {
+    if place == 0 { SECOND as u64 } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

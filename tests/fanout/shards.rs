@@ -365,3 +365,74 @@ fn a_sync_handle_changes_several_shards_durably() {
     let cache = FanoutCache::open(&dir).unwrap();
     assert_eq!((cache.len(), cache.get::<i32>(3).unwrap(), cache.get::<i32>(4).unwrap()), (100, Some(4), Some(5)));
 }
+
+#[test]
+fn all_at_once_by_one_who_has_mapped_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = FanoutCache::builder(&dir).shards(16).size_limit(64 << 20).open().unwrap();
+    for first in (0..4_000u32).step_by(1000) {
+        cache.set_many((first..first + 1000).map(|i| (i, "v".repeat(500)))).unwrap();
+    }
+    let reader = FanoutCache::builder(&dir).read_only(true).open().unwrap();
+    let found = reader.get_many::<String>(0..4_000u32).unwrap();
+    assert_eq!(found.iter().flatten().count(), 4_000);
+    drop(cache);
+    let found = FanoutCache::open(&dir).unwrap().get_many::<String>(0..4_000u32).unwrap();
+    assert_eq!(found.iter().flatten().count(), 4_000);
+}
+
+#[test]
+fn who_is_inside_one_shard_waits_for_no_other() {
+    let cache = Scratch::new();
+    let [a, b] = keys_of_two_shards(&cache.cache);
+    let queue = cache.deque::<u32>("queue").unwrap();
+    queue
+        .transact(|queue| {
+            queue.push_back(&1)?;
+            let refused = [a, b].map(|key| cache.set(key, &1)).into_iter().all(|set| set.is_err_and(is_inside));
+            assert!(refused && cache.set_many([(a, 1), (b, 1)]).is_err_and(is_inside));
+            assert!(cache.transact(|tx| tx.set(a, &1)).is_err_and(is_inside) && cache.sync().is_err_and(is_inside));
+            // Reading waits for nobody.
+            assert_eq!(cache.get_many::<i64>([a, b])?, [Some(0), Some(0)]);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(queue.len(), 1);
+    cache.set_many([(a, 1), (b, 1)]).unwrap();
+}
+
+fn is_inside(error: Error) -> bool {
+    matches!(error, Error::InTransaction)
+}
+
+/// What was synced does not go with the file of decisions.
+#[test]
+fn a_lost_file_of_decisions_costs_nothing_that_was_synced() {
+    for is_missing in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = crate::open(dir.path(), Some(16 << 20));
+        for round in 0..5 {
+            cache.transact(|tx| tx.set_many((0..30).map(|i| (i, round)))).unwrap();
+            cache.set(("alone", round), &round).unwrap();
+        }
+        cache.sync().unwrap();
+        drop(cache);
+        let decided = dir.path().join("decided");
+        if is_missing {
+            std::fs::remove_file(&decided).unwrap();
+        } else {
+            std::fs::write(&decided, [0x5a; 1024]).unwrap();
+        }
+        for _ in 0..2 {
+            crate::forget_index(dir.path());
+            let cache = crate::open(dir.path(), None);
+            assert_eq!(cache.get_many::<i32>(0..30).unwrap(), vec![Some(4); 30]);
+            assert_eq!(cache.get::<i32>(("alone", 4)).unwrap(), Some(4));
+            cache.transact(|tx| tx.set_many((100..130).map(|i| (i, 7)))).unwrap();
+            assert!(cache.check().unwrap().is_clean());
+            cache.sync().unwrap();
+        }
+        crate::forget_index(dir.path());
+        assert_eq!(crate::open(dir.path(), None).get_many::<i32>(100..130).unwrap(), vec![Some(7); 30]);
+    }
+}

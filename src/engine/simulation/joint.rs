@@ -442,7 +442,16 @@ fn j4_what_was_not_decided_does_not_come_back_with_a_later_decision() {
                 group.iter().filter(|key| found.get(key).is_some_and(|item| item.version == version)).count()
             };
             // Made anew from the logs after a power cut, or taken back by who finds it.
-            for machine in [machine.power_cut_copy(round * 1_000 + step), machine] {
+            let mut found = vec![machine.power_cut_copy(round * 1_000 + step), machine.copy()];
+            // Or by one who dies of it.
+            found.extend(spread(80, 6 * scale()).into_iter().map(|death| {
+                let machine = machine.copy();
+                let second = machine.process();
+                second.kill_after(death);
+                second.run(|| drop(open_in(&second, false)));
+                machine
+            }));
+            for machine in found {
                 let opened = process(&machine);
                 let there = has(&opened.shards, 1);
                 assert!(there == 0 || there == group.len(), "step {step}: {there}");
@@ -461,4 +470,32 @@ fn j4_what_was_not_decided_does_not_come_back_with_a_later_decision() {
         }
     }
     assert!(reached > 0, "every death was after the decision");
+}
+
+/// Who has a handle of one shard and nothing else resolves what concerns all of them.
+#[test]
+fn j3_a_handle_of_one_shard_keeps_what_it_needs_of_the_others() {
+    let (machine, victim, before) = prepared(7);
+    let acts = &cases()[0];
+    let started = victim.os.steps();
+    commit(&victim.shards, acts, Way::Torn).unwrap();
+    let steps = victim.os.steps() - started;
+    let after = model(acts, &before);
+    drop((victim, machine));
+    for step in spread(steps, DEATHS * scale()) {
+        let (machine, victim, _) = prepared(7);
+        let Process { shards, .. } = process(&machine);
+        let handles = shards.handles();
+        drop(shards);
+        victim.os.kill_after(step);
+        assert!(victim.os.run(|| commit(&victim.shards, acts, Way::Torn)).is_none());
+        for (number, handle) in handles.iter().enumerate() {
+            let key = key_bytes((5_000..).find(|&key| number_of(&victim.shards, key) == number).unwrap());
+            let put = Put { kind: 1, value: Value::Inline(b"value"), expires: None, tag: Tag::None };
+            handle.put_hashed(&key, handle.hash(&key), put).unwrap();
+            handle.remove_hashed(&key, handle.hash(&key)).unwrap();
+        }
+        let found = live_in_all(&reader(&machine));
+        assert!(found == before || found == after, "death at step {step}");
+    }
 }

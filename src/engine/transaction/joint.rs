@@ -93,7 +93,7 @@ impl<O: Os> Shards<O> {
         if changed.is_empty() {
             return Ok(cleared);
         }
-        let joint = Joint { number: self.next_number(), is_lasting, is_ready: false };
+        let joint = Joint { number: self.next_number(is_lasting)?, is_lasting, is_ready: false };
         let mut drafts = Vec::with_capacity(changed.len());
         for &i in &changed {
             drafts.push(finish::drafts(&stores[i], &locked[i], &overlays[i])?);

@@ -29,6 +29,10 @@ impl<O: Os> Store<O> {
     pub(super) fn begin_epoch(&self) {}
 
     /// A store of these models is no shard.
+    pub(super) fn is_shard(&self) -> bool {
+        false
+    }
+
     pub(super) fn siblings(&self) -> Option<std::sync::Arc<dyn Siblings>> {
         None
     }
