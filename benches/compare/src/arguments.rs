@@ -78,8 +78,8 @@ impl Arguments {
         if let Some(name) = arguments.peers.iter().find(|name| !peers::NAMES.contains(&name.as_str())) {
             return Err(format!("no store is called {name}; there are {}", peers::NAMES.join(", ")).into());
         }
-        if arguments.lens.iter().any(|&len| len < 16) || arguments.items.iter().any(|&items| items < 100) {
-            return Err("values have 16 bytes at least, and stores a hundred items".into());
+        if arguments.lens.iter().any(|&len| len < 24) || arguments.items.iter().any(|&items| items < 100) {
+            return Err("values have 24 bytes at least, and stores a hundred items".into());
         }
         Ok(arguments)
     }

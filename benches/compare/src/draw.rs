@@ -25,17 +25,29 @@ pub fn stamp(value: &mut [u8], number: u64) {
     value[end..].copy_from_slice(&mix(number).to_le_bytes());
 }
 
+/// Writes behind the beginning of a value which one of its key it is.
+pub fn number_version(value: &mut [u8], version: u64) {
+    value[8..16].copy_from_slice(&version.to_le_bytes());
+}
+
 /// A value that does not compress and says at both ends whose it is.
-pub struct Value(Vec<u8>);
+pub struct Value(Vec<u8>, u64);
 
 impl Value {
     pub fn new(len: usize) -> Value {
-        Value((0..len as u64).map(|i| mix(i) as u8).collect())
+        Value((0..len as u64).map(|i| mix(i) as u8).collect(), 0)
     }
 
     pub fn of(&mut self, number: u64) -> &[u8] {
         stamp(&mut self.0, number);
         &self.0
+    }
+
+    /// A value that is told from all before it: a store that finds what it is to write need not write it.
+    pub fn next_of(&mut self, number: u64) -> &[u8] {
+        self.1 += 1;
+        number_version(&mut self.0, self.1);
+        self.of(number)
     }
 
     /// Whether this is what was stored, as far as length and both ends tell.

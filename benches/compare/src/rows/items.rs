@@ -1,6 +1,6 @@
 //! Single items and batches of them, in a store that is filled.
 
-use crate::draw::{Zipf, key, stamp};
+use crate::draw::{Zipf, key, number_version, stamp};
 use crate::measure::Outcome;
 use crate::peers::{Mode, why_not};
 use crate::stage::{BATCH_BYTES_MAX, CALLS_MAX, Figure, Stage, timed};
@@ -52,7 +52,7 @@ pub fn overwrite(stage: &mut Stage, _: u64) -> Outcome<Figure> {
     parts!(stage: peer, uniform, value, items, time);
     timed(*time, CALLS_MAX, || {
         let n = uniform.below(*items);
-        peer.set(&key(n), value.of(n))
+        peer.set(&key(n), value.next_of(n))
     })
 }
 
@@ -91,29 +91,32 @@ pub fn delete(stage: &mut Stage, _: u64) -> Outcome<Figure> {
     Ok(figure)
 }
 
-fn batch(stage: &mut Stage, size: usize) -> Outcome<Figure> {
+fn batch(stage: &mut Stage, size: usize, round: u64) -> Outcome<Figure> {
     if size * stage.len > BATCH_BYTES_MAX {
         return why_not("more than 32 MiB in one commit");
     }
     parts!(stage: peer, uniform, value, items, time);
     let mut pairs = vec![(key(0), value.of(0).to_vec()); size];
+    let mut version = round << 32;
     let figure = timed(*time, CALLS_MAX, || {
         for (at, bytes) in &mut pairs {
             let n = uniform.below(*items);
             *at = key(n);
             stamp(bytes, n);
+            version += 1;
+            number_version(bytes, version);
         }
         peer.set_many(&pairs)
     })?;
     Ok(figure.per(size as f64))
 }
 
-pub fn batch_10(stage: &mut Stage, _: u64) -> Outcome<Figure> {
-    batch(stage, 10)
+pub fn batch_10(stage: &mut Stage, round: u64) -> Outcome<Figure> {
+    batch(stage, 10, round)
 }
 
-pub fn batch_1000(stage: &mut Stage, _: u64) -> Outcome<Figure> {
-    batch(stage, 1000)
+pub fn batch_1000(stage: &mut Stage, round: u64) -> Outcome<Figure> {
+    batch(stage, 1000, round)
 }
 
 pub fn incr(stage: &mut Stage, _: u64) -> Outcome<Figure> {

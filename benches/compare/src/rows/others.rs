@@ -33,6 +33,6 @@ pub fn sync(stage: &mut Stage, _: u64) -> Outcome<Figure> {
     let Stage { peer: Some(peer), uniform, value, time, .. } = stage else { return why_not("the store is not open") };
     timed(*time, CALLS_MAX, || {
         let n = uniform.below(RESULTS);
-        peer.set(&key(n), value.of(n))
+        peer.set(&key(n), value.next_of(n))
     })
 }
