@@ -3,13 +3,9 @@
 //!
 //! `cargo run --release --bin index [ROUNDS [PAIRS]]`. Directories are made beside the program, or in `LARDER_BENCH_DIR`.
 
-mod measure;
-mod sqlite;
-mod sqlite_index;
-
 use larder::Index;
-use measure::{Outcome, micros, parent, print};
-use sqlite_index::SqliteIndex;
+use larder_compare::measure::{Outcome, micros, parent, print};
+use larder_compare::sqlite_index::SqliteIndex;
 
 const PAIRS: u64 = 1_000_000;
 /// Calls of a round, and of a round of SQLite.
@@ -78,7 +74,7 @@ fn theirs(index: &SqliteIndex, value: &str, (round, pairs): (u64, u64), times: &
     times.insert_over[1].push(micros(SQLITE_CALLS, || Ok(index.insert(2 * next(), value)?))?);
     let mut met = 0;
     let some = micros(1, || {
-        met = index.walk(10 * SQLITE_CALLS)?;
+        met = index.walk(10 * SQLITE_CALLS)?.0;
         Ok(())
     })?;
     times.walk[1].push(some / met as f64);

@@ -1,20 +1,16 @@
 //! What does a queue cost: an element pushed and popped, beside SQLite as python-diskcache uses it; waking a process that waits,
 //! and its waiting; an element leased and acknowledged? All in one run, in turns, as medians.
 //!
-//! `cargo run --release [ROUNDS]`. Directories are made beside the program, or in `LARDER_BENCH_DIR`.
-
-mod measure;
-mod sqlite;
-mod sqlite_queue;
+//! `cargo run --release --bin queue [ROUNDS]`. Directories are made beside the program, or in `LARDER_BENCH_DIR`.
 
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use larder::Deque;
-use measure::{Outcome, micros, parent, print, quantile};
+use larder_compare::measure::{Outcome, micros, parent, print, quantile};
+use larder_compare::sqlite_queue::SqliteQueue;
 use rustix::time::{ClockId, clock_gettime};
-use sqlite_queue::SqliteQueue;
 
 /// Elements of the long queue.
 const LONG: u64 = 100_000;
