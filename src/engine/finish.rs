@@ -2,6 +2,7 @@
 //! next; it does not know what the words mean.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
@@ -90,6 +91,19 @@ impl<O: Os> Store<O> {
         }
         self.state.store(UNSWEPT, before);
         Ok(())
+    }
+
+    /// Removes a segment that was made and is in no row. As long as it is there, or may come back, it says where the segment before
+    /// it ended: the next owner of the lock tries again before it writes anything.
+    pub(super) fn remove_unpublished_segment(&self, path: &Path) {
+        let before = self.state.load(UNSWEPT);
+        // Before it is gone: who dies in between leaves word that its removal may not be durable.
+        self.state.store(UNSWEPT, NAME_MAY_RETURN);
+        match self.os.remove(path) {
+            Ok(()) => drop(self.make_removal_durable(before)),
+            Err(e) if e.kind() == ErrorKind::NotFound => self.state.store(UNSWEPT, before),
+            Err(_) => {}
+        }
     }
 
     /// Makes durable that a segment is gone; `before` is what `UNSWEPT` said of other files. If it fails, that word says what is

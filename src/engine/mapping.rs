@@ -182,28 +182,17 @@ impl<O: Os> Store<O> {
             Made::Value { .. } => {}
         });
         let path = self.paths.of(name);
-        let unswept = self.state.load(state::UNSWEPT);
-        if matches!(made, Made::Segment { .. }) {
-            // Before it is gone: who dies in between leaves word that its removal may not be durable.
-            self.state.store(state::UNSWEPT, state::NAME_MAY_RETURN);
-        }
         let undone = match made {
             // It is a draft again, so that its writer can try once more; dropping the draft removes it.
             Made::Value { draft, .. } => {
                 self.os.rename(&path, &self.paths.of(Name::ValueDraft(self.owner.into(), draft)))
             }
+            Made::Segment { .. } => return self.remove_unpublished_segment(&path),
             _ => self.os.remove(&path),
         };
         // The next owner of the lock tries again before it writes anything.
-        match undone {
-            Ok(()) if matches!(made, Made::Segment { .. }) => {
-                // If it fails, that is for the next owner too.
-                let _ = self.make_removal_durable(unswept);
-            }
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                self.state.fetch_max(state::UNSWEPT, 1);
-            }
-            _ => {}
+        if undone.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
+            self.state.fetch_max(state::UNSWEPT, 1);
         }
     }
 

@@ -369,7 +369,7 @@ impl<O: Os> Commit<'_, O> {
             Ok(segment)
         };
         create().map_err(|e| {
-            let _ = self.store.os.remove(&path);
+            self.store.remove_unpublished_segment(&path);
             Error::io("create", &path, e)
         })
     }
