@@ -377,3 +377,19 @@ fn items_of_a_cache_within_make_room_as_those_around_do() {
     assert_eq!((within.clear().unwrap(), cache.len()), (0, 1));
     assert!(cache.check().unwrap().is_clean());
 }
+
+#[test]
+fn peek_item_shows_both_ends() {
+    let cache = Scratch::new();
+    assert_eq!(cache.peek_item::<String, i32>(End::Oldest).unwrap(), None);
+    assert_eq!(cache.peek_item::<String, i32>(End::Newest).unwrap(), None);
+    cache.set_with("gone", &0, expired()).unwrap();
+    assert_eq!(cache.peek_item::<String, i32>(End::Oldest).unwrap(), None);
+    cache.set("a", &1).unwrap();
+    cache.set("b", &2).unwrap();
+    cache.set_with("gone too", &0, expired()).unwrap();
+    assert_eq!(cache.peek_item(End::Oldest).unwrap(), Some(("a".to_string(), 1)));
+    assert_eq!(cache.peek_item(End::Newest).unwrap(), Some(("b".to_string(), 2)));
+    assert!(cache.peek_item::<i32, i32>(End::Newest).unwrap_err().is_type());
+    assert_eq!(cache.len(), 4);
+}

@@ -1,7 +1,7 @@
 //! Going through all items, in no order, in order of insertion and of keys.
 
-use super::{Scratch, expired, sorted};
-use larder::{AnyKey, End, Key};
+use super::{Scratch, sorted};
+use larder::{AnyKey, Key};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -115,22 +115,6 @@ fn a_walk_keeps_the_store_open() {
     assert_eq!(sorted(walk).len(), 100);
     assert_eq!(sorted(ordered).len(), 100);
     drop(dir);
-}
-
-#[test]
-fn peek_item_shows_both_ends() {
-    let cache = Scratch::new();
-    assert_eq!(cache.peek_item::<String, i32>(End::Oldest).unwrap(), None);
-    assert_eq!(cache.peek_item::<String, i32>(End::Newest).unwrap(), None);
-    cache.set_with("gone", &0, expired()).unwrap();
-    assert_eq!(cache.peek_item::<String, i32>(End::Oldest).unwrap(), None);
-    cache.set("a", &1).unwrap();
-    cache.set("b", &2).unwrap();
-    cache.set_with("gone too", &0, expired()).unwrap();
-    assert_eq!(cache.peek_item(End::Oldest).unwrap(), Some(("a".to_string(), 1)));
-    assert_eq!(cache.peek_item(End::Newest).unwrap(), Some(("b".to_string(), 2)));
-    assert!(cache.peek_item::<i32, i32>(End::Newest).unwrap_err().is_type());
-    assert_eq!(cache.len(), 4);
 }
 
 #[test]
