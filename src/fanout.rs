@@ -13,18 +13,16 @@ use crate::error::Result;
 ///
 /// Each key is in the shard that a hash gives, under a seed drawn at creation, so keys spread evenly whatever they have in common.
 /// The size limit is that of the whole directory, and each shard has an equal part of it; so has each its own eviction, and the
-/// largest value is that much smaller. For one process with a few threads a [`Cache`] is as fast; shards pay when several write
-/// most of the time.
+/// largest value is that much smaller. Shards are for several that write most of the time.
 ///
 /// What concerns several shards is one all the same, for every reader and whoever is killed: [`get_many`](Cache::get_many) reads
 /// one moment, [`set_many`](Cache::set_many), [`delete_many`](Cache::delete_many), [`evict`](Cache::evict) and
-/// [`clear`](Cache::clear) change all or nothing. They take the locks of all shards while they commit, some microseconds. After
+/// [`clear`](Cache::clear) change all or nothing. They take the locks of all shards while they commit. After
 /// a *power cut*, or a restart of the machine before anybody went on after such a call was killed, each shard may have lost the
 /// newest of its changes, and so its part of it.
 ///
 /// [`transact`](Cache::transact) takes the locks of all shards while it runs. If it has changed several, it is there whole or not
-/// at all after a power cut too, and for that it waits for the disk: about as often as it has changed shards, and once more,
-/// at 0.2 to 2 ms each. Changes in one shard alone do not wait.
+/// at all after a power cut too, and for that it waits for the disk: about as often as it has changed shards, and once more. Changes in one shard alone do not wait.
 ///
 /// Inside a transaction of a queue or an index, which is one of its shard, writes to other shards are
 /// [`Error::InTransaction`](crate::Error::InTransaction); use one of the cache, and `tx.deque(name)`. Settings are changed shard by shard.

@@ -67,13 +67,10 @@ impl Fan {
     fn nested(&self, first: usize, body: Body<'_>) -> Result<()> {
         let mut outcome = Ok(());
         let Some(part) = self.parts.get(first) else {
-            let parts = self.parts.clone();
-            let (directory, fanout, names) = (Arc::clone(&self.directory), self.fanout, self.names.clone());
-            return if body(Arc::new(Fan { directory, fanout, parts, base: Base::Inside, names })) {
-                Ok(())
-            } else {
-                Err(Error::InTransaction)
-            };
+            let (parts, names) = (self.parts.clone(), self.names.clone());
+            let (directory, fanout) = (Arc::clone(&self.directory), self.fanout);
+            let keeps = body(Arc::new(Fan { directory, fanout, parts, base: Base::Inside, names }));
+            return if keeps { Ok(()) } else { Err(Error::InTransaction) };
         };
         part.transact(How::default(), &mut |_| {
             outcome = self.nested(first + 1, body);
@@ -83,11 +80,10 @@ impl Fan {
     }
 
     /// The changes of each store that has some, as it has them.
-    fn groups<'o>(&self, ops: &[Op<'o>], keys: &'o [Cow<'o, [u8]>]) -> Result<Vec<Group<'o>>> {
+    fn groups<'o>(&self, ops: &[Op<'o>], numbers: &[usize], keys: &'o [Cow<'o, [u8]>]) -> Result<Vec<Group<'o>>> {
         let mut groups: Vec<Group<'o>> = Vec::new();
         let mut place = vec![usize::MAX; self.parts.len()];
-        for (op, key) in ops.iter().zip(keys) {
-            let number = self.number_of(op.key);
+        for ((op, key), &number) in ops.iter().zip(keys).zip(numbers) {
             let change = self.parts[number].placed(op.change)?;
             if place[number] == usize::MAX {
                 place[number] = groups.len();
@@ -166,9 +162,10 @@ impl Whole for Fan {
             taken.bytes.clear();
             taken.found.fill(None);
         };
+        let handles = shards.handles();
         shards.read_many(&wanted, taken, restart, |Taken { bytes, found }, (shard, number), record| {
             let start = bytes.len();
-            append_value(&Handle::Store(shards.members()[shard].clone()), record, bytes)?;
+            append_value(&handles[shard], record, bytes)?;
             found[places[shard][number]] = Some((record.header().kind, start..bytes.len()));
             Ok(())
         })?;
@@ -181,8 +178,10 @@ impl Whole for Fan {
     }
 
     fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
-        let whole: Vec<Cow<'_, [u8]>> = ops.iter().map(|op| self.of(op.key).whole_key(op.key)).collect();
-        let groups = self.groups(ops, &whole)?;
+        let numbers: Vec<usize> = ops.iter().map(|op| self.number_of(op.key)).collect();
+        let whole: Vec<Cow<'_, [u8]>> =
+            ops.iter().zip(&numbers).map(|(op, &number)| self.parts[number].whole_key(op.key)).collect();
+        let groups = self.groups(ops, &numbers, &whole)?;
         match (&self.base, &groups[..]) {
             (_, [(number, ops)]) => self.parts[*number].batch(ops),
             (Base::Shards(shards), groups) => shards.batch(groups),
@@ -252,9 +251,9 @@ impl Whole for Fan {
     fn change_settings(&self, change: &mut dyn FnMut(&mut Shared)) -> Result<Shared> {
         let mut wanted = self.shared_settings();
         change(&mut wanted);
-        let (each, more) = split_limit(wanted.size_limit, self.fanout.shards)?;
+        let limit_of = split_limit(wanted.size_limit, self.fanout.shards)?;
         for (i, part) in self.parts.iter().enumerate() {
-            let size_limit = each + if i == 0 { more } else { 0 };
+            let size_limit = limit_of(i);
             part.change_settings(&mut |shared| *shared = Shared { size_limit, ..wanted })?;
         }
         Ok(self.shared_settings())

@@ -25,6 +25,7 @@ const RETRIES: usize = 16;
 pub struct Shards<O: Os> {
     pub(super) root: PathBuf,
     pub fanout: Fanout,
+    /// In the order of their numbers.
     pub(super) members: Vec<Living<O>>,
 }
 
@@ -41,11 +42,6 @@ impl<O: Os> Shards<O> {
     /// The directory of all.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// The shards, in the order of their numbers.
-    pub fn members(&self) -> &[Living<O>] {
-        &self.members
     }
 
     /// Handles of the shards, each of which keeps all of them open: whoever takes a lock may have to finish what concerns all.

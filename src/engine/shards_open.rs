@@ -60,14 +60,15 @@ fn create_decisions<O: Os>(os: &O, root: &Path) -> std::io::Result<()> {
     file.sync()
 }
 
-/// What each shard may take of a limit for all of them together, and what the first has more.
-pub fn split_limit(limit: u64, shards: u32) -> Result<(u64, u64)> {
+/// What each shard may take of a limit for all of them together: equal parts, and the first what is left over.
+pub fn split_limit(limit: u64, shards: u32) -> Result<impl Fn(usize) -> u64> {
     let for_shards = limit.saturating_sub(OVERHEAD);
-    let each = for_shards / u64::from(shards.max(1));
+    let shards = u64::from(shards.max(1));
+    let (each, more) = (for_shards / shards, for_shards % shards);
     if each < SIZE_LIMIT_MIN {
         return Err(Error::Config(ConfigProblem::SizeLimitTooSmall));
     }
-    Ok((each, for_shards % u64::from(shards.max(1))))
+    Ok(move |number| if number == 0 { each + more } else { each })
 }
 
 impl<O: Os> Shards<O> {
@@ -88,15 +89,14 @@ impl<O: Os> Shards<O> {
             Some(locked.ok_or(Error::Timeout)?)
         };
         let is_store = own.open(&Paths::new(root).of(Name::Manifest), OpenMode::Read).is_ok();
+        let size_limit = opening.size_limit.unwrap_or(recovery::DEFAULTS.size_limit);
         let fanout = match read_manifest(&own, root)? {
             Some(fanout) => fanout,
             None if is_store => return Err(Error::Config(ConfigProblem::OtherKind)),
             None if opening.read_only => return Err(Error::Config(ConfigProblem::NothingToRead)),
             None => {
-                split_limit(
-                    opening.size_limit.unwrap_or(recovery::DEFAULTS.size_limit),
-                    shards.unwrap_or(SHARDS_DEFAULT),
-                )?;
+                // What cannot be is refused before anything is made.
+                split_limit(size_limit, shards.unwrap_or(SHARDS_DEFAULT)).map(drop)?;
                 create_manifest(&own, root, shards)?
             }
         };
@@ -108,11 +108,11 @@ impl<O: Os> Shards<O> {
         if shards.is_some_and(|asked| asked != fanout.shards) {
             return Err(Error::Config(ConfigProblem::Shards));
         }
-        let (each, more) = split_limit(opening.size_limit.unwrap_or(recovery::DEFAULTS.size_limit), fanout.shards)?;
+        let limit_of = split_limit(size_limit, fanout.shards)?;
         let mut members = Vec::with_capacity(fanout.shards as usize);
         for number in 0..fanout.shards {
             let path = fanout::shard(root, number);
-            let new_limit = each + if number == 0 { more } else { 0 };
+            let new_limit = limit_of(number as usize);
             // Settings of one that is there are changed when all are open: that takes its lock, and what a dead owner left
             // of a joint commit concerns all.
             let opened = Store::open_shard(os()?, &path, opening, new_limit)?;
@@ -144,8 +144,8 @@ impl<O: Os> Shards<O> {
             let store = member.store();
             let now = store.shared_settings();
             let mut wanted = now;
-            if let Some((each, more)) = limit {
-                wanted.size_limit = each + if i == 0 { more } else { 0 };
+            if let Some(limit_of) = &limit {
+                wanted.size_limit = limit_of(i);
             }
             wanted.eviction = opening.eviction.unwrap_or(now.eviction);
             wanted.statistics = opening.statistics.unwrap_or(now.statistics);

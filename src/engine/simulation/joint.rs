@@ -124,7 +124,7 @@ fn commit(shards: &Shards<SimOs>, acts: &[Act], way: Way) -> Result<()> {
                 }),
                 _ => Change::Remove,
             };
-            group.push(Op { key, hash: shards.members()[number].hash(key), change });
+            group.push(Op { key, hash: shards.members[number].hash(key), change });
         }
         groups.push((number, group));
     }
@@ -134,7 +134,7 @@ fn commit(shards: &Shards<SimOs>, acts: &[Act], way: Way) -> Result<()> {
 /// What all shards have, each by itself.
 fn live_in_all(shards: &Shards<SimOs>) -> Contents {
     let mut all = Contents::new();
-    for member in shards.members() {
+    for member in &shards.members {
         all.append(&mut live(member.store()));
     }
     all
@@ -147,7 +147,7 @@ fn versions(shards: &Shards<SimOs>, keys: &[u32]) -> Vec<(u32, u8)> {
     let mut names: Vec<Vec<u32>> = vec![Vec::new(); SHARDS as usize];
     for (&key, bytes) in keys.iter().zip(&encoded) {
         let number = number_of(shards, key);
-        asked[number].push((bytes, shards.members()[number].hash(bytes)));
+        asked[number].push((bytes, shards.members[number].hash(bytes)));
         names[number].push(key);
     }
     let mut seen: Vec<(u32, u8)> = Vec::new();
@@ -212,7 +212,7 @@ fn prepared(seed: u64) -> (Machine, Process, Contents) {
 }
 
 fn audit_all(shards: &Shards<SimOs>) {
-    shards.members().iter().for_each(|member| audit(member.store()));
+    shards.members.iter().for_each(|member| audit(member.store()));
 }
 
 fn keys() -> Vec<u32> {
@@ -267,7 +267,7 @@ fn resolved(
     let copy = machine.copy();
     // One of those that had nothing to commit has nothing to resolve.
     for other in 0..SHARDS as usize {
-        let member = &survivor.shards.members()[(shard + other) % SHARDS as usize];
+        let member = &survivor.shards.members[(shard + other) % SHARDS as usize];
         drop(member.store().lock().unwrap());
     }
     let steps = survivor.os.steps() - started;
@@ -303,7 +303,7 @@ fn resolved(
 /// A put of a key that concerns one shard.
 fn put_alone(shards: &Shards<SimOs>, key: u32) {
     let act = put(key, 1, 10);
-    let member = &shards.members()[number_of(shards, key)];
+    let member = &shards.members[number_of(shards, key)];
     assert_eq!(act.apply(member.store()).unwrap(), 0);
 }
 
@@ -387,7 +387,7 @@ fn j4_a_power_cut_leaves_each_lasting_transaction_whole() {
                     Way::Torn,
                 )
                 .unwrap(),
-                4 => put(60 + dice.below(20) as u32, version, len).apply_alone(writer.shards.members()[0].store()),
+                4 => put(60 + dice.below(20) as u32, version, len).apply_alone(writer.shards.members[0].store()),
                 5 => {
                     // Without room in one of the shards for what it asks, nothing happens in any.
                     let mut acts: Vec<Act> = group.iter().map(|&key| put(key, version, 10)).collect();
