@@ -11,7 +11,8 @@
 //! 2. A lasting one: each of these batches is made durable, with all that is before it.
 //! 3. In each: `JOINT = number; PENDING = sequence` with the bit that says joint.
 //! 4. A lasting one: the number is written to the file of decisions, and that is made durable.
-//! 5. `JOINT_CHOSEN = number`: from here on it is in effect, whoever dies.
+//! 5. `JOINT_CHOSEN = number` in the first shard: from here on it is in effect, whoever dies. Then in each that has a part, for the
+//!    first one's words may be made anew before it is finished.
 //! 6. In each: step 6 of a commit. Readers that come upon its records take those that they replace.
 //! 7. `JOINT_DONE = number`: readers accept it in all shards at once ([`Store::visible`]).
 //! 8. In each: steps 7 and 8.

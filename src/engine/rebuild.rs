@@ -12,7 +12,8 @@
 //!    What could not be made durable before stays so: those words are taken over from a state file of this boot.
 //! 4. The state file gets its name. Until then nothing that is looked at has changed, and a crash begins anew.
 //!
-//! Nothing here edits a byte of the log.
+//! Nothing here edits a byte of the log, but that in a shard the batch of a joint commit that was not decided gets an empty header,
+//! durably (J4 in `joint`): what is decided later must not count it.
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -69,8 +69,9 @@
 //!    976  BORN             nobody: the newest commit when this file was made
 //!    984  JOINT            the lock's owner, before PENDING: number of the joint commit that it is part of
 //!    992  JOINT_NEXT       LOCK's owner, in the first shard: number of the last joint commit that was begun
-//!   1000  JOINT_CHOSEN     likewise: of the last one that is to be finished, whoever dies
-//!   1008  JOINT_DONE       likewise: of the last one that readers accept
+//!   1000  JOINT_CHOSEN     LOCK's owner, in the first shard and then in each with a part: of the last one that is to be finished, whoever
+//!                          dies
+//!   1008  JOINT_DONE       LOCK's owner, in the first shard: of the last one that readers accept
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
 //!   1536  ORDER_CHUNKS     list: chunks of the nodes that keep keys in order; see `order`
 //!   1544  ORDER_NEXT       list: the block behind all that were ever used
