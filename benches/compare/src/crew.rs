@@ -2,14 +2,23 @@
 //! memory is its own, and while others are measured it waits for its turn.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use crate::measure::Outcome;
+
+/// A store that has said nothing for so long has locked itself up: its worker is killed, and the other stores go on.
+const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE_FOR_A_FILL: Duration = Duration::from_secs(1800);
 
 pub struct Worker {
     child: Child,
     to: Option<ChildStdin>,
-    from: BufReader<ChildStdout>,
+    /// Its lines, which a thread reads, as only a channel can be waited for with an end.
+    from: Receiver<std::io::Result<String>>,
+    killed: bool,
 }
 
 impl Worker {
@@ -17,21 +26,51 @@ impl Worker {
         let mut command = Command::new(std::env::current_exe()?);
         let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let to = child.stdin.take();
-        let from = BufReader::new(child.stdout.take().ok_or("a worker answers")?);
-        Ok(Worker { child, to, from })
+        let lines = BufReader::new(child.stdout.take().ok_or("a worker answers")?).lines();
+        let (sender, from) = channel();
+        // It ends with the worker, whose end closes the pipe, or with the last line that somebody wants.
+        thread::spawn(move || lines.into_iter().try_for_each(|line| sender.send(line)));
+        Ok(Worker { child, to, from, killed: false })
     }
 
     pub fn tell(&mut self, line: &str) -> Outcome<()> {
+        if self.killed {
+            return Err(format!("it was killed, having given no answer in {} s", PATIENCE.as_secs()).into());
+        }
         let to = self.to.as_mut().ok_or("a worker listens")?;
         writeln!(to, "{line}")?;
         Ok(to.flush()?)
     }
 
-    /// The next line; empty once it has ended.
+    /// The next line; empty once it has ended. One that says nothing for too long is killed, and can be told nothing more.
     pub fn hear(&mut self) -> Outcome<String> {
-        let mut line = String::new();
-        self.from.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
+        match self.from.recv_timeout(PATIENCE) {
+            Ok(line) => Ok(line?.trim_end().to_owned()),
+            Err(RecvTimeoutError::Disconnected) => Ok(String::new()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.kill();
+                Err(format!("no answer in {} s", PATIENCE.as_secs()).into())
+            }
+        }
+    }
+
+    /// Nothing more is told, and its end is waited for, which closes its pipe.
+    fn end(&mut self, patience: Duration) -> Outcome<ExitStatus> {
+        self.to = None;
+        loop {
+            match self.from.recv_timeout(patience) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => self.kill(),
+            }
+        }
+        Ok(self.child.wait()?)
+    }
+
+    fn kill(&mut self) {
+        self.killed = true;
+        self.to = None;
+        let _ = self.child.kill();
     }
 
     pub fn ask(&mut self, line: &str) -> Outcome<String> {
@@ -43,13 +82,12 @@ impl Worker {
 /// It closes its store and ends once nothing more can be told.
 impl Drop for Worker {
     fn drop(&mut self) {
-        drop(self.to.take());
-        let _ = self.child.wait();
+        let _ = self.end(PATIENCE);
     }
 }
 
-/// Starts one and waits for its end.
+/// Starts one that fills a store, and waits for its end.
 pub fn run(arguments: &[String]) -> Outcome<()> {
-    let status = Command::new(std::env::current_exe()?).args(arguments).status()?;
+    let status = Worker::start(arguments)?.end(PATIENCE_FOR_A_FILL)?;
     if status.success() { Ok(()) } else { Err(format!("{}: {status}", arguments.join(" ")).into()) }
 }
