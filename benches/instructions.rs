@@ -2,10 +2,15 @@
 //!
 //! An example and no benchmark, for it to be built with what the other examples are built with.
 
-use larder::{Cache, Deque};
+use larder::{Cache, Deque, Index};
 
 /// Items of the cache, and elements of the queue.
 const ITEMS: u64 = 1000;
+
+/// Numbers in an order that looks like none.
+fn shuffled(n: u64) -> u64 {
+    n.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -36,6 +41,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             for _ in 0..count {
                 queue.push_back(&element)?;
                 assert_eq!(queue.pop_front()?.as_deref(), Some(element.as_str()));
+            }
+        }
+        "insert" | "insert+pop" | "range" => {
+            let index = Index::<u64, String>::open(directory.path().join("index"))?;
+            let value = "x".repeat(100);
+            for n in 0..ITEMS {
+                index.insert(shuffled(n), &value)?;
+            }
+            match call.as_str() {
+                "insert" => {
+                    for n in ITEMS..ITEMS + count {
+                        index.insert(shuffled(n), &value)?;
+                    }
+                }
+                "insert+pop" => {
+                    for n in ITEMS..ITEMS + count {
+                        index.insert(shuffled(n), &value)?;
+                        assert!(index.pop_first()?.is_some());
+                    }
+                }
+                _ => {
+                    for _ in 0..count / ITEMS {
+                        assert_eq!(index.iter().filter(Result::is_ok).count() as u64, ITEMS);
+                    }
+                }
             }
         }
         _ => return Err(format!("no call {call}").into()),

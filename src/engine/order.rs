@@ -2,16 +2,18 @@
 //! store like any other; the tree says which keys there are, and is changed by the commit that puts the first record of a key
 //! or removes its last. This file is about changing one, under the lock; reading one is in `order_read`.
 //!
-//! A node is never changed where readers can see it, but for the words that say where its children are. To change a node is to
-//! write another one to a free block, and to let the word that led to the old one lead there, by the redo list; the old block is
-//! free as soon as the commit is. A node that gets too long is two, and one that gets short becomes one with its neighbour: then
+//! A node is never changed where readers can see it, but for the words that say where its children are, and what comes behind a
+//! leaf with the bits that say so: that is all that most changes need (`order_leaf`). To change a node otherwise is to write
+//! another one to a free block, and to let the word that led to the old one lead there, by the redo list; the old block is free as
+//! soon as the commit is. A node that gets too long is two, and one that gets short becomes one with its neighbour: then
 //! the parent is written anew too, and so on upwards. The word that leads to the root is that of the namespace's row.
 //!
 //! Invariants, whenever the lock is free and `PENDING` is 0:
 //!
 //! - **O1** The keys of a tree are those of the namespace's live items.
-//! - **O2** A word that leads to a node leads to another one, or was written by another commit, whenever the node was changed: what
-//!   a reader copied is whole if the words on its way are what they were.
+//! - **O2** A word that leads to a node leads to another one, or was written by another commit, whenever the node was written; and
+//!   the entries of a leaf whose bits are set are not written again before a commit that has cleared them is visible. So what a
+//!   reader copied is whole if the words on its way, and the bits, are what they were, and no commit came meanwhile.
 //! - **O3** A block is a node of one tree, or free, or of a tree that is taken apart, or behind `ORDER_NEXT`.
 //!
 //! What a commit frees it does not use again: until it is published, readers are led there. A tree that is thrown away as a whole
@@ -22,11 +24,12 @@
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::storage::leaf::{self, ENTRIES_MAX};
 use crate::storage::namespace::Namespace;
 use crate::storage::paths::Name;
 use crate::storage::redo::Place;
 use crate::storage::state;
-use crate::storage::tree::{self, CHUNKS_MAX, LINK, Node, block_of, child, place_of};
+use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, LINK, Node, block_of, child, place_of};
 
 use super::commit::{Commit, Made};
 use super::nodes::Nodes;
@@ -50,7 +53,7 @@ fn is_inside(chunk: usize, offset: usize, class: usize) -> bool {
 }
 
 /// The word in which a block is linked to others.
-fn link(block: u32) -> (Place, usize) {
+pub(super) fn link(block: u32) -> (Place, usize) {
     let (chunk, offset) = place_of(block);
     (Place::Order(chunk as u32), offset)
 }
@@ -64,6 +67,9 @@ impl<O: Os> Commit<'_, O> {
         if root == 0 {
             let root = self.write_node(Node::leaf(key), purpose)?;
             self.stage_anchor(index, root);
+            return Ok(());
+        }
+        if self.put_in_leaf(root, key)? {
             return Ok(());
         }
         let (mut way, block, leaf) = self.way_to(root, key)?;
@@ -80,11 +86,11 @@ impl<O: Os> Commit<'_, O> {
         if root == 0 {
             return Ok(());
         }
-        let (mut way, block, leaf) = self.way_to(root, key)?;
-        let Ok(at) = leaf.find(key) else { return Ok(()) };
-        if seeded!("removed_keys_stay_in_order") {
+        if seeded!("removed_keys_stay_in_order") || self.take_out_of_leaf(root, key)? {
             return Ok(());
         }
+        let (mut way, block, leaf) = self.way_to(root, key)?;
+        let Ok(at) = leaf.find(key) else { return Ok(()) };
         self.shrink(index, &mut way, block, &leaf, at)
     }
 
@@ -123,7 +129,7 @@ impl<O: Os> Commit<'_, O> {
     }
 
     #[cold]
-    fn damaged(&self, block: u32) -> Error {
+    pub(super) fn damaged(&self, block: u32) -> Error {
         let (chunk, offset) = place_of(block);
         // The next to open alone makes all anew.
         self.store.state.store(state::SUSPECT, 1);
@@ -140,7 +146,8 @@ impl<O: Os> Commit<'_, O> {
             return Err(self.damaged(block));
         }
         self.map_order_chunk(chunk)?;
-        let node = self.view.order(chunk).and_then(|map| read_node(&**map, offset));
+        let bits = |at| self.word(Place::Order(chunk as u32), at);
+        let node = self.view.order(chunk).and_then(|map| copy_node(&**map, offset, bits));
         let mut node = node.ok_or_else(|| self.damaged(block))?;
         if self.nodes().leads && node.level() > 0 {
             for i in 0..node.count() {
@@ -291,15 +298,15 @@ impl<O: Os> Commit<'_, O> {
         }
     }
 
-    fn nodes(&mut self) -> &mut Nodes {
+    pub(super) fn nodes(&mut self) -> &mut Nodes {
         self.nodes.get_or_insert_default()
     }
 
-    fn order_chunks(&self) -> usize {
+    pub(super) fn order_chunks(&self) -> usize {
         usize::try_from(self.state(state::ORDER_CHUNKS)).unwrap_or(0).min(CHUNKS_MAX)
     }
 
-    fn map_order_chunk(&mut self, chunk: usize) -> Result<()> {
+    pub(super) fn map_order_chunk(&mut self, chunk: usize) -> Result<()> {
         if self.view.order(chunk).is_none() {
             self.store.map_order(chunk)?;
             self.refresh_view();
@@ -410,13 +417,42 @@ impl<O: Os> Commit<'_, O> {
     }
 }
 
-/// Copies a node out of its block.
+/// Copies a node out of its block; a leaf with what came behind it.
 pub(super) fn read_node<M: OsMap>(map: &M, offset: usize) -> Option<Node> {
-    if offset + LINK + 8 > map.len() {
+    copy_node(map, offset, |at| map.load(at))
+}
+
+/// The same, with the bits of a leaf as they are for who asks. What they do not lead to is not looked at: somebody may be
+/// writing there.
+fn copy_node<M: OsMap>(map: &M, offset: usize, bits: impl FnOnce(usize) -> u64) -> Option<Node> {
+    let at = offset + LINK;
+    if at + leaf::HEADER > map.len() {
         return None;
     }
-    let len = Node::len_of(map.load(offset + LINK));
+    let head = map.load(at);
+    let (written, len) = (usize::from(head as u16), Node::len_of(head));
     let mut bytes = Vec::new();
-    // A length that leads out of the chunk is damage.
-    (map.append_to(offset + LINK, len, &mut bytes)).then(|| Node::parse(bytes)).flatten()
+    if (head >> 16) as u16 != 0 {
+        return map.append_to(at, len, &mut bytes).then(|| Node::parse(bytes)).flatten();
+    }
+    let bits = bits(at + leaf::BITS);
+    let end = ENTRIES_MAX - bits.leading_zeros() as usize;
+    let is_copied = if end <= written {
+        map.append_to(at, len, &mut bytes)
+    } else {
+        let block = (tree::BLOCK as usize) << tree::class_of(len).min(CLASSES);
+        bytes.reserve(block.min(map.len() - at));
+        map.append_to(at, len, &mut bytes)
+            && (written..end).all(|_| {
+                let mut key_len = [0; leaf::LATER];
+                let begin = at + bytes.len();
+                map.read(begin, &mut key_len)
+                    && map.append_to(begin, leaf::LATER + usize::from(u16::from_le_bytes(key_len)), &mut bytes)
+            })
+    };
+    if !is_copied || bytes.len() < leaf::HEADER {
+        return None;
+    }
+    bytes[leaf::BITS..leaf::HEADER].copy_from_slice(&bits.to_ne_bytes());
+    Node::parse(bytes)
 }

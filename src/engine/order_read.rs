@@ -304,19 +304,12 @@ impl<O: Os> Store<O> {
             self.make_orders(&self.lock()?)?;
         }
         self.change_by(self.enter()?, 0, |commit| {
-            let mut to = Stretch::default();
-            let window = Window::default();
-            loop {
-                let view = self.view.load_full();
-                match self.try_stretch(&view, index, &window, end, (1, false), &mut to)? {
-                    Try::Done(()) => break,
-                    Try::Map(missing) => self.map_missing_under_lock(missing)?,
-                    Try::Again => return Err(self.unsettled()),
-                }
+            if self.state.load(state::ORDER_STALE) != 0 {
+                return Err(self.unsettled());
             }
-            let Some(item) = to.items.first() else { return Ok(None) };
+            let Some(own) = commit.key_at_end(index, end)? else { return Ok(None) };
             let mut key = prefix(index.kind, index.id).to_vec();
-            key.extend_from_slice(to.key(item));
+            key.extend_from_slice(&own);
             let hash = self.hash(&key);
             let place = commit.locate(&key, hash)?;
             let live = place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old));
@@ -324,7 +317,7 @@ impl<O: Os> Store<O> {
                 self.state.store(state::SUSPECT, 1);
                 Error::corrupt(&self.paths.of(Name::State), state::ORDER_CHUNKS as u64, Corruption::Index)
             })?;
-            let taken = take(to.key(item), &Found::Present(&live))?;
+            let taken = take(&own, &Found::Present(&live))?;
             if commit.change_alone(&Op { key: &key, hash, change: Change::Remove }, &place)? {
                 commit.publish()?;
             }

@@ -24,6 +24,7 @@
 pub mod decision;
 pub mod fanout;
 pub mod index;
+pub mod leaf;
 pub mod location;
 pub mod manifest;
 pub mod namespace;

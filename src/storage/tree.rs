@@ -1,25 +1,27 @@
-//! The nodes of the trees that keep the keys of indexes in order. This file owns a node's bytes and what can be done with one
-//! node; it does not know where nodes stand.
+//! The nodes of the trees that keep the keys of indexes in order. This file owns the bytes of inner nodes and what can be done with
+//! one node; it does not know where nodes stand.
 //!
 //! ```text
 //! The files `order-<chunk>` hold 64 KiB << chunk bytes of blocks and nothing else. A block is 1 KiB << class bytes long,
 //! begins at a multiple of 1 KiB, and lies in one chunk:
 //!      0  8  while it is free, the next free block of its class: its number, 0 for none; see `order`
-//!      8     the node
-//! A node:
+//!      8     the node: a leaf (see `leaf`) or an inner node
+//! An inner node:
 //!      0  2  number of entries
-//!      2  2  level: 0 for a leaf
+//!      2  2  level: of a leaf 0
 //!      4  4  length of the node
-//!      8  8  each entry of an inner node: a child; see below
+//!      8  8  each entry: a child, in the machine's order; see below
 //!         4  each entry: where its key begins, from the end of this table on
 //!            the keys, one behind the other
 //! A child: number of its block in the low half, in the high half the low half of the commit that wrote it; 0 for none.
 //! ```
 //! Keys ascend. An entry of an inner node leads to what is at its key or behind it, and before the next; the key of the
-//! first entry does not count. A node is written once, but for the words of its children.
+//! first entry does not count. An inner node is written once, but for the words of its children. In memory a leaf is what it is
+//! when it is written: its keys in order, and all its bits set.
 //!
 //! A node whose table makes no sense is none; beyond its entries there are empty keys and no children.
 
+use super::leaf::{self, ENTRIES_MAX, Leaf, head_of, order_of};
 use super::{u16_at, u32_at, u64_at};
 
 const HEADER: usize = 8;
@@ -38,9 +40,10 @@ pub const CHUNKS_MAX: usize = 20;
 /// A node longer than this is split, if it has entries enough.
 const LONG: usize = BLOCK as usize - LINK;
 /// A node shorter than this looks for a neighbour to become one with …
-const SHORT: usize = LONG / 4;
+pub const SHORT: usize = LONG / 4;
 /// … which leaves room for more.
 const JOINED: usize = LONG / 4 * 3;
+const JOINED_ENTRIES: usize = ENTRIES_MAX / 4 * 3;
 
 /// The number of a child's block.
 pub fn block_of(child: u64) -> u32 {
@@ -74,10 +77,10 @@ pub fn class_of(len: usize) -> usize {
     blocks.next_power_of_two().ilog2() as usize
 }
 
-/// A node, in memory that nobody shares.
+/// A node, in memory that nobody shares: of its own, or somebody else's for a look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    bytes: Vec<u8>,
+pub struct Node<B = Vec<u8>> {
+    bytes: B,
     count: usize,
     level: u16,
 }
@@ -95,10 +98,11 @@ impl Node {
     pub fn build<'k>(level: u16, entries: impl Iterator<Item = Entry<'k>> + Clone) -> Node {
         let count = entries.clone().count();
         let width = OFFSET + if level > 0 { CHILD } else { 0 };
-        let mut bytes = vec![0; HEADER];
-        bytes.reserve(count * width + entries.clone().map(|(key, _)| key.len()).sum::<usize>());
+        let mut bytes =
+            Vec::with_capacity(leaf::HEADER + count * width + entries.clone().map(|(key, _)| key.len()).sum::<usize>());
+        bytes.resize(header_of(level), 0);
         if level > 0 {
-            entries.clone().for_each(|(_, child)| bytes.extend_from_slice(&child.to_le_bytes()));
+            entries.clone().for_each(|(_, child)| bytes.extend_from_slice(&child.to_ne_bytes()));
         }
         let mut at = 0;
         for (key, _) in entries.clone() {
@@ -113,17 +117,27 @@ impl Node {
     fn sealed(mut bytes: Vec<u8>, count: usize, level: u16) -> Node {
         let header = count as u64 & 0xFFFF | u64::from(level) << 16 | (bytes.len() as u64) << 32;
         bytes[..HEADER].copy_from_slice(&header.to_le_bytes());
+        if level == 0 {
+            bytes[leaf::BITS..leaf::HEADER].copy_from_slice(&leaf::full(count).to_ne_bytes());
+        }
         Node { bytes, count, level }
     }
 
-    /// The length of a node, by its first word.
-    pub fn len_of(word: u64) -> usize {
-        (word >> 32) as usize
-    }
-
-    /// A node of these bytes. `None` if its table does not fit in them, or its keys do not stand one behind the other.
-    pub fn parse(bytes: Vec<u8>) -> Option<Node> {
+    /// A node of these bytes, of which a leaf may be followed by what came behind it. `None` if its table does not fit in
+    /// them, or its keys do not stand one behind the other.
+    pub fn parse(mut bytes: Vec<u8>) -> Option<Node> {
         let (count, level) = (usize::from(u16_at(&bytes, 0)), u16_at(&bytes, 2));
+        if level == 0 {
+            let leaf = Leaf::of(&bytes, word_at(&bytes, leaf::BITS))?;
+            if !leaf.is_as_written() {
+                return leaf.gathered();
+            }
+        }
+        let len = u32_at(&bytes, 4) as usize;
+        if len < HEADER || len > bytes.len() {
+            return None;
+        }
+        bytes.truncate(len);
         let node = Node { bytes, count, level };
         let (offsets, _) = node.bytes.get(node.offsets_at()..node.keys_at())?.as_chunks::<OFFSET>();
         let mut last = 0;
@@ -136,12 +150,41 @@ impl Node {
         (is_sound && last as usize <= node.bytes.len() - node.keys_at()).then_some(node)
     }
 
+    pub fn set_child(&mut self, i: usize, child: u64) {
+        if !self.is_leaf() && i < self.count() {
+            let at = Node::child_at(i);
+            self.bytes[at..at + CHILD].copy_from_slice(&child.to_ne_bytes());
+        }
+    }
+
+    /// The length of a node, by its first word.
+    pub fn len_of(word: u64) -> usize {
+        (word >> 32) as usize
+    }
+
+    /// Where in the node the word of a child is.
+    pub fn child_at(i: usize) -> usize {
+        HEADER + i * CHILD
+    }
+}
+
+impl<'b> Node<&'b [u8]> {
+    /// A look at an inner node. `None` if its table does not fit in its bytes.
+    #[inline]
+    pub fn look(bytes: &'b [u8]) -> Option<Node<&'b [u8]>> {
+        let node = Node { bytes, count: usize::from(u16_at(bytes, 0)), level: u16_at(bytes, 2) };
+        (node.count > 0 && node.level > 0 && node.keys_at() <= bytes.len()).then_some(node)
+    }
+}
+
+impl<B: AsRef<[u8]>> Node<B> {
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 
     pub fn class(&self) -> usize {
-        class_of(self.bytes.len())
+        class_of(self.bytes().len())
     }
 
     pub fn count(&self) -> usize {
@@ -157,7 +200,7 @@ impl Node {
     }
 
     fn offsets_at(&self) -> usize {
-        HEADER + if self.is_leaf() { 0 } else { self.count() * CHILD }
+        if self.is_leaf() { leaf::HEADER } else { HEADER + self.count() * CHILD }
     }
 
     fn keys_at(&self) -> usize {
@@ -168,30 +211,19 @@ impl Node {
     #[inline]
     fn begin(&self, i: usize) -> usize {
         if i >= self.count() {
-            return self.bytes.len();
+            return self.bytes().len();
         }
-        self.keys_at() + u32_at(&self.bytes, self.offsets_at() + i * OFFSET) as usize
+        self.keys_at() + u32_at(self.bytes(), self.offsets_at() + i * OFFSET) as usize
     }
 
     #[inline]
     pub fn key(&self, i: usize) -> &[u8] {
-        self.bytes.get(self.begin(i)..self.begin(i + 1)).unwrap_or_default()
+        self.bytes().get(self.begin(i)..self.begin(i + 1)).unwrap_or_default()
     }
 
-    /// Where in the node the word of a child is.
-    pub fn child_at(i: usize) -> usize {
-        HEADER + i * CHILD
-    }
-
+    #[inline]
     pub fn child(&self, i: usize) -> u64 {
-        if self.is_leaf() || i >= self.count() { 0 } else { u64_at(&self.bytes, Node::child_at(i)) }
-    }
-
-    pub fn set_child(&mut self, i: usize, child: u64) {
-        if !self.is_leaf() && i < self.count() {
-            let at = Node::child_at(i);
-            self.bytes[at..at + CHILD].copy_from_slice(&child.to_le_bytes());
-        }
+        if self.is_leaf() || i >= self.count() { 0 } else { word_at(self.bytes(), Node::child_at(i)) }
     }
 
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> + Clone {
@@ -201,13 +233,14 @@ impl Node {
     /// How many keys from number `first` on are in front of a key, or are it if `or_equal` says so.
     #[inline]
     fn before(&self, first: usize, key: &[u8], or_equal: bool) -> usize {
+        let head = head_of(key);
         let (mut low, mut high) = (first, self.count());
         while low < high {
             let middle = low.midpoint(high);
-            let is_before = match self.key(middle).cmp(key) {
-                std::cmp::Ordering::Less => true,
+            let is_before = match order_of(head, key, self.key(middle)) {
+                std::cmp::Ordering::Greater => true,
                 std::cmp::Ordering::Equal => or_equal,
-                std::cmp::Ordering::Greater => false,
+                std::cmp::Ordering::Less => false,
             };
             if is_before { low = middle + 1 } else { high = middle }
         }
@@ -224,19 +257,21 @@ impl Node {
     pub fn child_of(&self, key: &[u8], before: bool) -> usize {
         self.before(1, key, !before).saturating_sub(1)
     }
+}
 
+impl Node {
     /// The node with an entry more.
     pub fn with(&self, at: usize, (key, child): Entry<'_>) -> Node {
         let at = at.min(self.count());
         let (old, key_at) = (&self.bytes, self.begin(at));
         let mut bytes = Vec::with_capacity(old.len() + key.len() + OFFSET + CHILD);
         let table = if self.is_leaf() {
-            bytes.extend_from_slice(&old[..HEADER]);
-            HEADER
+            bytes.extend_from_slice(&old[..leaf::HEADER]);
+            leaf::HEADER
         } else {
             let child_at = Node::child_at(at);
             bytes.extend_from_slice(&old[..child_at]);
-            bytes.extend_from_slice(&child.to_le_bytes());
+            bytes.extend_from_slice(&child.to_ne_bytes());
             bytes.extend_from_slice(&old[child_at..self.offsets_at()]);
             self.offsets_at()
         };
@@ -275,7 +310,10 @@ impl Node {
 
     /// True if the node is to be split.
     pub fn is_long(&self) -> bool {
-        self.bytes.len() > LONG && self.count() >= if self.is_leaf() { 2 } else { 4 }
+        match self.is_leaf() {
+            true => self.bytes.len() > LONG && self.count() >= 2 || self.count() > ENTRIES_MAX,
+            false => self.bytes.len() > LONG && self.count() >= 4,
+        }
     }
 
     /// True if the node is to be joined with a neighbour.
@@ -288,10 +326,13 @@ impl Node {
         let count = self.count();
         let least = if self.is_leaf() { 1 } else { 2 };
         let half = self.bytes.len() / 2;
+        let width = OFFSET + if self.is_leaf() { 0 } else { CHILD };
+        let bytes_of = |i: usize| header_of(self.level()) + i * width + self.begin(i) - self.keys_at();
         let mut middle = if at_end {
-            count - least
+            // Entries that came behind a leaf take less there than in its table, so what was full is perhaps too long.
+            (least..=count - least).rev().find(|&i| bytes_of(i) <= LONG).unwrap_or(count - least)
         } else {
-            (1..count).find(|&i| self.begin(i) - self.keys_at() + i * OFFSET >= half - HEADER).unwrap_or(count / 2)
+            (1..count).find(|&i| bytes_of(i) >= half).unwrap_or(count / 2)
         };
         middle = middle.clamp(least, count - least);
         let part = |from, to| Node::build(self.level(), (from..to).map(|i| (self.key(i), self.child(i))));
@@ -315,12 +356,25 @@ impl Node {
             return None;
         }
         let is_leaf = self.is_leaf();
+        if is_leaf && self.count() + after.count() > JOINED_ENTRIES {
+            return None;
+        }
         let others = after.entries().enumerate().map(|(i, (key, child))| match i {
             0 if !is_leaf => (separator, child),
             _ => (key, child),
         });
         Some(Node::build(self.level(), self.entries().chain(others)))
     }
+}
+
+/// Bytes in front of a node's entries.
+fn header_of(level: u16) -> usize {
+    if level == 0 { leaf::HEADER } else { HEADER }
+}
+
+/// A word that processes share.
+fn word_at(bytes: &[u8], offset: usize) -> u64 {
+    u64::from_ne_bytes(u64_at(bytes, offset).to_le_bytes())
 }
 
 /// Adds to each offset of a table, and puts them behind `to`.
@@ -369,7 +423,7 @@ mod tests {
             }
             let keys: Vec<Vec<u8>> = node.iter().flat_map(|n| n.entries()).map(|(key, _)| key.to_vec()).collect();
             assert!(keys.iter().eq(model.iter()));
-            if let Some(node) = &node {
+            if let Some(node) = node.as_ref().filter(|node| !node.is_long()) {
                 assert_eq!(Node::parse(node.bytes().to_vec()).as_ref(), Some(node));
                 if node.count() > 1 {
                     let (left, right) = node.split(false);

@@ -409,7 +409,7 @@ fn a_block_that_cannot_be_free_is_damage() {
     process.handle.state.store(state::ORDER_FREE, last_of_the_chunk.into());
     let fills = |from: u8| {
         Act::Together(
-            (0..60).map(|i| Act::Put(0, vec![from, i, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7], 1, 10)).collect(),
+            (0..200).map(|i| Act::Put(0, vec![from, i, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7], 1, 10)).collect(),
             true,
         )
     };

@@ -1,0 +1,129 @@
+//! A key that comes to a leaf or goes from it, where the leaf stands. It knows nothing of nodes that are written anew: where one
+//! has to be, or where this commit has written one already, it does nothing and says so (`order` does it then).
+//!
+//! 1. From the root down to the leaf: each node is copied and searched; under the lock nobody changes one meanwhile.
+//! 2. A key that comes is written behind what the bits of the leaf say is there, as they are and as this commit will leave them.
+//!    Nobody is led to these bytes; if the commit comes to nothing, the next key is written over them.
+//! 3. Its bit is set, or that of a key that goes cleared, by the redo list: one word.
+
+use crate::error::Result;
+use crate::os::{Os, OsMap};
+use crate::storage::leaf::{BITS, LATER, Leaf, Spot};
+use crate::storage::namespace::Namespace;
+use crate::storage::redo::Place;
+use crate::storage::tree::{BLOCK, LINK, Node, block_of, class_of, place_of};
+
+use super::commit::Commit;
+use super::order::link;
+use super::queue::End;
+
+/// The deepest tree: each inner node has two children at least.
+const DEEPEST: usize = 48;
+
+/// Which leaf is wanted.
+#[derive(Clone, Copy)]
+enum Aim<'k> {
+    /// That which has a key, or would have it.
+    Key(&'k [u8]),
+    /// The first or the last.
+    End(End),
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// Takes in a key where its leaf stands. False if that cannot be.
+    pub(super) fn put_in_leaf(&mut self, root: u64, key: &[u8]) -> Result<bool> {
+        let mut bytes = Vec::with_capacity(BLOCK as usize);
+        let Some(block) = self.leaf_of(root, Aim::Key(key), &mut bytes)? else { return Ok(false) };
+        let (place, at) = leaf_at(block);
+        let map = self.map_of(place).ok_or_else(|| self.damaged(block))?;
+        let (bits, published) = (self.word(place, at + BITS), map.load(at + BITS));
+        let leaf = Leaf::of(&bytes, bits).ok_or_else(|| self.damaged(block))?.published(published);
+        let entry = match leaf.find(key) {
+            Spot::There(_) => return Ok(true),
+            Spot::Gone(entry) => entry,
+            Spot::Room { entry, at: behind } => {
+                map.write(at + behind, &(key.len() as u16).to_le_bytes());
+                map.write(at + behind + LATER, key);
+                entry
+            }
+            Spot::Full => return Ok(false),
+        };
+        self.stage(place, at + BITS, bits | 1 << entry);
+        Ok(true)
+    }
+
+    /// Takes out a key where its leaf stands. False if that cannot be.
+    pub(super) fn take_out_of_leaf(&mut self, root: u64, key: &[u8]) -> Result<bool> {
+        let mut bytes = Vec::with_capacity(BLOCK as usize);
+        let Some(block) = self.leaf_of(root, Aim::Key(key), &mut bytes)? else { return Ok(false) };
+        let (place, at) = leaf_at(block);
+        let leaf = Leaf::of(&bytes, self.word(place, at + BITS)).ok_or_else(|| self.damaged(block))?;
+        let Spot::There(entry) = leaf.find(key) else { return Ok(true) };
+        let Some(left) = leaf.without(entry, key) else { return Ok(false) };
+        self.stage(place, at + BITS, left);
+        Ok(true)
+    }
+
+    /// The key at an end of an index, of a commit that has changed none of its nodes yet.
+    pub(super) fn key_at_end(&mut self, index: Namespace, end: End) -> Result<Option<Vec<u8>>> {
+        let root = self.anchor(index);
+        if root == 0 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(BLOCK as usize);
+        let block = self.leaf_of(root, Aim::End(end), &mut bytes)?.ok_or_else(|| self.damaged(block_of(root)))?;
+        let (place, at) = leaf_at(block);
+        let leaf = Leaf::of(&bytes, self.word(place, at + BITS));
+        let key = leaf.and_then(|leaf| if end == End::Front { leaf.first() } else { leaf.last() });
+        key.map(|key| Some(key.to_vec())).ok_or_else(|| self.damaged(block))
+    }
+
+    /// The block of a leaf, and its bytes. `None` if this commit has written a node on the way there.
+    fn leaf_of(&mut self, root: u64, aim: Aim<'_>, bytes: &mut Vec<u8>) -> Result<Option<u32>> {
+        let mut block = block_of(root);
+        let mut above = None;
+        for _ in 0..=DEEPEST {
+            if self.nodes.as_ref().is_some_and(|nodes| nodes.written.contains_key(&block)) {
+                return Ok(None);
+            }
+            let (chunk, offset) = place_of(block);
+            if block == 0 || chunk >= self.order_chunks() {
+                return Err(self.damaged(block));
+            }
+            self.map_order_chunk(chunk)?;
+            let Some(map) = self.view.order(chunk) else { return Err(self.damaged(block)) };
+            let head = map.load(offset + LINK);
+            let level = (head >> 16) as u16;
+            let len = Node::len_of(head);
+            // All of a leaf's block: where the next key goes is to be seen.
+            let copied = if level == 0 { ((BLOCK as usize) << class_of(len).min(16)) - LINK } else { len };
+            bytes.clear();
+            let is_below = above.is_none_or(|above: u16| above == level + 1);
+            if !is_below || !map.append_to(offset + LINK, copied, bytes) {
+                return Err(self.damaged(block));
+            }
+            if level == 0 {
+                return Ok(Some(block));
+            }
+            let Some(node) = Node::look(bytes) else { return Err(self.damaged(block)) };
+            let at = match aim {
+                Aim::Key(key) => node.child_of(key, false),
+                Aim::End(End::Front) => 0,
+                Aim::End(End::Back) => node.count() - 1,
+            };
+            let is_led = self.nodes.as_ref().is_some_and(|nodes| nodes.leads);
+            let child = node.child(at);
+            let staged = Place::Order(chunk as u32);
+            let child = if is_led { self.word(staged, offset + LINK + Node::child_at(at)) } else { child };
+            block = block_of(child);
+            above = Some(level);
+        }
+        Err(self.damaged(block))
+    }
+}
+
+/// Where a leaf is that stands in a block.
+fn leaf_at(block: u32) -> (Place, usize) {
+    let (place, offset) = link(block);
+    (place, offset + LINK)
+}

@@ -1,0 +1,329 @@
+//! A leaf where it stands in its block: the keys that were written with it, in order, and those that came behind it since. This
+//! file owns the bytes of a leaf; it does not know where blocks are, nor when a bit may change.
+//!
+//! ```text
+//!      0  2  number of entries it was written with
+//!      2  2  level: 0
+//!      4  4  its length when it was written
+//!      8  8  which entries are there, a bit each, in the machine's order: those of the table, then those behind
+//!     16  4  each entry it was written with: where its key begins, from the end of this table on
+//!            their keys, ascending, one behind the other
+//!            each later entry, in the order in which they came: 2 length of its key, the key
+//! ```
+//! A key comes with its bytes behind the last entry that is there, and then a bit; it goes with its bit alone, and comes back with
+//! it. So what a bit says is there does not change while the bit does not, and where the next key goes is told by the bits: by
+//! those that are about to be, and by those that are, for a change that comes to nothing has to leave what they lead to.
+//! No key is in two entries that are there.
+
+use std::cmp::Ordering;
+
+use super::tree::Node;
+use super::{u16_at, u32_at};
+
+/// Where the bits are.
+pub const BITS: usize = 8;
+/// Bytes in front of the table.
+pub const HEADER: usize = 16;
+/// Entries that a leaf can have.
+pub const ENTRIES_MAX: usize = 64;
+const OFFSET: usize = 4;
+/// Bytes in front of the key of a later entry.
+pub const LATER: usize = 2;
+/// With more entries than this a leaf has not few.
+const FEW: u32 = 16;
+
+/// The bits of a leaf that was just written.
+pub fn full(count: usize) -> u64 {
+    u64::MAX.checked_shr(64_usize.saturating_sub(count) as u32).unwrap_or(0)
+}
+
+/// A leaf's block behind its link, or as much of it as its bits lead to.
+#[derive(Clone, Copy)]
+pub struct Leaf<'b> {
+    bytes: &'b [u8],
+    /// Entries in the table, and where their keys end.
+    written: usize,
+    len: usize,
+    bits: u64,
+    /// Entries that may not be written over.
+    kept: u64,
+}
+
+/// Where a key is in a leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// It is there.
+    There(usize),
+    /// Its bytes are, and its bit is not set.
+    Gone(usize),
+    /// It is not there, and would be this entry, with its bytes here.
+    Room { entry: usize, at: usize },
+    /// It is not there, and there is no room for it.
+    Full,
+}
+
+/// The first bytes of a key, as a number: what it tells apart is in that order.
+#[inline]
+pub fn head_of(key: &[u8]) -> u64 {
+    key.first_chunk().map_or_else(
+        || key.iter().fold((0, 56), |(head, at), &byte| (head | u64::from(byte) << at, at - 8)).0,
+        |&head| u64::from_be_bytes(head),
+    )
+}
+
+/// The order of two keys, the first of which has this head.
+#[inline]
+pub fn order_of(head: u64, key: &[u8], other: &[u8]) -> Ordering {
+    head.cmp(&head_of(other)).then_with(|| key.cmp(other))
+}
+
+impl<'b> Leaf<'b> {
+    /// A leaf of these bytes with these bits. `None` if its table does not fit in them.
+    #[inline]
+    pub fn of(bytes: &'b [u8], bits: u64) -> Option<Leaf<'b>> {
+        let (written, len) = (usize::from(u16_at(bytes, 0)), u32_at(bytes, 4) as usize);
+        let is_sound = u16_at(bytes, 2) == 0
+            && (1..=ENTRIES_MAX).contains(&written)
+            && (HEADER + written * OFFSET..=bytes.len()).contains(&len);
+        is_sound.then_some(Leaf { bytes, written, len, bits, kept: bits })
+    }
+
+    /// The same leaf, whose bits are still others for everybody else.
+    #[inline]
+    pub fn published(self, bits: u64) -> Leaf<'b> {
+        Leaf { kept: self.bits | bits, ..self }
+    }
+
+    /// True if it is as it was written.
+    pub fn is_as_written(&self) -> bool {
+        self.bits == full(self.written)
+    }
+
+    #[inline]
+    fn is_there(&self, entry: usize) -> bool {
+        self.bits >> (entry % ENTRIES_MAX) & 1 != 0
+    }
+
+    #[inline]
+    fn begin(&self, i: usize) -> usize {
+        if i >= self.written {
+            return self.len;
+        }
+        (HEADER + self.written * OFFSET).saturating_add(u32_at(self.bytes, HEADER + i * OFFSET) as usize)
+    }
+
+    #[inline]
+    fn written_key(&self, i: usize) -> &'b [u8] {
+        self.bytes.get(self.begin(i)..self.begin(i + 1)).unwrap_or_default()
+    }
+
+    /// How many entries there can be, by the last that is kept.
+    #[inline]
+    fn end(&self) -> usize {
+        self.written.max(ENTRIES_MAX - self.kept.leading_zeros() as usize)
+    }
+
+    /// The later entries, up to the last that is kept, each with where it begins.
+    #[inline]
+    fn later(&self) -> impl Iterator<Item = (usize, usize, &'b [u8])> + use<'b> {
+        let bytes = self.bytes;
+        let mut at = self.len;
+        (self.written..self.end()).map(move |entry| {
+            let begin = at;
+            let key = bytes.get(at + LATER..).and_then(|rest| rest.get(..usize::from(u16_at(bytes, at))));
+            at = begin.saturating_add(LATER + key.map_or(bytes.len(), <[u8]>::len));
+            (entry, begin, key.unwrap_or_default())
+        })
+    }
+
+    /// Where a key is, or would go.
+    #[inline]
+    pub fn find(&self, key: &[u8]) -> Spot {
+        let spot = |entry| if self.is_there(entry) { Spot::There(entry) } else { Spot::Gone(entry) };
+        let head = head_of(key);
+        let (mut low, mut high) = (0, self.written);
+        while low < high {
+            let middle = low.midpoint(high);
+            match order_of(head, key, self.written_key(middle)) {
+                Ordering::Greater => low = middle + 1,
+                Ordering::Equal => return spot(middle),
+                Ordering::Less => high = middle,
+            }
+        }
+        let mut at = self.len;
+        for (entry, begin, other) in self.later() {
+            // The last bytes tell more than the first where keys have much in common.
+            if other.len() == key.len() && other.last_chunk::<4>() == key.last_chunk() && other == key {
+                return spot(entry);
+            }
+            at = begin + LATER + other.len();
+        }
+        let entry = self.end();
+        let is_room = entry < ENTRIES_MAX && at + LATER + key.len() <= self.bytes.len();
+        if is_room { Spot::Room { entry, at } } else { Spot::Full }
+    }
+
+    /// The keys that are there: those it was written with in their order, then the later ones. Fewer than its bits say if
+    /// they do not fit in its bytes.
+    #[inline]
+    fn keys(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        let leaf = *self;
+        let written = (0..self.written).filter(move |&i| leaf.is_there(i)).map(move |i| leaf.written_key(i));
+        written.chain(leaf.later_keys())
+    }
+
+    /// The later ones of them.
+    #[inline]
+    fn later_keys(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        let leaf = *self;
+        self.later().filter(move |&(entry, ..)| leaf.is_there(entry)).map(|(.., key)| key)
+    }
+
+    /// The first of the keys that are there.
+    pub fn first(&self) -> Option<&'b [u8]> {
+        let first = (self.bits & full(self.written)).trailing_zeros() as usize;
+        let written = (first < self.written).then(|| self.written_key(first));
+        self.later_keys().chain(written).min_by(|a, b| order_of(head_of(a), a, b))
+    }
+
+    /// The last of the keys that are there.
+    pub fn last(&self) -> Option<&'b [u8]> {
+        let last = (self.bits & full(self.written)).checked_ilog2();
+        let written = last.map(|last| self.written_key(last as usize));
+        self.later_keys().chain(written).max_by(|a, b| order_of(head_of(a), a, b))
+    }
+
+    /// The bits without an entry, if that needs nothing more: not if it is the only one, nor if it was one of few and
+    /// between others, as the leaf is then to look for a neighbour to become one with.
+    pub fn without(&self, entry: usize, key: &[u8]) -> Option<u64> {
+        let left = self.bits & !(1 << (entry % ENTRIES_MAX));
+        let count = left.count_ones();
+        let is_between =
+            || self.first().is_some_and(|first| first != key) && self.last().is_some_and(|last| last != key);
+        let bytes = || HEADER + self.keys().map(|key| OFFSET + key.len()).sum::<usize>();
+        let is_short = count <= FEW && bytes() < super::tree::SHORT;
+        (count > 0 && !(is_short && is_between())).then_some(left)
+    }
+
+    /// What is there, as it would be written. `None` if nothing is, or something does not fit in its bytes.
+    pub fn gathered(&self) -> Option<Node> {
+        let mut keys: Vec<(u64, &[u8])> = Vec::with_capacity(ENTRIES_MAX);
+        keys.extend(self.keys().map(|key| (head_of(key), key)));
+        let in_table = (self.bits & full(self.written)).count_ones() as usize;
+        keys.get_mut(in_table..).unwrap_or_default().sort_unstable();
+        // Two runs now, and this sees them.
+        keys.sort();
+        let is_whole = self.later().last().is_none_or(|(_, begin, key)| begin + LATER + key.len() <= self.bytes.len());
+        let is_sound = is_whole && !keys.is_empty() && keys.len() == self.bits.count_ones() as usize;
+        is_sound.then(|| Node::build(0, keys.iter().map(|&(_, key)| (key, 0))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// A block with a leaf in it, changed as a commit does.
+    struct Block {
+        bytes: Vec<u8>,
+        bits: u64,
+    }
+
+    impl Block {
+        fn of(node: &Node) -> Block {
+            let mut bytes = node.bytes().to_vec();
+            bytes.resize(1016, 0xEE);
+            Block { bytes, bits: full(node.count()) }
+        }
+
+        fn put(&mut self, key: &[u8]) -> bool {
+            match Leaf::of(&self.bytes, self.bits).unwrap().find(key) {
+                Spot::There(_) => {}
+                Spot::Gone(entry) => self.bits |= 1 << entry,
+                Spot::Room { entry, at } => {
+                    self.bytes[at..at + LATER].copy_from_slice(&(key.len() as u16).to_le_bytes());
+                    self.bytes[at + LATER..at + LATER + key.len()].copy_from_slice(key);
+                    self.bits |= 1 << entry;
+                }
+                Spot::Full => return false,
+            }
+            true
+        }
+    }
+
+    #[test]
+    fn a_changed_leaf_is_a_set_and_gathered_it_is_sorted() {
+        let mut random = 1u64;
+        let mut dice = move |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        let (mut block, mut model) = (Block::of(&Node::leaf(b"m")), BTreeSet::from([b"m".to_vec()]));
+        let mut gathered = 0;
+        for _ in 0..20_000 {
+            let key = vec![dice(60) as u8; 1 + dice(12) as usize];
+            if dice(5) < 3 {
+                if !block.put(&key) {
+                    block = Block::of(&Leaf::of(&block.bytes, block.bits).unwrap().gathered().unwrap());
+                    gathered += 1;
+                    if !block.put(&key) {
+                        // Full of what is there: a tree would split it.
+                        block = Block::of(&Node::leaf(&key));
+                        model.clear();
+                    }
+                }
+                model.insert(key);
+            } else {
+                let leaf = Leaf::of(&block.bytes, block.bits).unwrap();
+                match leaf.find(&key) {
+                    Spot::There(entry) => {
+                        assert!(model.contains(&key));
+                        if let Some(bits) = leaf.without(entry, &key) {
+                            block.bits = bits;
+                            model.remove(&key);
+                        } else {
+                            let is_edge = model.first() == Some(&key) || model.last() == Some(&key);
+                            assert!(model.len() == 1 || !is_edge && model.len() <= 1 + FEW as usize);
+                        }
+                    }
+                    _ => assert!(!model.contains(&key)),
+                }
+            }
+            let leaf = Leaf::of(&block.bytes, block.bits).unwrap();
+            assert_eq!((leaf.first(), leaf.last()), (model.first().map(|k| &k[..]), model.last().map(|k| &k[..])));
+            let node = leaf.gathered().unwrap();
+            assert!(node.entries().map(|(key, _)| key).eq(model.iter().map(|key| &key[..])));
+        }
+        assert!(gathered > 100, "{gathered}");
+    }
+
+    #[test]
+    fn what_is_still_there_for_others_is_not_written_over() {
+        let mut block = Block::of(&Node::leaf(b"m"));
+        assert!(block.put(b"late"));
+        let went = Leaf::of(&block.bytes, block.bits & 1).unwrap();
+        let (over, behind) = (went.find(b"new"), went.published(block.bits).find(b"new"));
+        assert_eq!((over, behind), (Spot::Room { entry: 1, at: 21 }, Spot::Room { entry: 2, at: 27 }));
+    }
+
+    #[test]
+    fn whatever_the_bytes_and_bits_are_a_leaf_ends() {
+        let mut block = Block::of(&Node::build(0, [(&b"ab"[..], 0), (b"c", 0), (b"def", 0)].into_iter()));
+        assert!(block.put(b"b") && block.put(b"zz"));
+        for at in 0..60 {
+            for flip in [1, 0x80, 0xFF] {
+                block.bytes[at] ^= flip;
+                for bits in [block.bits, 0, 1, u64::MAX, 1 << 63] {
+                    if let Some(leaf) = Leaf::of(&block.bytes, bits) {
+                        let _ = (leaf.find(b"c"), leaf.first(), leaf.last(), leaf.without(1, b"c"));
+                        assert!(leaf.gathered().is_none_or(|node| node.count() == bits.count_ones() as usize));
+                    }
+                }
+                block.bytes[at] ^= flip;
+            }
+        }
+        assert!(Leaf::of(&[], 1).is_none() && Leaf::of(&[0; 16], 1).is_none());
+        assert_eq!((full(0), full(3), full(64)), (0, 7, u64::MAX));
+    }
+}
