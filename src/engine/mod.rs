@@ -63,6 +63,7 @@ mod namespace;
 mod nodes;
 mod notices;
 mod order;
+mod order_items;
 mod order_leaf;
 mod order_make;
 mod order_read;

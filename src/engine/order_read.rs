@@ -6,7 +6,7 @@
 //! 2. from the row's word down to the leaf, each node copied whole;
 //! 3. the words on the way again, the deepest first: unchanged, so each node was in its place when it was copied (O2);
 //! 4. `PENDING` and `VISIBLE` again: unchanged, so no commit has changed another part of what was read;
-//! 5. the records of the keys as of that moment. All are there (O1), or it is begun again.
+//! 5. the records of the keys as of that moment (`order_items`). All are there (O1), or it is begun again.
 //!
 //! What comes behind a stretch is sought by the key that bounds the leaf, so what is put and removed meanwhile moves nothing
 //! under who goes through.
@@ -16,9 +16,8 @@ use std::ops::Range;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::namespace::{Namespace, PREFIX, prefix};
+use crate::storage::namespace::{Namespace, prefix};
 use crate::storage::paths::Name;
-use crate::storage::record::LargeReference;
 use crate::storage::state::{self, PENDING, VISIBLE};
 use crate::storage::tag_table::row;
 use crate::storage::tree::{LINK, Node, block_of, place_of};
@@ -27,7 +26,7 @@ use super::change::{Change, Op};
 use super::found::Found;
 use super::order::read_node;
 use super::queue::End;
-use super::read::{Missing, Record, Try};
+use super::read::{Missing, Try};
 use super::store::Store;
 use super::view::View;
 
@@ -93,6 +92,14 @@ impl Stretch {
         self.bytes.extend_from_slice(key);
         let end = self.bytes.len();
         self.items.push(Item { key: start..end, kind: 0, value: end..end });
+    }
+
+    /// Says that all bytes from `start` on are the value of the last key.
+    pub(super) fn end_item(&mut self, kind: u8, start: usize) {
+        let end = self.bytes.len();
+        if let Some(item) = self.items.last_mut() {
+            (item.kind, item.value) = (kind, start..end);
+        }
     }
 }
 
@@ -191,53 +198,6 @@ impl<O: Os> Store<O> {
         }
         to.fence = fence;
         Ok(Try::Done(()))
-    }
-
-    /// Step 5.
-    fn read_items(
-        &self,
-        view: &std::sync::Arc<View<O>>,
-        index: Namespace,
-        (node, range): (&Node, Range<usize>),
-        moment: u64,
-        to: &mut Stretch,
-    ) -> Result<Try<()>> {
-        let mut arena = Vec::new();
-        let mut places = Vec::with_capacity(range.len());
-        for i in range {
-            let start = arena.len();
-            arena.extend_from_slice(&prefix(index.kind, index.id));
-            arena.extend_from_slice(node.key(i));
-            places.push(start..arena.len());
-        }
-        let key = |place: &Range<usize>| arena.get(place.clone()).unwrap_or_default();
-        let keys: Vec<(&[u8], u64)> = places.iter().map(|place| (key(place), self.hash(key(place)))).collect();
-        let mut take = |to: &mut Stretch, i: usize, record: &Record<'_, O>| {
-            to.add_key(keys.get(i).and_then(|(key, _)| key.get(PREFIX..)).unwrap_or_default());
-            let start = to.bytes.len();
-            self.append_whole(record, &mut to.bytes)?;
-            let end = to.bytes.len();
-            if let Some(item) = to.items.last_mut() {
-                (item.kind, item.value) = (record.header.kind, start..end);
-            }
-            Ok(())
-        };
-        match self.try_read_many(view, &keys, Some(moment), to, &mut take)? {
-            Try::Done(()) if to.items.len() == keys.len() => Ok(Try::Done(())),
-            Try::Done(()) => Ok(Try::Again),
-            other => Ok(other),
-        }
-    }
-
-    /// Adds a record's value to `to`, wherever it is.
-    fn append_whole(&self, record: &Record<'_, O>, to: &mut Vec<u8>) -> Result<()> {
-        let damaged = || record.damaged(self.paths.root());
-        if !record.header.is_large() {
-            return if record.append_value(to) { Ok(()) } else { Err(damaged()) };
-        }
-        let large: LargeReference = record.large().ok_or_else(damaged)?;
-        to.extend_from_slice(&self.read_large(large)?);
-        Ok(())
     }
 
     /// Steps 1 to 4: the leaf at an end of a window.

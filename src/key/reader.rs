@@ -188,7 +188,14 @@ impl<'a> KeyReader<'a> {
         if digits.first() == Some(&invert) {
             return Err(Error::mismatch(expected, MALFORMED));
         }
-        let magnitude = digits.iter().fold(0, |sum: u128, digit| sum << 8 | u128::from(digit ^ invert));
+        let mut bytes = [0; 16];
+        let Some(to) = bytes.len().checked_sub(digits.len()).and_then(|at| bytes.get_mut(at..)) else {
+            return Err(Error::mismatch(expected, MALFORMED));
+        };
+        to.copy_from_slice(digits);
+        // Those of a negative number are inverted, each of them and no more.
+        let mask = if negative { u128::MAX.checked_shr(128 - 8 * digits.len() as u32).unwrap_or(0) } else { 0 };
+        let magnitude = u128::from_be_bytes(bytes) ^ mask;
         Ok(Integer { negative, magnitude })
     }
 

@@ -1,0 +1,182 @@
+//! The values of a leaf's keys, as of the moment that the leaf is of. It does not know how the leaf was found.
+//!
+//! Most leaves are read while no commit comes, and then nothing has to be looked at twice, neither a cell nor the geometry:
+//!
+//! 1. the keys' home buckets are fetched, and the records that the first cells with the right tags lead to: nearly always
+//!    those of the keys, and else the chain is gone through;
+//! 2. each record is the item: its key, its namespace, older than no mark of that, without an expiry or a file of its own;
+//! 3. `PENDING` is 0 and `VISIBLE` the moment still: nothing has changed since the leaf was sought.
+//!
+//! Where one of these does not hold (a large value, a file that is not mapped, a commit), the keys are read as those of any other call
+//! that wants many (`snapshot`). Reading marks nothing as used: no policy takes what is in an index.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::os::{Os, OsMap};
+use crate::storage::index::{self, CELLS};
+use crate::storage::location::{Entry, Location};
+use crate::storage::namespace::{Namespace, PREFIX, prefix};
+use crate::storage::record::{LargeReference, Type};
+use crate::storage::state::{self, PENDING, VISIBLE};
+use crate::storage::tag_table::{self, row};
+use crate::storage::tree::Node;
+
+use super::order_read::Stretch;
+use super::read::{Record, Try};
+use super::store::Store;
+use super::view::View;
+
+/// Keys whose buckets are fetched ahead of their turn, and half as many whose records are.
+const AHEAD: usize = 16;
+const NEAR: usize = AHEAD / 2;
+/// The lines of a record that are fetched.
+const LINES: [usize; 3] = [0, 64, 128];
+
+/// Keys, each whole and hashed.
+type Keys<'k> = [(&'k [u8], u64)];
+
+impl<O: Os> Store<O> {
+    /// Adds some of a leaf's keys to `to`, with their values.
+    pub(super) fn read_items(
+        &self,
+        view: &Arc<View<O>>,
+        index: Namespace,
+        (node, range): (&Node, Range<usize>),
+        moment: u64,
+        to: &mut Stretch,
+    ) -> Result<Try<()>> {
+        let prefix = prefix(index.kind, index.id);
+        let mut arena = Vec::with_capacity(node.bytes().len() + range.len() * PREFIX);
+        let mut places = Vec::with_capacity(range.len());
+        for i in range {
+            let start = arena.len();
+            arena.extend_from_slice(&prefix);
+            arena.extend_from_slice(node.key(i));
+            places.push(start..arena.len());
+        }
+        let key = |place: &Range<usize>| arena.get(place.clone()).unwrap_or_default();
+        let keys: Vec<(&[u8], u64)> = places.iter().map(|place| (key(place), self.hash(key(place)))).collect();
+        if self.read_unchanged(view, index, &keys, moment, to) {
+            return Ok(Try::Done(()));
+        }
+        to.clear();
+        let mut take = |to: &mut Stretch, i: usize, record: &Record<'_, O>| {
+            to.add_key(keys.get(i).and_then(|(key, _)| key.get(PREFIX..)).unwrap_or_default());
+            let start = to.bytes.len();
+            self.append_whole(record, &mut to.bytes)?;
+            to.end_item(record.header.kind, start);
+            Ok(())
+        };
+        match self.try_read_many(view, &keys, Some(moment), to, &mut take)? {
+            Try::Done(()) if to.items.len() == keys.len() => Ok(Try::Done(())),
+            Try::Done(()) => Ok(Try::Again),
+            other => Ok(other),
+        }
+    }
+
+    /// Steps 1 to 3. False if they do not hold.
+    fn read_unchanged(
+        &self,
+        view: &View<O>,
+        namespace: Namespace,
+        keys: &Keys<'_>,
+        moment: u64,
+        to: &mut Stretch,
+    ) -> bool {
+        let word = self.state.load(state::GEOMETRY);
+        let place = namespace.place();
+        let Some(rows) = view.tags(place.chunk) else { return false };
+        let marks = tag_table::marks(&**rows, place.offset);
+        let kind = tag_table::kind_of(rows.load(place.offset + row::HASH_HIGH));
+        if marks.newest > moment || kind != namespace.kind {
+            return false;
+        }
+        let mut near = [Location::from_bits(0); NEAR];
+        for &(_, hash) in keys.iter().take(AHEAD) {
+            self.prefetch_home(view, word, hash);
+        }
+        for (i, &(_, hash)) in keys.iter().enumerate().take(NEAR) {
+            near[i] = self.fetch_item(view, word, hash);
+        }
+        for (i, &(key, hash)) in keys.iter().enumerate() {
+            let location = near[i % NEAR];
+            if let Some(&(_, ahead)) = keys.get(i + AHEAD) {
+                self.prefetch_home(view, word, ahead);
+            }
+            if let Some(&(_, ahead)) = keys.get(i + NEAR) {
+                near[i % NEAR] = self.fetch_item(view, word, ahead);
+            }
+            let Some(record) = self.item_at(view, key, hash, location) else { return false };
+            let header = &record.header;
+            let is_item = header.kind_of_record == Type::Put
+                && header.tag == namespace.id
+                && header.sequence <= moment
+                && header.expires == u64::MAX
+                && !header.is_large();
+            if !is_item || (marks.newest != 0 && marks.kill(header.sequence, moment)) {
+                return false;
+            }
+            to.add_key(key.get(PREFIX..).unwrap_or_default());
+            let start = to.bytes.len();
+            if !record.append_value(&mut to.bytes) {
+                return false;
+            }
+            to.end_item(header.kind, start);
+        }
+        self.state.load(PENDING) == 0 && self.state.load(VISIBLE) == moment
+    }
+
+    /// The record of a key: what was fetched for it, if that is it, else the one that is found in the chain of its bucket.
+    #[inline(always)]
+    fn item_at<'v>(&self, view: &'v View<O>, key: &[u8], hash: u64, location: Location) -> Option<Record<'v, O>> {
+        if !location.is_none()
+            && let Some(segment) = view.segment(location.slot(), self.segment_in(location.slot()))
+            && let Some(record) = self.record_at(segment, location)
+        {
+            let (at, len) = record.header.key_range(record.offset);
+            if len == key.len() && segment.map.equals(at, key) {
+                return Some(record);
+            }
+        }
+        self.item_in_chain(view, key, hash)
+    }
+
+    #[inline(never)]
+    fn item_in_chain<'v>(&self, view: &'v View<O>, key: &[u8], hash: u64) -> Option<Record<'v, O>> {
+        match self.find(view, key, hash) {
+            Ok(Try::Done(found)) => found.map(|hit| hit.record),
+            _ => None,
+        }
+    }
+
+    /// Where the first cell of a home bucket that has a hash's tag leads, and a look ahead at what is there.
+    #[inline(always)]
+    fn fetch_item(&self, view: &View<O>, word: u64, hash: u64) -> Location {
+        let Ok(Try::Done(index)) = self.index_of(view, word, hash) else { return Location::from_bits(0) };
+        let line = index.map.load_line(index::bucket_offset(index.table.home(hash)));
+        let found = index::matching(&line, index.table.tag(hash));
+        if found == 0 {
+            return Location::from_bits(0);
+        }
+        let location = Entry::from_bits(line[found.trailing_zeros() as usize % CELLS]).location();
+        if let Some(segment) = view.segment(location.slot(), self.segment_in(location.slot())) {
+            for line in LINES {
+                segment.map.prefetch(location.offset() + line);
+            }
+        }
+        location
+    }
+
+    /// Adds a record's value to `to`, wherever it is.
+    fn append_whole(&self, record: &Record<'_, O>, to: &mut Vec<u8>) -> Result<()> {
+        let damaged = || record.damaged(self.paths.root());
+        if !record.header.is_large() {
+            return if record.append_value(to) { Ok(()) } else { Err(damaged()) };
+        }
+        let large: LargeReference = record.large().ok_or_else(damaged)?;
+        to.extend_from_slice(&self.read_large(large)?);
+        Ok(())
+    }
+}
