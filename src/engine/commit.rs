@@ -18,6 +18,7 @@ use crate::storage::state::{self, PENDING, Retiree, VISIBLE, row, row_word};
 use super::lock::Locked;
 use super::marks;
 use super::nodes::Nodes;
+use super::order_leaf::AtEnd;
 use super::siblings::Joint;
 use super::staged::Staged;
 use super::store::Store;
@@ -86,6 +87,8 @@ pub struct Commit<'l, O: Os> {
     pub(super) removed: Vec<(Table, usize, u64)>,
     /// Nodes that keep keys in order, as this commit will leave them. Most commits have none.
     pub(super) nodes: Option<Box<Nodes>>,
+    /// Where the key stands that it is about to take out of its index.
+    pub(super) at_end: Option<AtEnd>,
 }
 
 impl<O: Os> Locked<'_, O> {
@@ -143,6 +146,7 @@ impl<'l, O: Os> Commit<'l, O> {
             joint: None,
             removed: Vec::new(),
             nodes: None,
+            at_end: None,
         }
     }
 

@@ -66,6 +66,7 @@ mod order;
 mod order_items;
 mod order_leaf;
 mod order_make;
+mod order_pop;
 mod order_read;
 mod pinned;
 mod policy;

@@ -9,7 +9,6 @@
 use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::leaf::{BITS, LATER, Leaf, Spot};
-use crate::storage::namespace::Namespace;
 use crate::storage::redo::Place;
 use crate::storage::tree::{BLOCK, LINK, Node, block_of, class_of, place_of};
 
@@ -22,11 +21,19 @@ const DEEPEST: usize = 48;
 
 /// Which leaf is wanted.
 #[derive(Clone, Copy)]
-enum Aim<'k> {
+pub(super) enum Aim<'k> {
     /// That which has a key, or would have it.
     Key(&'k [u8]),
     /// The first or the last.
     End(End),
+    /// That in a block, to which one of the above has led.
+    Block(u32),
+}
+
+/// Where the key at an end is, for the commit that takes it out.
+pub(super) struct AtEnd {
+    pub block: u32,
+    pub entry: usize,
 }
 
 impl<O: Os> Commit<'_, O> {
@@ -55,32 +62,25 @@ impl<O: Os> Commit<'_, O> {
     /// Takes out a key where its leaf stands. False if that cannot be.
     pub(super) fn take_out_of_leaf(&mut self, root: u64, key: &[u8]) -> Result<bool> {
         let mut bytes = Vec::with_capacity(BLOCK as usize);
-        let Some(block) = self.leaf_of(root, Aim::Key(key), &mut bytes)? else { return Ok(false) };
+        let known = self.at_end.take();
+        let aim = known.as_ref().map_or(Aim::Key(key), |known| Aim::Block(known.block));
+        let Some(block) = self.leaf_of(root, aim, &mut bytes)? else { return Ok(false) };
         let (place, at) = leaf_at(block);
         let leaf = Leaf::of(&bytes, self.word(place, at + BITS)).ok_or_else(|| self.damaged(block))?;
-        let Spot::There(entry) = leaf.find(key) else { return Ok(true) };
+        let spot = match known {
+            Some(known) if leaf.has(known.entry, key) => Spot::There(known.entry),
+            Some(_) => return Err(self.damaged(block)),
+            None => leaf.find(key),
+        };
+        let Spot::There(entry) = spot else { return Ok(true) };
         let Some(left) = leaf.without(entry, key) else { return Ok(false) };
         self.stage(place, at + BITS, left);
         Ok(true)
     }
 
-    /// The key at an end of an index, of a commit that has changed none of its nodes yet.
-    pub(super) fn key_at_end(&mut self, index: Namespace, end: End) -> Result<Option<Vec<u8>>> {
-        let root = self.anchor(index);
-        if root == 0 {
-            return Ok(None);
-        }
-        let mut bytes = Vec::with_capacity(BLOCK as usize);
-        let block = self.leaf_of(root, Aim::End(end), &mut bytes)?.ok_or_else(|| self.damaged(block_of(root)))?;
-        let (place, at) = leaf_at(block);
-        let leaf = Leaf::of(&bytes, self.word(place, at + BITS));
-        let key = leaf.and_then(|leaf| if end == End::Front { leaf.first() } else { leaf.last() });
-        key.map(|key| Some(key.to_vec())).ok_or_else(|| self.damaged(block))
-    }
-
     /// The block of a leaf, and its bytes. `None` if this commit has written a node on the way there.
-    fn leaf_of(&mut self, root: u64, aim: Aim<'_>, bytes: &mut Vec<u8>) -> Result<Option<u32>> {
-        let mut block = block_of(root);
+    pub(super) fn leaf_of(&mut self, root: u64, aim: Aim<'_>, bytes: &mut Vec<u8>) -> Result<Option<u32>> {
+        let mut block = if let Aim::Block(block) = aim { block } else { block_of(root) };
         let mut above = None;
         for _ in 0..=DEEPEST {
             if self.nodes.as_ref().is_some_and(|nodes| nodes.written.contains_key(&block)) {
@@ -110,6 +110,7 @@ impl<O: Os> Commit<'_, O> {
                 Aim::Key(key) => node.child_of(key, false),
                 Aim::End(End::Front) => 0,
                 Aim::End(End::Back) => node.count() - 1,
+                Aim::Block(_) => return Err(self.damaged(block)),
             };
             let is_led = self.nodes.as_ref().is_some_and(|nodes| nodes.leads);
             let child = node.child(at);
@@ -123,7 +124,7 @@ impl<O: Os> Commit<'_, O> {
 }
 
 /// Where a leaf is that stands in a block.
-fn leaf_at(block: u32) -> (Place, usize) {
+pub(super) fn leaf_at(block: u32) -> (Place, usize) {
     let (place, offset) = link(block);
     (place, offset + LINK)
 }

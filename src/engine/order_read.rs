@@ -1,4 +1,4 @@
-//! Going through the keys of an index in their order, and taking the first or the last out.
+//! Going through the keys of an index in their order.
 //!
 //! A *stretch* is what one leaf has of a window of keys, as of one moment; its values are of the same moment. Without a lock:
 //!
@@ -14,16 +14,13 @@
 use std::borrow::Borrow;
 use std::ops::Range;
 
-use crate::error::{Corruption, Error, Result};
+use crate::error::Result;
 use crate::os::{Os, OsMap};
-use crate::storage::namespace::{Namespace, prefix};
-use crate::storage::paths::Name;
+use crate::storage::namespace::Namespace;
 use crate::storage::state::{self, PENDING, VISIBLE};
 use crate::storage::tag_table::row;
 use crate::storage::tree::{LINK, Node, block_of, place_of};
 
-use super::change::{Change, Op};
-use super::found::Found;
 use super::order::read_node;
 use super::queue::End;
 use super::read::{Missing, Try};
@@ -250,38 +247,5 @@ impl<O: Os> Store<O> {
             && self.state.load(PENDING) == 0
             && self.state.load(VISIBLE) == moment;
         Ok(if is_whole { Try::Done(leaf) } else { Try::Again })
-    }
-
-    /// Takes the first or last item of an index out, and gives what `take` makes of its key and record. `None` if there is
-    /// none.
-    pub fn pop_in_order<R>(
-        &self,
-        index: Namespace,
-        end: End,
-        mut take: impl FnMut(&[u8], &Found<'_, O>) -> Result<R>,
-    ) -> Result<Option<R>> {
-        if self.state.load(state::ORDER_STALE) != 0 {
-            self.make_orders(&self.lock()?)?;
-        }
-        self.change_by(self.enter()?, 0, |commit| {
-            if self.state.load(state::ORDER_STALE) != 0 {
-                return Err(self.unsettled());
-            }
-            let Some(own) = commit.key_at_end(index, end)? else { return Ok(None) };
-            let mut key = prefix(index.kind, index.id).to_vec();
-            key.extend_from_slice(&own);
-            let hash = self.hash(&key);
-            let place = commit.locate(&key, hash)?;
-            let live = place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old));
-            let live = live.ok_or_else(|| {
-                self.state.store(state::SUSPECT, 1);
-                Error::corrupt(&self.paths.of(Name::State), state::ORDER_CHUNKS as u64, Corruption::Index)
-            })?;
-            let taken = take(&own, &Found::Present(&live))?;
-            if commit.change_alone(&Op { key: &key, hash, change: Change::Remove }, &place)? {
-                commit.publish()?;
-            }
-            Ok(Some(taken))
-        })
     }
 }

@@ -169,28 +169,43 @@ impl<'b> Leaf<'b> {
     fn keys(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let leaf = *self;
         let written = (0..self.written).filter(move |&i| leaf.is_there(i)).map(move |i| leaf.written_key(i));
-        written.chain(leaf.later_keys())
+        written.chain(leaf.later_keys().map(|(_, key)| key))
     }
 
-    /// The later ones of them.
+    /// The later ones of them, and their entries.
     #[inline]
-    fn later_keys(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+    fn later_keys(&self) -> impl Iterator<Item = (usize, &'b [u8])> + use<'b> {
         let leaf = *self;
-        self.later().filter(move |&(entry, ..)| leaf.is_there(entry)).map(|(.., key)| key)
+        self.later().filter(move |&(entry, ..)| leaf.is_there(entry)).map(|(entry, _, key)| (entry, key))
     }
 
-    /// The first of the keys that are there.
-    pub fn first(&self) -> Option<&'b [u8]> {
+    /// The first of the keys that are there, and its entry.
+    pub fn first(&self) -> Option<(usize, &'b [u8])> {
         let first = (self.bits & full(self.written)).trailing_zeros() as usize;
-        let written = (first < self.written).then(|| self.written_key(first));
-        self.later_keys().chain(written).min_by(|a, b| order_of(head_of(a), a, b))
+        let written = (first < self.written).then(|| (first, self.written_key(first)));
+        self.later_keys().chain(written).min_by(|(_, a), (_, b)| order_of(head_of(a), a, b))
     }
 
-    /// The last of the keys that are there.
-    pub fn last(&self) -> Option<&'b [u8]> {
+    /// The last of the keys that are there, and its entry.
+    pub fn last(&self) -> Option<(usize, &'b [u8])> {
         let last = (self.bits & full(self.written)).checked_ilog2();
-        let written = last.map(|last| self.written_key(last as usize));
-        self.later_keys().chain(written).max_by(|a, b| order_of(head_of(a), a, b))
+        let written = last.map(|last| (last as usize, self.written_key(last as usize)));
+        self.later_keys().chain(written).max_by(|(_, a), (_, b)| order_of(head_of(a), a, b))
+    }
+
+    /// The key that was written so many entries behind another one, or in front of it: perhaps the one that follows.
+    pub fn written_at(&self, entry: usize, distance: isize) -> Option<&'b [u8]> {
+        entry.checked_add_signed(distance).filter(|&at| at < self.written).map(|at| self.written_key(at))
+    }
+
+    /// True if an entry is there and has this key.
+    pub fn has(&self, entry: usize, key: &[u8]) -> bool {
+        self.is_there(entry)
+            && if entry < self.written {
+                self.written_key(entry) == key
+            } else {
+                self.later_keys().any(|found| found == (entry, key))
+            }
     }
 
     /// The bits without an entry, if that needs nothing more: not if it is the only one, nor if it was one of few and
@@ -198,8 +213,7 @@ impl<'b> Leaf<'b> {
     pub fn without(&self, entry: usize, key: &[u8]) -> Option<u64> {
         let left = self.bits & !(1 << (entry % ENTRIES_MAX));
         let count = left.count_ones();
-        let is_between =
-            || self.first().is_some_and(|first| first != key) && self.last().is_some_and(|last| last != key);
+        let is_between = || [self.first(), self.last()].iter().flatten().all(|&(_, edge)| edge != key);
         let bytes = || HEADER + self.keys().map(|key| OFFSET + key.len()).sum::<usize>();
         let is_short = count <= FEW && bytes() < super::tree::SHORT;
         (count > 0 && !(is_short && is_between())).then_some(left)
@@ -291,7 +305,9 @@ mod tests {
                 }
             }
             let leaf = Leaf::of(&block.bytes, block.bits).unwrap();
-            assert_eq!((leaf.first(), leaf.last()), (model.first().map(|k| &k[..]), model.last().map(|k| &k[..])));
+            let ends = [leaf.first(), leaf.last()].map(Option::unwrap);
+            assert_eq!(ends.map(|(_, key)| key), [model.first(), model.last()].map(|key| &key.unwrap()[..]));
+            assert!(ends.iter().all(|&(entry, key)| leaf.has(entry, key) && !leaf.has(entry, b"none")));
             let node = leaf.gathered().unwrap();
             assert!(node.entries().map(|(key, _)| key).eq(model.iter().map(|key| &key[..])));
         }

@@ -1,0 +1,79 @@
+//! Taking the first or the last item of an index out: one commit, under the lock from the look at the tree on.
+
+use crate::error::{Corruption, Error, Result};
+use crate::os::{Os, OsMap};
+use crate::storage::leaf::{BITS, Leaf};
+use crate::storage::namespace::{Namespace, PREFIX, prefix};
+use crate::storage::paths::Name;
+use crate::storage::state;
+use crate::storage::tree::{BLOCK, block_of};
+
+use super::change::{Change, Op};
+use super::commit::Commit;
+use super::found::Found;
+use super::order_leaf::{Aim, AtEnd, leaf_at};
+use super::queue::End;
+use super::store::Store;
+
+/// How many keys ahead of the one that is taken the bucket is fetched for whoever comes next, and the record.
+const BUCKET_AHEAD: isize = 6;
+const RECORD_AHEAD: isize = 3;
+
+impl<O: Os> Store<O> {
+    /// Takes the first or last item of an index out, and gives what `take` makes of its key and record. `None` if there is
+    /// none.
+    pub fn pop_in_order<R>(
+        &self,
+        index: Namespace,
+        end: End,
+        mut take: impl FnMut(&[u8], &Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        if self.state.load(state::ORDER_STALE) != 0 {
+            self.make_orders(&self.lock()?)?;
+        }
+        self.change_by(self.enter()?, 0, |commit| {
+            if self.state.load(state::ORDER_STALE) != 0 {
+                return Err(self.unsettled());
+            }
+            let Some(key) = commit.key_at_end(index, end)? else { return Ok(None) };
+            let hash = self.hash(&key);
+            let place = commit.locate(&key, hash)?;
+            let live = place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old));
+            let live = live.ok_or_else(|| {
+                self.state.store(state::SUSPECT, 1);
+                Error::corrupt(&self.paths.of(Name::State), state::ORDER_CHUNKS as u64, Corruption::Index)
+            })?;
+            let taken = take(key.get(PREFIX..).unwrap_or_default(), &Found::Present(&live))?;
+            if commit.change_alone(&Op { key: &key, hash, change: Change::Remove }, &place)? {
+                commit.publish()?;
+            }
+            Ok(Some(taken))
+        })
+    }
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// The whole key at an end of an index, of a commit that has changed none of its nodes yet.
+    fn key_at_end(&mut self, index: Namespace, end: End) -> Result<Option<Vec<u8>>> {
+        let root = self.anchor(index);
+        if root == 0 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(BLOCK as usize);
+        let block = self.leaf_of(root, Aim::End(end), &mut bytes)?.ok_or_else(|| self.damaged(block_of(root)))?;
+        let (place, at) = leaf_at(block);
+        let leaf = Leaf::of(&bytes, self.word(place, at + BITS)).ok_or_else(|| self.damaged(block))?;
+        let (found, direction) = if end == End::Front { (leaf.first(), 1) } else { (leaf.last(), -1) };
+        let (entry, own) = found.ok_or_else(|| self.damaged(block))?;
+        self.at_end = Some(AtEnd { block, entry });
+        let whole = |own: &[u8]| [&prefix(index.kind, index.id)[..], own].concat();
+        let word = self.store.state.load(state::GEOMETRY);
+        if let Some(ahead) = leaf.written_at(entry, direction * BUCKET_AHEAD) {
+            self.store.prefetch_home(&self.view, word, self.store.hash(&whole(ahead)));
+        }
+        if let Some(ahead) = leaf.written_at(entry, direction * RECORD_AHEAD) {
+            self.store.prefetch_record(&self.view, word, self.store.hash(&whole(ahead)));
+        }
+        Ok(Some(whole(own)))
+    }
+}
