@@ -123,16 +123,16 @@ impl<'b> Leaf<'b> {
         self.written.max(ENTRIES_MAX - self.kept.leading_zeros() as usize)
     }
 
-    /// The later entries, up to the last that is kept, each with where it begins.
+    /// The later entries, up to the last that is kept or fits in the bytes, each with where it begins.
     #[inline]
     fn later(&self) -> impl Iterator<Item = (usize, usize, &'b [u8])> + use<'b> {
         let bytes = self.bytes;
         let mut at = self.len;
-        (self.written..self.end()).map(move |entry| {
+        (self.written..self.end()).map_while(move |entry| {
             let begin = at;
-            let key = bytes.get(at + LATER..).and_then(|rest| rest.get(..usize::from(u16_at(bytes, at))));
-            at = begin.saturating_add(LATER + key.map_or(bytes.len(), <[u8]>::len));
-            (entry, begin, key.unwrap_or_default())
+            let key = bytes.get(at + LATER..)?.get(..usize::from(u16_at(bytes, at)))?;
+            at = begin + LATER + key.len();
+            Some((entry, begin, key))
         })
     }
 
@@ -221,15 +221,28 @@ impl<'b> Leaf<'b> {
 
     /// What is there, as it would be written. `None` if nothing is, or something does not fit in its bytes.
     pub fn gathered(&self) -> Option<Node> {
-        let mut keys: Vec<(u64, &[u8])> = Vec::with_capacity(ENTRIES_MAX);
-        keys.extend(self.keys().map(|key| (head_of(key), key)));
-        let in_table = (self.bits & full(self.written)).count_ones() as usize;
-        keys.get_mut(in_table..).unwrap_or_default().sort_unstable();
-        // Two runs now, and this sees them.
-        keys.sort();
-        let is_whole = self.later().last().is_none_or(|(_, begin, key)| begin + LATER + key.len() <= self.bytes.len());
-        let is_sound = is_whole && !keys.is_empty() && keys.len() == self.bits.count_ones() as usize;
-        is_sound.then(|| Node::build(0, keys.iter().map(|&(_, key)| (key, 0))))
+        let mut later = [(0, &[][..]); ENTRIES_MAX];
+        let mut count = 0;
+        for ((_, key), to) in self.later_keys().zip(&mut later) {
+            *to = (head_of(key), key);
+            count += 1;
+        }
+        let later = later.get_mut(..count)?;
+        later.sort_unstable();
+        let mut later = later.iter().copied().peekable();
+        let mut keys: Vec<&[u8]> = Vec::with_capacity(ENTRIES_MAX);
+        let mut left = self.bits & full(self.written);
+        while left != 0 {
+            let key = self.written_key(left.trailing_zeros() as usize);
+            let head = if later.peek().is_some() { head_of(key) } else { 0 };
+            while let Some((_, before)) = later.next_if(|&before| before < (head, key)) {
+                keys.push(before);
+            }
+            keys.push(key);
+            left &= left - 1;
+        }
+        keys.extend(later.map(|(_, key)| key));
+        (!keys.is_empty() && keys.len() == self.bits.count_ones() as usize).then(|| Node::leaf_of(&keys))
     }
 }
 

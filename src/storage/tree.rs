@@ -94,7 +94,20 @@ impl Node {
         Node::build(0, [(key, 0)].into_iter())
     }
 
-    /// An inner node with some children.
+    /// A leaf with some keys, which ascend.
+    pub fn leaf_of(keys: &[&[u8]]) -> Node {
+        let table = leaf::HEADER + keys.len() * OFFSET;
+        let mut bytes = Vec::with_capacity(table + keys.iter().map(|key| key.len()).sum::<usize>());
+        bytes.resize(table, 0);
+        for (i, key) in keys.iter().enumerate() {
+            let (at, offset) = (leaf::HEADER + i * OFFSET, (bytes.len() - table) as u32);
+            bytes[at..at + OFFSET].copy_from_slice(&offset.to_le_bytes());
+            bytes.extend_from_slice(key);
+        }
+        Node::sealed(bytes, keys.len(), 0)
+    }
+
+    /// A node with some entries.
     pub fn build<'k>(level: u16, entries: impl Iterator<Item = Entry<'k>> + Clone) -> Node {
         let count = entries.clone().count();
         let width = OFFSET + if level > 0 { CHILD } else { 0 };
