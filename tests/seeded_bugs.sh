@@ -48,6 +48,7 @@ queue_keeps_its_beginning             simulation::queue
 what_lasts_is_evicted                 simulation::queue::what_is_in_a_queue
 clear_takes_namespaces_too            simulation::queue::queues_are
 freed_nodes_are_used_at_once          simulation::index
+keys_come_over_those_that_go          simulation::index::a_key_that_goes
 removed_keys_stay_in_order            simulation::index
 rebuild_makes_no_order                simulation::index
 rows_freed_with_their_cells           simulation::limit::a_death_at_every_step

@@ -13,7 +13,7 @@
 //! - **O1** The keys of a tree are those of the namespace's live items.
 //! - **O2** A word that leads to a node leads to another one, or was written by another commit, whenever the node was written; and
 //!   the entries of a leaf whose bits are set are not written again before a commit that has cleared them is visible. So what a
-//!   reader copied is whole if the words on its way, and the bits, are what they were, and no commit came meanwhile.
+//!   reader copied is whole if the words on its way are what they were and no commit came meanwhile.
 //! - **O3** A block is a node of one tree, or free, or of a tree that is taken apart, or behind `ORDER_NEXT`.
 //!
 //! What a commit frees it does not use again: until it is published, readers are led there. A tree that is thrown away as a whole

@@ -415,3 +415,36 @@ fn a_block_that_cannot_be_free_is_damage() {
     };
     assert!(fills(9).apply(&process.handle, &process.indexes).unwrap_err().is_corrupt());
 }
+
+/// O2: where the key stands that came last, and now goes, the next one comes only when it has gone: not when a commit that has
+/// taken the one out and put the other in dies before it is one.
+#[test]
+fn a_key_that_goes_is_there_until_the_commit_is() {
+    let one = |key: u8| Act::Put(0, vec![key; 4], key, 10);
+    let act = Act::Together(vec![Act::Remove(0, vec![9; 4]), one(3), one(4)], true);
+    let (mut done, mut undone) = (0, 0);
+    for steps in 0.. {
+        let mut run = Run::new(1);
+        (0..10).filter(|key| !(3..5).contains(key)).for_each(|key| run.apply(&one(key)));
+        run.open();
+        let victim = run.processes.pop().unwrap();
+        victim.os.kill_after(steps);
+        let died = victim.os.run(|| act.apply(&victim.handle, &victim.indexes)).is_none();
+        victim.os.kill();
+        drop(victim);
+        let mut after = run.newest().clone();
+        act.model(&mut after);
+        drop(run.processes[0].handle.lock().unwrap());
+        if found(&run.processes[0]) == readable(&after) {
+            run.history.push(after);
+            done += 1;
+        } else {
+            undone += 1;
+        }
+        check(&run.processes[0], run.newest());
+        if !died {
+            break;
+        }
+    }
+    assert!(done > 1 && undone > 10, "{done} done, {undone} not");
+}
