@@ -17,8 +17,7 @@ use crate::storage::state::{self, PENDING, Retiree, VISIBLE, row, row_word};
 
 use super::lock::Locked;
 use super::marks;
-use super::nodes::Nodes;
-use super::order_leaf::AtEnd;
+use super::nodes::{AtEnd, Nodes};
 use super::siblings::Joint;
 use super::staged::Staged;
 use super::store::Store;

@@ -16,3 +16,9 @@ pub struct Nodes {
     /// Words of children were staged.
     pub leads: bool,
 }
+
+/// Where the key at an end is, for the commit that takes it out.
+pub struct AtEnd {
+    pub block: u32,
+    pub entry: usize,
+}

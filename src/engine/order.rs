@@ -194,7 +194,8 @@ impl<O: Os> Commit<'_, O> {
     fn shrink(&mut self, index: Namespace, way: &mut Vec<Step>, block: u32, node: &Node, at: usize) -> Result<()> {
         let Some(less) = node.without(at) else {
             // Its only one.
-            self.free_node(block, node.class());
+            let class = self.class_in(block)?;
+            self.free_node(block, class);
             let Some(above) = way.pop() else {
                 self.stage_anchor(index, 0);
                 return Ok(());
@@ -203,7 +204,8 @@ impl<O: Os> Commit<'_, O> {
             return self.shrink(index, way, above.block, &parent, above.at);
         };
         if way.is_empty() && less.level() > 0 && less.count() == 1 {
-            self.free_node(block, node.class());
+            let class = self.class_in(block)?;
+            self.free_node(block, class);
             self.stage_anchor(index, less.child(0));
             return Ok(());
         }
@@ -230,7 +232,7 @@ impl<O: Os> Commit<'_, O> {
             let (left, right) = if other_at > at { (node, &other) } else { (&other, node) };
             let Some(joined) = left.join(right, parent.key(left_at + 1)) else { continue };
             let (left_block, right_block) = if other_at > at { (block, other_block) } else { (other_block, block) };
-            let right_class = if right_block == other_block { other.class() } else { self.class_in(block)? };
+            let right_class = self.class_in(right_block)?;
             way.pop();
             let above = Step { block: above_block, node: parent, at: left_at };
             self.replace_node(index, Some(&above), left_block, joined, Purpose::Free)?;
@@ -242,9 +244,16 @@ impl<O: Os> Commit<'_, O> {
         Ok(false)
     }
 
-    /// The class of the node that is in a block now.
+    /// The class of a block: that of the node as it was written, whatever came behind it.
     fn class_in(&mut self, block: u32) -> Result<usize> {
-        Ok(self.node(block)?.class())
+        if let Some(node) = self.nodes().written.get(&block) {
+            return Ok(node.class());
+        }
+        let (place, offset) = link(block);
+        self.map_order_chunk(place_of(block).0)?;
+        let map = self.map_of(place).ok_or_else(|| self.damaged(block))?;
+        let class = tree::class_of(Node::len_of(map.load(offset + LINK)));
+        if is_inside(place_of(block).0, offset, class) { Ok(class) } else { Err(self.damaged(block)) }
     }
 
     /// Puts a node in the place of what is in a block. A node that this commit has written it changes where it is.
@@ -393,7 +402,8 @@ impl<O: Os> Commit<'_, O> {
                 }
             }
             self.stage_state(state::ORDER_DOOMED, next);
-            self.free_node(block, node.class());
+            let class = self.class_in(block)?;
+            self.free_node(block, class);
         }
         Ok(())
     }

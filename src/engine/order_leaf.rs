@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::leaf::{BITS, LATER, Leaf, Spot};
 use crate::storage::redo::Place;
-use crate::storage::tree::{BLOCK, LINK, Node, block_of, class_of, place_of};
+use crate::storage::tree::{BLOCK, LINK, Node, SHORT, block_of, class_of, place_of};
 
 use super::commit::Commit;
 use super::order::link;
@@ -28,12 +28,6 @@ pub(super) enum Aim<'k> {
     End(End),
     /// That in a block, to which one of the above has led.
     Block(u32),
-}
-
-/// Where the key at an end is, for the commit that takes it out.
-pub(super) struct AtEnd {
-    pub block: u32,
-    pub entry: usize,
 }
 
 impl<O: Os> Commit<'_, O> {
@@ -74,7 +68,7 @@ impl<O: Os> Commit<'_, O> {
             None => leaf.find(key),
         };
         let Spot::There(entry) = spot else { return Ok(true) };
-        let Some(left) = leaf.without(entry, key) else { return Ok(false) };
+        let Some(left) = leaf.without(entry, key, SHORT) else { return Ok(false) };
         self.stage(place, at + BITS, left);
         Ok(true)
     }

@@ -11,7 +11,8 @@ use crate::storage::tree::{BLOCK, block_of};
 use super::change::{Change, Op};
 use super::commit::Commit;
 use super::found::Found;
-use super::order_leaf::{Aim, AtEnd, leaf_at};
+use super::nodes::AtEnd;
+use super::order_leaf::{Aim, leaf_at};
 use super::queue::End;
 use super::store::Store;
 

@@ -17,7 +17,6 @@
 
 use std::cmp::Ordering;
 
-use super::tree::Node;
 use super::{u16_at, u32_at};
 
 /// Where the bits are.
@@ -209,18 +208,18 @@ impl<'b> Leaf<'b> {
     }
 
     /// The bits without an entry, if that needs nothing more: not if it is the only one, nor if it was one of few and
-    /// between others, as the leaf is then to look for a neighbour to become one with.
-    pub fn without(&self, entry: usize, key: &[u8]) -> Option<u64> {
+    /// between others that take less than `short` bytes, as the leaf is then to look for a neighbour to become one with.
+    pub fn without(&self, entry: usize, key: &[u8], short: usize) -> Option<u64> {
         let left = self.bits & !(1 << (entry % ENTRIES_MAX));
         let count = left.count_ones();
         let is_between = || [self.first(), self.last()].iter().flatten().all(|&(_, edge)| edge != key);
         let bytes = || HEADER + self.keys().map(|key| OFFSET + key.len()).sum::<usize>();
-        let is_short = count <= FEW && bytes() < super::tree::SHORT;
+        let is_short = count <= FEW && bytes() < short;
         (count > 0 && !(is_short && is_between())).then_some(left)
     }
 
-    /// What is there, as it would be written. `None` if nothing is, or something does not fit in its bytes.
-    pub fn gathered(&self) -> Option<Node> {
+    /// The keys that are there, in order. `None` if none are, or something does not fit in its bytes.
+    pub fn gathered(&self) -> Option<Vec<&'b [u8]>> {
         let mut later = [(0, &[][..]); ENTRIES_MAX];
         let mut count = 0;
         for ((_, key), to) in self.later_keys().zip(&mut later) {
@@ -242,13 +241,14 @@ impl<'b> Leaf<'b> {
             left &= left - 1;
         }
         keys.extend(later.map(|(_, key)| key));
-        (!keys.is_empty() && keys.len() == self.bits.count_ones() as usize).then(|| Node::leaf_of(&keys))
+        (!keys.is_empty() && keys.len() == self.bits.count_ones() as usize).then_some(keys)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::tree::Node;
     use std::collections::BTreeSet;
 
     /// A block with a leaf in it, changed as a commit does.
@@ -258,10 +258,10 @@ mod tests {
     }
 
     impl Block {
-        fn of(node: &Node) -> Block {
-            let mut bytes = node.bytes().to_vec();
+        fn of(keys: &[&[u8]]) -> Block {
+            let mut bytes = Node::leaf_of(keys).bytes().to_vec();
             bytes.resize(1016, 0xEE);
-            Block { bytes, bits: full(node.count()) }
+            Block { bytes, bits: full(keys.len()) }
         }
 
         fn put(&mut self, key: &[u8]) -> bool {
@@ -286,7 +286,7 @@ mod tests {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) % below
         };
-        let (mut block, mut model) = (Block::of(&Node::leaf(b"m")), BTreeSet::from([b"m".to_vec()]));
+        let (mut block, mut model) = (Block::of(&[b"m"]), BTreeSet::from([b"m".to_vec()]));
         let mut gathered = 0;
         for _ in 0..20_000 {
             let key = vec![dice(60) as u8; 1 + dice(12) as usize];
@@ -296,7 +296,7 @@ mod tests {
                     gathered += 1;
                     if !block.put(&key) {
                         // Full of what is there: a tree would split it.
-                        block = Block::of(&Node::leaf(&key));
+                        block = Block::of(&[&key]);
                         model.clear();
                     }
                 }
@@ -306,7 +306,7 @@ mod tests {
                 match leaf.find(&key) {
                     Spot::There(entry) => {
                         assert!(model.contains(&key));
-                        if let Some(bits) = leaf.without(entry, &key) {
+                        if let Some(bits) = leaf.without(entry, &key, 254) {
                             block.bits = bits;
                             model.remove(&key);
                         } else {
@@ -321,15 +321,14 @@ mod tests {
             let ends = [leaf.first(), leaf.last()].map(Option::unwrap);
             assert_eq!(ends.map(|(_, key)| key), [model.first(), model.last()].map(|key| &key.unwrap()[..]));
             assert!(ends.iter().all(|&(entry, key)| leaf.has(entry, key) && !leaf.has(entry, b"none")));
-            let node = leaf.gathered().unwrap();
-            assert!(node.entries().map(|(key, _)| key).eq(model.iter().map(|key| &key[..])));
+            assert!(leaf.gathered().unwrap().into_iter().eq(model.iter().map(|key| &key[..])));
         }
         assert!(gathered > 100, "{gathered}");
     }
 
     #[test]
     fn what_is_still_there_for_others_is_not_written_over() {
-        let mut block = Block::of(&Node::leaf(b"m"));
+        let mut block = Block::of(&[b"m"]);
         assert!(block.put(b"late"));
         let went = Leaf::of(&block.bytes, block.bits & 1).unwrap();
         let (over, behind) = (went.find(b"new"), went.published(block.bits).find(b"new"));
@@ -338,15 +337,15 @@ mod tests {
 
     #[test]
     fn whatever_the_bytes_and_bits_are_a_leaf_ends() {
-        let mut block = Block::of(&Node::build(0, [(&b"ab"[..], 0), (b"c", 0), (b"def", 0)].into_iter()));
+        let mut block = Block::of(&[b"ab", b"c", b"def"]);
         assert!(block.put(b"b") && block.put(b"zz"));
         for at in 0..60 {
             for flip in [1, 0x80, 0xFF] {
                 block.bytes[at] ^= flip;
                 for bits in [block.bits, 0, 1, u64::MAX, 1 << 63] {
                     if let Some(leaf) = Leaf::of(&block.bytes, bits) {
-                        let _ = (leaf.find(b"c"), leaf.first(), leaf.last(), leaf.without(1, b"c"));
-                        assert!(leaf.gathered().is_none_or(|node| node.count() == bits.count_ones() as usize));
+                        let _ = (leaf.find(b"c"), leaf.first(), leaf.last(), leaf.without(1, b"c", 254));
+                        assert!(leaf.gathered().is_none_or(|keys| keys.len() == bits.count_ones() as usize));
                     }
                 }
                 block.bytes[at] ^= flip;

@@ -143,7 +143,7 @@ impl Node {
         if level == 0 {
             let leaf = Leaf::of(&bytes, word_at(&bytes, leaf::BITS))?;
             if !leaf.is_as_written() {
-                return leaf.gathered();
+                return leaf.gathered().map(|keys| Node::leaf_of(&keys));
             }
         }
         let len = u32_at(&bytes, 4) as usize;

@@ -213,12 +213,17 @@ fn check(process: &Process, expected: &Model) {
     assert!(report.is_clean(), "{:?}", report.problems);
 }
 
-/// O3: each block below `ORDER_NEXT` is met once at most, whatever it is for.
+/// O3: each block below `ORDER_NEXT` is met once at most, all of it, whatever it is for.
 fn blocks(store: &Store<SimOs>, indexes: &[Namespace]) {
     let mut met = HashSet::new();
-    let word = |block: u32| {
+    let mut meet = |block: u32, class: usize, what: &str| {
+        let end = block + (1 << class);
+        assert!((block..end).all(|part| met.insert(part)), "block {block} of class {class} is {what}, and another too");
+        assert!(u64::from(end) <= store.state.load(state::ORDER_NEXT), "block {block} of class {class}");
+    };
+    let word = |block: u32, at: usize| {
         let (chunk, offset) = tree::place_of(block);
-        store.map_order(chunk).unwrap().load(offset)
+        store.map_order(chunk).unwrap().load(offset + at)
     };
     let mut below: Vec<u32> = Vec::new();
     for index in indexes {
@@ -228,11 +233,11 @@ fn blocks(store: &Store<SimOs>, indexes: &[Namespace]) {
     let mut doomed = store.state.load(state::ORDER_DOOMED) as u32;
     while doomed != 0 {
         below.push(doomed);
-        doomed = word(doomed) as u32;
+        doomed = word(doomed, 0) as u32;
     }
     while let Some(block) = below.pop() {
         if block != 0 {
-            assert!(met.insert(block) && u64::from(block) < store.state.load(state::ORDER_NEXT), "block {block}");
+            meet(block, tree::class_of(tree::Node::len_of(word(block, tree::LINK))), "a node");
             let (chunk, offset) = tree::place_of(block);
             let node = read_node(&*store.map_order(chunk).unwrap(), offset).unwrap();
             below.extend((0..node.count()).map(|i| tree::block_of(node.child(i))));
@@ -241,8 +246,8 @@ fn blocks(store: &Store<SimOs>, indexes: &[Namespace]) {
     for class in 0..CLASSES {
         let mut free = store.state.load(state::ORDER_FREE + 8 * class) as u32;
         while free != 0 {
-            assert!(met.insert(free), "block {free} is free and in use");
-            free = word(free) as u32;
+            meet(free, class, "free");
+            free = word(free, 0) as u32;
         }
     }
 }
