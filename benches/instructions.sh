@@ -22,7 +22,7 @@ counted() {
 }
 
 written=$(
-    for call in get set incr push+pop; do
+    for call in get set incr push+pop insert insert+pop range; do
         # What opening and closing take is in both.
         few=$(counted "$call" "$FEW")
         many=$(counted "$call" "$MANY")
