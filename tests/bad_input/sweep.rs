@@ -12,11 +12,14 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What takes longer is told: nothing should.
 const SLOW: Duration = Duration::from_secs(1);
 const CUT: usize = 512;
+/// Threads that try mutants at once.
+const WORKERS_MAX: usize = 4;
 
 /// One thing that is wrong with a store.
 #[derive(Clone)]
@@ -152,6 +155,20 @@ fn spread(all: Vec<Mutant>, most: usize) -> Vec<Mutant> {
     (0..most).map(|i| all[i * count / most].clone()).collect()
 }
 
+/// At most so many bits of these bytes of files, spread evenly: one or more of each byte, or one of some bytes.
+fn bits_of(bytes: &[(&String, usize)], most: usize) -> Vec<Mutant> {
+    let mut random = Random(1);
+    let each = most.div_ceil(bytes.len()).clamp(1, 8);
+    let mut flip = |(name, at): (&String, usize)| -> Vec<Mutant> {
+        let first = random.below(8);
+        (0..each).map(|i| Mutant::Flip(name.clone(), at, ((first + i) % 8) as u8)).collect()
+    };
+    if most <= bytes.len() {
+        return (0..most).flat_map(|i| flip(bytes[i * bytes.len() / most])).collect();
+    }
+    spread(bytes.iter().flat_map(|&byte| flip(byte)).collect(), most)
+}
+
 fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
@@ -159,14 +176,12 @@ fn used(bytes: &[u8]) -> usize {
 /// All that is to be tried, by how it is called in what is printed.
 fn mutants(original: &Original, scale: usize) -> Vec<(&'static str, Vec<Mutant>)> {
     let (mut in_heads, mut elsewhere, mut cuts, mut whole) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut random = Random(1);
     let names: Vec<&String> = original.files.keys().collect();
     for (i, (name, bytes)) in original.files.iter().enumerate() {
         let is_head = |at: usize| heads(name).iter().any(|&(from, to)| (from..to).contains(&at));
         let range = heads(name).iter().flat_map(|&(from, to)| from..to.min(bytes.len()));
         in_heads.extend(range.flat_map(|at| (0..8).map(move |bit| Mutant::Flip(name.clone(), at, bit))));
-        let rest = (0..used(bytes)).filter(|at| !is_head(*at));
-        elsewhere.extend(rest.map(|at| Mutant::Flip(name.clone(), at, random.below(8) as u8)));
+        elsewhere.extend((0..used(bytes)).filter(|at| !is_head(*at)).map(|at| (name, at)));
         cuts.extend((0..used(bytes)).step_by(CUT).map(|at| Mutant::Cut(name.clone(), at)));
         whole.extend(names[i + 1..].iter().map(|other| Mutant::Swap(name.clone(), other.to_string())));
         whole.push(Mutant::Gone(name.clone()));
@@ -177,7 +192,7 @@ fn mutants(original: &Original, scale: usize) -> Vec<(&'static str, Vec<Mutant>)
     whole.extend(all.flat_map(|name| KINDS.map(move |kind| Mutant::Other(name.clone(), kind))));
     vec![
         ("bits of heads and words", spread(in_heads, 30 * scale)),
-        ("bits of other bytes", spread(elsewhere, 20 * scale)),
+        ("bits of other bytes", bits_of(&elsewhere, 20 * scale)),
         ("cuts", spread(cuts, 10 * scale)),
         ("whole files", spread(whole, 30 * scale)),
     ]
@@ -198,6 +213,18 @@ struct Tally {
     slow: Vec<String>,
 }
 
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        let counts = |tally: &Tally| {
+            [tally.tried, tally.impossible, tally.refused, tally.whole, tally.untouched_whole, tally.less]
+        };
+        let [tried, impossible, refused, whole, untouched_whole, less] =
+            std::array::from_fn(|i| counts(self)[i] + counts(&other)[i]);
+        let slow = self.slow.drain(..).chain(other.slow).collect();
+        *self = Tally { tried, impossible, refused, whole, untouched_whole, less, slow };
+    }
+}
+
 /// The files that an item's newest value is in. Which segment leads to a file of its own is not looked for, so each may; and an
 /// empty value is in no file in particular.
 fn homes(original: &Original, items: &BTreeMap<u32, Vec<u8>>) -> BTreeMap<u32, Vec<String>> {
@@ -216,40 +243,85 @@ fn homes(original: &Original, items: &BTreeMap<u32, Vec<u8>>) -> BTreeMap<u32, V
     items.iter().map(|(key, value)| (*key, homes(value))).collect()
 }
 
-#[test]
-fn every_bit_flipped_every_file_cut_or_another() {
-    run_named(|says| {
-        let scale = std::env::var("LARDER_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+/// A store, what is to be tried of it, and what became of that.
+struct Sweep {
+    original: Original,
+    items: BTreeMap<u32, Vec<u8>>,
+    homes: BTreeMap<u32, Vec<String>>,
+    sorts: Vec<(&'static str, Vec<Mutant>)>,
+    tallies: Mutex<BTreeMap<&'static str, Tally>>,
+}
+
+impl Sweep {
+    fn new(scale: usize) -> Sweep {
         let original = Original::new();
         let items = original.items();
-        let homes = homes(&original, &items);
+        let (homes, sorts) = (homes(&original, &items), mutants(&original, scale));
+        Sweep { original, items, homes, sorts, tallies: Mutex::default() }
+    }
+
+    /// Tries every `of`-th mutant, from one on.
+    fn part(&self, from: usize, of: usize, says: &dyn Fn(String)) {
         let outside = tempfile::tempdir().unwrap();
-        let precious = outside.path().join("precious");
-        std::fs::write(&precious, "precious").unwrap();
-        for (sort, mutants) in mutants(&original, scale) {
+        std::fs::write(outside.path().join("precious"), "precious").unwrap();
+        for (sort, mutants) in &self.sorts {
             let mut tally = Tally::default();
-            for mutant in mutants {
-                let what = mutant.to_string();
-                says(what.clone());
-                let dir = original.write();
-                if !mutant.apply(&original, dir.path(), outside.path()) {
-                    tally.impossible += 1;
-                    continue;
-                }
-                tally.tried += 1;
-                let begun = Instant::now();
-                judge(&mutant, &items, &homes, dir.path(), &mut tally);
-                exercise(&original, dir.path(), Trust::Always, &what);
-                if begun.elapsed() > SLOW {
-                    tally.slow.push(what.clone());
-                }
-                assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious", "{what}");
-                assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1, "{what}");
+            for mutant in mutants.iter().skip(from).step_by(of) {
+                says(mutant.to_string());
+                self.attempt(mutant, outside.path(), &mut tally);
             }
-            assert!(tally.tried > 0, "{sort}: none");
-            println!("{sort}: {tally:?}");
+            self.tallies.lock().unwrap().entry(sort).or_default().add(tally);
+        }
+    }
+
+    fn attempt(&self, mutant: &Mutant, outside: &Path, tally: &mut Tally) {
+        let dir = self.original.write();
+        if !mutant.apply(&self.original, dir.path(), outside) {
+            tally.impossible += 1;
+            return;
+        }
+        tally.tried += 1;
+        let (what, begun) = (mutant.to_string(), Instant::now());
+        judge(mutant, &self.items, &self.homes, dir.path(), tally);
+        exercise(&self.original, dir.path(), Trust::Always, &what);
+        if begun.elapsed() > SLOW {
+            tally.slow.push(what.clone());
+        }
+        assert_eq!(std::fs::read_to_string(outside.join("precious")).unwrap(), "precious", "{what}");
+        assert_eq!(std::fs::read_dir(outside).unwrap().count(), 1, "{what}");
+    }
+}
+
+/// The most memory that this process has had at once, in bytes; `None` where the kernel does not say.
+fn peak_of_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+#[test]
+fn every_bit_flipped_every_file_cut_or_another() {
+    let scale = std::env::var("LARDER_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let sweep = Arc::new(Sweep::new(scale));
+    let files = &sweep.original.files;
+    println!("{} files of {} bytes", files.len(), files.values().map(Vec::len).sum::<usize>());
+    let workers = std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS_MAX));
+    std::thread::scope(|scope| {
+        for from in 0..workers {
+            let sweep = Arc::clone(&sweep);
+            scope.spawn(move || run_named(move |says| sweep.part(from, workers, says)));
         }
     });
+    let tallies = sweep.tallies.lock().unwrap();
+    for (sort, tally) in tallies.iter() {
+        assert!(tally.tried > 0, "{sort}: none");
+        println!("{sort}: {tally:?}");
+    }
+    let sum = |of: fn(&Tally) -> usize| tallies.values().map(of).sum::<usize>();
+    let (tried, readable) = (sum(|tally| tally.tried), sum(|tally| tally.whole + tally.untouched_whole));
+    println!("{readable} of {tried} lost nothing that was not touched; at most {:?} bytes of memory", peak_of_memory());
+    // Of all bytes those of the manifest are few, of a spread over everything they are many.
+    assert!(scale < 100 || readable * 100 >= tried * 99, "{readable} of {tried}");
 }
 
 /// What a process that opens the store finds of it.
