@@ -6,7 +6,7 @@
 //! and what became of them, is printed.
 
 use super::mutations::Random;
-use super::store::{Original, Trust, adopt_state, exercise, run_named};
+use super::store::{Original, Trust, adopt_state, exercise_with, is_written_over, run_named};
 use larder::Cache;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 /// What takes longer is told: nothing should.
 const SLOW: Duration = Duration::from_secs(1);
 const CUT: usize = 512;
+/// Mutants after which what was found so far is said.
+const PORTION: usize = 2_000;
 /// Threads that try mutants at once.
 const WORKERS_MAX: usize = 4;
 
@@ -209,19 +211,46 @@ struct Tally {
     /// that, before `repair`: words of the state, the index and the tags say where items are, and whether they live.
     whole: usize,
     untouched_whole: usize,
+    /// The bit was in the cell of an item in the index, and that item alone was not found.
+    cell: usize,
     less: usize,
+    /// Of the two before: `repair` found every item that was not in a file that was touched.
+    mended: usize,
     slow: Vec<String>,
 }
 
 impl Tally {
+    /// What was lost when the store was opened, and what still was after `repair`, if it was carried out.
+    fn judge(&mut self, mutant: &Mutant, lost: &[Lost]) {
+        let [first, rest @ ..] = lost else { return };
+        let is_cell = matches!(mutant, Mutant::Flip(name, ..) if name.starts_with("index-")) && first.all == 1;
+        match first {
+            Lost { all: 0, .. } => self.whole += 1,
+            Lost { elsewhere: 0, .. } => self.untouched_whole += 1,
+            _ if is_cell => self.cell += 1,
+            _ => {
+                self.less += 1;
+                println!(
+                    "{mutant}: {} items are not found, {} of them in files that were not touched",
+                    first.all, first.elsewhere
+                );
+            }
+        }
+        if first.elsewhere > 0 && rest.first().is_some_and(|after| after.lasting == 0) {
+            self.mended += 1;
+        }
+    }
+
     fn add(&mut self, other: Tally) {
         let counts = |tally: &Tally| {
-            [tally.tried, tally.impossible, tally.refused, tally.whole, tally.untouched_whole, tally.less]
+            let found = [tally.whole, tally.untouched_whole, tally.cell, tally.less, tally.mended];
+            ([tally.tried, tally.impossible, tally.refused], found)
         };
-        let [tried, impossible, refused, whole, untouched_whole, less] =
-            std::array::from_fn(|i| counts(self)[i] + counts(&other)[i]);
+        let ((a, b), (c, d)) = (counts(self), counts(&other));
+        let [tried, impossible, refused] = std::array::from_fn(|i| a[i] + c[i]);
+        let [whole, untouched_whole, cell, less, mended] = std::array::from_fn(|i| b[i] + d[i]);
         let slow = self.slow.drain(..).chain(other.slow).collect();
-        *self = Tally { tried, impossible, refused, whole, untouched_whole, less, slow };
+        *self = Tally { tried, impossible, refused, whole, untouched_whole, cell, less, mended, slow };
     }
 }
 
@@ -254,7 +283,7 @@ struct Sweep {
 
 impl Sweep {
     fn new(scale: usize) -> Sweep {
-        let original = Original::new();
+        let original = Original::of_a_mebibyte();
         let items = original.items();
         let (homes, sorts) = (homes(&original, &items), mutants(&original, scale));
         Sweep { original, items, homes, sorts, tallies: Mutex::default() }
@@ -269,9 +298,19 @@ impl Sweep {
             for mutant in mutants.iter().skip(from).step_by(of) {
                 says(mutant.to_string());
                 self.attempt(mutant, outside.path(), &mut tally);
+                if tally.tried == PORTION {
+                    self.count(sort, std::mem::take(&mut tally));
+                }
             }
-            self.tallies.lock().unwrap().entry(sort).or_default().add(tally);
+            self.count(sort, tally);
         }
+    }
+
+    /// A campaign that is cut short has said what it found so far.
+    fn count(&self, sort: &'static str, tally: Tally) {
+        let mut tallies = self.tallies.lock().unwrap();
+        tallies.entry(sort).or_default().add(tally);
+        println!("{sort}, so far: {:?}", tallies[sort]);
     }
 
     fn attempt(&self, mutant: &Mutant, outside: &Path, tally: &mut Tally) {
@@ -282,13 +321,41 @@ impl Sweep {
         }
         tally.tried += 1;
         let (what, begun) = (mutant.to_string(), Instant::now());
-        judge(mutant, &self.items, &self.homes, dir.path(), tally);
-        exercise(&self.original, dir.path(), Trust::Always, &what);
+        let mut lost = Vec::new();
+        let opened = exercise_with(&self.original, dir.path(), Trust::Always, &what, |cache| {
+            lost.push(self.lost(mutant, cache));
+        });
+        match opened {
+            Ok(()) => tally.judge(mutant, &lost),
+            Err(error) => {
+                tally.refused += 1;
+                println!("{mutant}: not opened: {error}");
+            }
+        }
         if begun.elapsed() > SLOW {
             tally.slow.push(what.clone());
         }
         assert_eq!(std::fs::read_to_string(outside.join("precious")).unwrap(), "precious", "{what}");
         assert_eq!(std::fs::read_dir(outside).unwrap().count(), 1, "{what}");
+    }
+}
+
+/// Items that a store does not hold, after damage.
+struct Lost {
+    all: usize,
+    /// Those whose bytes are in no file that was touched, and, of them, those that nothing written since has touched.
+    elsewhere: usize,
+    lasting: usize,
+}
+
+impl Sweep {
+    fn lost(&self, mutant: &Mutant, cache: &Cache) -> Lost {
+        let is_there = |key: &u32| cache.get_bytes(*key).is_ok_and(|found| found.as_ref() == Some(&self.items[key]));
+        let all: Vec<u32> = self.items.keys().filter(|key| !is_there(key)).copied().collect();
+        let is_touched = |key: &u32| self.homes[key].iter().any(|name| mutant.touches(name));
+        let elsewhere: Vec<u32> = all.iter().filter(|key| !is_touched(key)).copied().collect();
+        let lasting = elsewhere.iter().filter(|key| !is_written_over(**key)).count();
+        Lost { all: all.len(), elsewhere: elsewhere.len(), lasting }
     }
 }
 
@@ -318,37 +385,8 @@ fn every_bit_flipped_every_file_cut_or_another() {
         println!("{sort}: {tally:?}");
     }
     let sum = |of: fn(&Tally) -> usize| tallies.values().map(of).sum::<usize>();
-    let (tried, readable) = (sum(|tally| tally.tried), sum(|tally| tally.whole + tally.untouched_whole));
+    let (tried, readable) = (sum(|tally| tally.tried), sum(|tally| tally.whole + tally.untouched_whole + tally.cell));
     println!("{readable} of {tried} lost nothing that was not touched; at most {:?} bytes of memory", peak_of_memory());
     // Of all bytes those of the manifest are few, of a spread over everything they are many.
     assert!(scale < 100 || readable * 100 >= tried * 99, "{readable} of {tried}");
-}
-
-/// What a process that opens the store finds of it.
-fn judge(
-    mutant: &Mutant,
-    items: &BTreeMap<u32, Vec<u8>>,
-    homes: &BTreeMap<u32, Vec<String>>,
-    dir: &Path,
-    tally: &mut Tally,
-) {
-    let cache = match Cache::builder(dir).lock_timeout(Duration::from_millis(100)).open() {
-        Ok(cache) => cache,
-        Err(error) => {
-            tally.refused += 1;
-            println!("{mutant}: not opened: {error}");
-            return;
-        }
-    };
-    let is_there = |key: &u32| cache.get_bytes(*key).is_ok_and(|found| found.as_ref() == Some(&items[key]));
-    let missing: Vec<u32> = items.keys().filter(|key| !is_there(key)).copied().collect();
-    let elsewhere = missing.iter().filter(|key| !homes[key].iter().any(|name| mutant.touches(name))).count();
-    match (missing.len(), elsewhere) {
-        (0, _) => tally.whole += 1,
-        (_, 0) => tally.untouched_whole += 1,
-        (all, elsewhere) => {
-            tally.less += 1;
-            println!("{mutant}: {all} items are not found, {elsewhere} of them in files that were not touched");
-        }
-    }
 }
