@@ -1,6 +1,7 @@
 //! Finishing what a dead owner published half, and sweeping what it made and never published. For whoever takes the lock
 //! next; it does not know what the words mean.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -61,15 +62,34 @@ impl<O: Os> Store<O> {
     fn sweep_values_made_ahead(&self) -> Result<()> {
         let first = self.state.load(state::NEXT_VALUE);
         let path = |id| self.paths.of(Name::Value(id));
-        let is_there = |id: &u64| match self.os.open(&path(*id), OpenMode::Read) {
-            Err(e) => e.kind() != ErrorKind::NotFound,
-            Ok(_) => true,
-        };
-        let end = (first..).find(|id| !is_there(id)).unwrap_or(first);
+        let mut end = first;
+        loop {
+            match self.os.open(&path(end), OpenMode::Read) {
+                Ok(_) => end = end.saturating_add(1),
+                Err(e) if e.kind() == ErrorKind::NotFound => break,
+                // Too few descriptors, or what is no file: whether the name is there, the directory says.
+                Err(_) => {
+                    end = self.after_values_named(end)?;
+                    break;
+                }
+            }
+        }
         for id in (first..end).rev() {
             self.os.remove(&path(id)).map_err(|e| Error::io("remove", &path(id), e))?;
         }
         Ok(())
+    }
+
+    /// The first number from one on that no value has in the directory.
+    fn after_values_named(&self, from: u64) -> Result<u64> {
+        let root = self.paths.root();
+        let names = self.os.list(root).map_err(|e| Error::io("list", root, e))?;
+        let numbers = names.iter().filter_map(|name| match Name::parse(name) {
+            Some(Name::Value(id)) => Some(id),
+            _ => None,
+        });
+        let there: BTreeSet<u64> = numbers.collect();
+        Ok((from..).find(|id| !there.contains(id)).unwrap_or(from))
     }
 
     /// The segments among them. Their removal is made durable at once: one that came back with a power cut would say that the

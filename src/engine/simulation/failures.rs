@@ -5,7 +5,7 @@
 use rustix::io::Errno;
 use std::io::ErrorKind;
 
-use super::acts::{Act, expiring, put, tagged};
+use super::acts::{Act, expiring, item, put, tagged};
 use super::audit::{audit, live};
 use super::world::{Handle, World, living, open, open_in};
 use super::{scale, spread};
@@ -264,6 +264,43 @@ fn every_failing_call_of_opening_leaves_a_store_that_opens() {
         fail_opening(fault, true, CALLS / 4);
     }
     fail_opening(Fault::Says(Errno::IO), true, CALLS);
+}
+
+/// Whoever takes over from the dead looks for the files of their large values until there is no more: an open that always
+/// fails is not one more of them.
+#[test]
+fn who_has_no_descriptor_left_takes_over_nothing_and_comes_back() {
+    let batch = Act::Batch((0..3).map(|i| put(60 + i, 1, 20_000)).collect());
+    let steps = {
+        let (_world, twin) = World::with(5, &furniture());
+        let before = twin.os.steps();
+        batch.apply(&twin.store).unwrap();
+        twin.os.steps() - before
+    };
+    let mut refused = 0;
+    for (step, nth) in spread(steps, 20 * scale()).into_iter().flat_map(|step| (1..5).map(move |nth| (step, nth))) {
+        let (world, victim) = World::with(5, &furniture());
+        let heir = open(&world.machine);
+        victim.os.kill_after(step);
+        let _ = victim.os.run(|| batch.apply(&victim.store));
+        world.machine.fail_from(CallKind::Open, nth, Errno::MFILE);
+        // The directory cannot be listed either.
+        world.machine.fail_from(CallKind::List, 1, Errno::MFILE);
+        refused += u32::from(put(70, 1, 10).apply(&heir.store).is_err());
+        world.machine.clear_failures();
+        put(70, 2, 10).apply(&heir.store).unwrap();
+        let (mut before, mut after) = (world.contents.clone(), world.contents.clone());
+        batch.model(&mut after, 0);
+        for contents in [&mut before, &mut after] {
+            contents.insert(70, item(2, 10));
+        }
+        let (seen, now) = (live(&heir.store), heir.store.now());
+        assert!([&before, &after].iter().any(|contents| seen == living(contents, now)), "a death at step {step}");
+        audit(&heir.store);
+        let files = world.machine.paths().iter().filter(|path| path.to_string_lossy().contains("/value-")).count();
+        assert_eq!(files, seen.values().filter(|item| item.len > 8_192).count(), "a death at step {step}");
+    }
+    assert!(refused > 0);
 }
 
 /// Puts until the store takes no more.
