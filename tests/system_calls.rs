@@ -39,7 +39,7 @@ const CALLS: &str =
 /// One point that is to be looked at alone, and the file for what `strace` sees of it.
 const POINT: &str = "LARDER_TEST_POINT";
 const LOG: &str = "LARDER_TEST_POINT_LOG";
-const ERRORS: [&str; 3] = ["ENOSPC", "EIO", "EINTR"];
+const ERRORS: [&str; 5] = ["ENOSPC", "EIO", "EINTR", "EDQUOT", "EMFILE"];
 
 /// What becomes of which call.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Finishing what a dead owner published half, and sweeping what it made and never published. For whoever takes the lock
 //! next; it does not know what the words mean.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use crate::storage::paths::Name;
 use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Change, Place};
 use crate::storage::segment::{self, MAIN};
-use crate::storage::state::{self, NAME_MAY_RETURN, PENDING, UNSWEPT, VISIBLE, row, row_word};
+use crate::storage::state::{self, IS_JOINT, NAME_MAY_RETURN, PENDING, UNSWEPT, VISIBLE, row, row_word};
 
 use super::lock::Locked;
 use super::store::Store;
@@ -61,15 +62,34 @@ impl<O: Os> Store<O> {
     fn sweep_values_made_ahead(&self) -> Result<()> {
         let first = self.state.load(state::NEXT_VALUE);
         let path = |id| self.paths.of(Name::Value(id));
-        let is_there = |id: &u64| match self.os.open(&path(*id), OpenMode::Read) {
-            Err(e) => e.kind() != ErrorKind::NotFound,
-            Ok(_) => true,
-        };
-        let end = (first..).find(|id| !is_there(id)).unwrap_or(first);
+        let mut end = first;
+        loop {
+            match self.os.open(&path(end), OpenMode::Read) {
+                Ok(_) => end = end.saturating_add(1),
+                Err(e) if e.kind() == ErrorKind::NotFound => break,
+                // Too few descriptors, or what is no file: whether the name is there, the directory says.
+                Err(_) => {
+                    end = self.after_values_named(end)?;
+                    break;
+                }
+            }
+        }
         for id in (first..end).rev() {
             self.os.remove(&path(id)).map_err(|e| Error::io("remove", &path(id), e))?;
         }
         Ok(())
+    }
+
+    /// The first number from one on that no value has in the directory.
+    fn after_values_named(&self, from: u64) -> Result<u64> {
+        let root = self.paths.root();
+        let names = self.os.list(root).map_err(|e| Error::io("list", root, e))?;
+        let numbers = names.iter().filter_map(|name| match Name::parse(name) {
+            Some(Name::Value(id)) => Some(id),
+            _ => None,
+        });
+        let there: BTreeSet<u64> = numbers.collect();
+        Ok((from..).find(|id| !there.contains(id)).unwrap_or(from))
     }
 
     /// The segments among them. Their removal is made durable at once: one that came back with a power cut would say that the
@@ -163,6 +183,48 @@ impl<O: Os> Store<O> {
     }
 }
 
+/// Damaged or gone: trying again does not bring it back.
+fn is_lost(error: &Error) -> bool {
+    match error {
+        Error::Corrupt(_) => true,
+        Error::Io(failure) => failure.source.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// False if the list of the commit that `PENDING` names is damaged or gone.
+    pub(super) fn has_its_list(&self) -> bool {
+        if self.state.load(PENDING) & !IS_JOINT <= self.state.load(VISIBLE) {
+            return true;
+        }
+        match redo::describe(&self.state) {
+            (changes, None) => {
+                let is_place = |i| redo::read_inline(&self.state, i).address.parse().is_some();
+                changes <= redo::CHANGES_INLINE && (0..changes).all(is_place)
+            }
+            (changes, Some(_)) if changes > redo::CHANGES_MAX => false,
+            (changes, Some(sequence)) => !self.read_spill(sequence, changes).is_err_and(|error| is_lost(&error)),
+        }
+    }
+
+    fn read_spill(&self, sequence: u64, changes: usize) -> Result<Vec<Change>> {
+        let path = self.paths.of(Name::Spill(sequence));
+        let file = self.os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
+        let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
+        let expected = changes as u64 * redo::CHANGE as u64 + 8;
+        if len != expected {
+            return Err(Error::corrupt(&path, 0, Corruption::Truncated));
+        }
+        // The file is that long, so this is no more than what is on disk.
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(expected as usize).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
+        bytes.resize(expected as usize, 0);
+        file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
+        redo::decode_spill(&bytes, changes).ok_or_else(|| Error::corrupt(&path, 0, Corruption::Checksum))
+    }
+}
+
 impl<O: Os> Locked<'_, O> {
     /// Finishes the commit that `PENDING` names: steps 6 to 8 with the list that is there. Values are absolute, so it
     /// may be begun any number of times. A list that cannot be read leaves everything as it is and says so.
@@ -182,6 +244,16 @@ impl<O: Os> Locked<'_, O> {
 
     /// Step 6 with the list that is there.
     pub(super) fn store_new(&self) -> Result<()> {
+        self.store_listed().inspect_err(|error| {
+            // The commit is in the log: whoever opens the store alone makes a state file from that. Else nobody could write
+            // ever again.
+            if is_lost(error) {
+                self.store.state.store(state::SUSPECT, 1);
+            }
+        })
+    }
+
+    fn store_listed(&self) -> Result<()> {
         let (changes, spill) = redo::describe(&self.store.state);
         match spill {
             None if changes <= redo::CHANGES_INLINE => {
@@ -189,26 +261,10 @@ impl<O: Os> Locked<'_, O> {
                 (0..all).try_for_each(|i| self.apply(redo::read_inline(&self.store.state, i)))
             }
             Some(sequence) if changes <= redo::CHANGES_MAX => {
-                self.read_spill(sequence, changes)?.into_iter().try_for_each(|change| self.apply(change))
+                self.store.read_spill(sequence, changes)?.into_iter().try_for_each(|change| self.apply(change))
             }
             _ => Err(self.damaged_list()),
         }
-    }
-
-    fn read_spill(&self, sequence: u64, changes: usize) -> Result<Vec<Change>> {
-        let path = self.store.paths.of(Name::Spill(sequence));
-        let file = self.store.os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
-        let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
-        let expected = changes as u64 * redo::CHANGE as u64 + 8;
-        if len != expected {
-            return Err(Error::corrupt(&path, 0, Corruption::Truncated));
-        }
-        // The file is that long, so this is no more than what is on disk.
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(expected as usize).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
-        bytes.resize(expected as usize, 0);
-        file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
-        redo::decode_spill(&bytes, changes).ok_or_else(|| Error::corrupt(&path, 0, Corruption::Checksum))
     }
 
     fn apply(&self, change: Change) -> Result<()> {

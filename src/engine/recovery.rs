@@ -211,8 +211,12 @@ impl<O: Os> Store<O> {
         }
     }
 
-    /// True if what the state file leads to is there: the tables of the index and the chunks of the tag table.
+    /// True if what the state file leads to is there: the tables of the index, the chunks of the tag table, and the list of a
+    /// commit that is to be finished.
     fn is_usable(&self) -> bool {
+        if !self.has_its_list() {
+            return false;
+        }
         let Ok(geometry) = self.geometry() else { return false };
         let tables = [Some(geometry.current), geometry.next.map(|(next, _)| next)];
         let chunks = usize::try_from(self.state.load(state::TAG_CHUNKS)).unwrap_or(usize::MAX);

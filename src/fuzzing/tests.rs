@@ -118,7 +118,7 @@ fn any_bytes_as_keys() {
 
 #[test]
 fn any_bytes_as_values() {
-    run("value", super::value, 200, 30);
+    run("value", super::value, 200, 500);
 }
 
 #[test]

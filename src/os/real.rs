@@ -306,6 +306,24 @@ fn boot_id() -> u128 {
     u128::from_str_radix(&digits, 16).unwrap_or(0)
 }
 
+/// How often an allocation is begun anew after a signal.
+#[cfg(target_os = "linux")]
+const INTERRUPTIONS_MAX: u32 = 8;
+
+/// Allocates, beginning anew when a signal comes. `None` if it has to be done in another way: the file system knows no
+/// allocation, or, as on tmpfs before Linux 5.19, each signal undoes what there is so far, and they come faster than it takes.
+#[cfg(target_os = "linux")]
+fn uninterrupted(mut call: impl FnMut() -> rustix::io::Result<()>) -> Option<io::Result<()>> {
+    for _ in 0..INTERRUPTIONS_MAX {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::OPNOTSUPP) => return None,
+            result => return Some(result.map_err(io::Error::from)),
+        }
+    }
+    None
+}
+
 impl OsFile for RealFile {
     type Map = RealMap;
 
@@ -334,9 +352,11 @@ impl OsFile for RealFile {
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), offset, len) {
-            Err(rustix::io::Errno::OPNOTSUPP) => {}
-            result => return Ok(result?),
+        {
+            let call = || rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), offset, len);
+            if let Some(result) = uninterrupted(call) {
+                return result;
+            }
         }
         static ZEROS: [u8; 65536] = [0; 65536];
         let end = offset + len;
@@ -385,6 +405,25 @@ fn mount_id(_: &File) -> u64 {
 mod tests {
     use super::*;
     use crate::os::OsMap;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn signals_do_not_keep_space_from_being_allocated() {
+        use rustix::io::Errno;
+        let after = |interruptions: u32, last: Errno| {
+            let mut calls = 0;
+            let result = uninterrupted(|| {
+                calls += 1;
+                if calls <= interruptions { Err(Errno::INTR) } else { Err(last) }
+            });
+            (result.map(|result| result.unwrap_err().raw_os_error()), calls)
+        };
+        assert_eq!(after(0, Errno::NOSPC), (Some(Some(Errno::NOSPC.raw_os_error())), 1));
+        assert_eq!(after(3, Errno::IO), (Some(Some(Errno::IO.raw_os_error())), 4));
+        assert_eq!(after(3, Errno::OPNOTSUPP), (None, 4));
+        assert_eq!(after(1_000, Errno::IO), (None, INTERRUPTIONS_MAX));
+        assert!(uninterrupted(|| Ok(())).is_some_and(|result| result.is_ok()));
+    }
 
     #[test]
     fn presence_is_seen_while_held_and_gone_after() {

@@ -30,7 +30,7 @@ mod tests;
 
 pub use actor::SimOs;
 pub use calls::{SimLock, SimPresence};
-pub use failures::CallKind;
+pub use failures::{CallKind, Fault};
 pub use file::SimFile;
 pub use machine::Machine;
 pub use map::SimMap;

@@ -245,10 +245,10 @@ pub fn matching(line: &[u64; 8], tag: u32) -> u32 {
 pub fn entries_of<M: OsMap>(map: &M, table: Table, home: u64) -> Vec<(usize, Entry)> {
     let mut found = Vec::with_capacity(CELLS);
     for bucket in chain(table, home, |offset| map.load(offset)) {
-        for cell in (bucket..link_of(bucket)).step_by(8) {
-            let entry = Entry::from_bits(map.load(cell));
+        for (i, bits) in map.load_line(bucket)[..CELLS].iter().enumerate() {
+            let entry = Entry::from_bits(*bits);
             if !entry.is_empty() {
-                found.push((cell, entry));
+                found.push((bucket + 8 * i, entry));
             }
         }
     }

@@ -25,6 +25,16 @@ const TAGS: [&str; 3] = ["red", "green", "blue"];
 
 impl Original {
     pub fn new() -> Original {
+        Original::with(&[])
+    }
+
+    /// A store of 1 MiB.
+    pub fn of_a_mebibyte() -> Original {
+        Original::with(&[150_000, 250_000, 400_000])
+    }
+
+    /// With values of these lengths beside all others.
+    fn with(large: &[usize]) -> Original {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::builder(&dir).size_limit(2 << 20).open().unwrap();
         let mut values: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
@@ -44,6 +54,9 @@ impl Original {
         set(100, vec![100; 9_000], SetOptions::new());
         set(101, vec![101; 20_000], SetOptions::new().tag("red"));
         set(102, Vec::new(), SetOptions::new());
+        for (key, len) in (110..).zip(large) {
+            set(key, (0..*len).map(|at| (at / 7) as u8).collect(), SetOptions::new());
+        }
         set(103, b"gone".to_vec(), SetOptions::new().expire(Duration::ZERO));
         // Enough for several segments, and dead records in the middle.
         for key in 200..300u32 {
@@ -133,8 +146,27 @@ pub enum Trust {
 
 /// Opens a damaged store, reads all of it in every way, writes, checks, repairs, and opens it once more.
 pub fn exercise(original: &Original, dir: &Path, trust: Trust, what: &str) {
+    let _ = exercise_with(original, dir, trust, what, |_| ());
+}
+
+/// As [`exercise`]; the store is looked at when it was opened first, and once more when it was repaired. An error if it was
+/// not opened.
+pub fn exercise_with(
+    original: &Original,
+    dir: &Path,
+    trust: Trust,
+    what: &str,
+    mut look: impl FnMut(&Cache),
+) -> larder::Result<()> {
     for round in 0..2 {
-        let Ok(cache) = Cache::builder(dir).lock_timeout(Duration::from_secs(20)).open() else { return };
+        let cache = match Cache::builder(dir).lock_timeout(Duration::from_secs(20)).open() {
+            Ok(cache) => cache,
+            Err(error) if round == 0 => return Err(error),
+            Err(_) => return Ok(()),
+        };
+        if round == 0 {
+            look(&cache);
+        }
         let genuine = |yes: bool| {
             if yes {
                 original.assert_genuine(&cache, what);
@@ -149,6 +181,9 @@ pub fn exercise(original: &Original, dir: &Path, trust: Trust, what: &str) {
             write_some(&cache);
         }
         let Ok(report) = cache.repair() else { continue };
+        if round == 0 {
+            look(&cache);
+        }
         assert!(report.problems.len() <= 1_000, "{what}");
         genuine(trust == Trust::Always);
         if trust == Trust::Always {
@@ -158,6 +193,7 @@ pub fn exercise(original: &Original, dir: &Path, trust: Trust, what: &str) {
         read_all(&cache, what);
         write_some(&cache);
     }
+    Ok(())
 }
 
 /// What a check says of files that `repair` makes anew.
@@ -200,6 +236,11 @@ fn write_some(cache: &Cache) {
     let _ = cache.delete_many(1_000..1_010u32);
     let _ = cache.evict("blue");
     let _ = cache.expire();
+}
+
+/// True if [`exercise`] writes over the key or evicts it.
+pub fn is_written_over(key: u32) -> bool {
+    key == 3 || key == 101 || (key < 40 && TAGS[key as usize % 3] == "blue")
 }
 
 /// Runs the mutations on a thread of their own, which says what it is about to do: one that never ends is named, and

@@ -6,17 +6,24 @@
 //! and what became of them, is printed.
 
 use super::mutations::Random;
-use super::store::{Original, Trust, adopt_state, exercise, run_named};
+use super::store::{Original, Trust, adopt_state, exercise_with, is_written_over, run_named};
 use larder::Cache;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What takes longer is told: nothing should.
 const SLOW: Duration = Duration::from_secs(1);
 const CUT: usize = 512;
+/// From this scale on the store has 1 MiB.
+const CAMPAIGN: usize = 100;
+/// Mutants after which what was found so far is said.
+const PORTION: usize = 2_000;
+/// Threads that try mutants at once.
+const WORKERS_MAX: usize = 4;
 
 /// One thing that is wrong with a store.
 #[derive(Clone)]
@@ -152,6 +159,20 @@ fn spread(all: Vec<Mutant>, most: usize) -> Vec<Mutant> {
     (0..most).map(|i| all[i * count / most].clone()).collect()
 }
 
+/// At most so many bits of these bytes of files, spread evenly: one or more of each byte, or one of some bytes.
+fn bits_of(bytes: &[(&String, usize)], most: usize) -> Vec<Mutant> {
+    let mut random = Random(1);
+    let each = most.div_ceil(bytes.len()).clamp(1, 8);
+    let mut flip = |(name, at): (&String, usize)| -> Vec<Mutant> {
+        let first = random.below(8);
+        (0..each).map(|i| Mutant::Flip(name.clone(), at, ((first + i) % 8) as u8)).collect()
+    };
+    if most <= bytes.len() {
+        return (0..most).flat_map(|i| flip(bytes[i * bytes.len() / most])).collect();
+    }
+    spread(bytes.iter().flat_map(|&byte| flip(byte)).collect(), most)
+}
+
 fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
@@ -159,14 +180,12 @@ fn used(bytes: &[u8]) -> usize {
 /// All that is to be tried, by how it is called in what is printed.
 fn mutants(original: &Original, scale: usize) -> Vec<(&'static str, Vec<Mutant>)> {
     let (mut in_heads, mut elsewhere, mut cuts, mut whole) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut random = Random(1);
     let names: Vec<&String> = original.files.keys().collect();
     for (i, (name, bytes)) in original.files.iter().enumerate() {
         let is_head = |at: usize| heads(name).iter().any(|&(from, to)| (from..to).contains(&at));
         let range = heads(name).iter().flat_map(|&(from, to)| from..to.min(bytes.len()));
         in_heads.extend(range.flat_map(|at| (0..8).map(move |bit| Mutant::Flip(name.clone(), at, bit))));
-        let rest = (0..used(bytes)).filter(|at| !is_head(*at));
-        elsewhere.extend(rest.map(|at| Mutant::Flip(name.clone(), at, random.below(8) as u8)));
+        elsewhere.extend((0..used(bytes)).filter(|at| !is_head(*at)).map(|at| (name, at)));
         cuts.extend((0..used(bytes)).step_by(CUT).map(|at| Mutant::Cut(name.clone(), at)));
         whole.extend(names[i + 1..].iter().map(|other| Mutant::Swap(name.clone(), other.to_string())));
         whole.push(Mutant::Gone(name.clone()));
@@ -177,7 +196,7 @@ fn mutants(original: &Original, scale: usize) -> Vec<(&'static str, Vec<Mutant>)
     whole.extend(all.flat_map(|name| KINDS.map(move |kind| Mutant::Other(name.clone(), kind))));
     vec![
         ("bits of heads and words", spread(in_heads, 30 * scale)),
-        ("bits of other bytes", spread(elsewhere, 20 * scale)),
+        ("bits of other bytes", bits_of(&elsewhere, 20 * scale)),
         ("cuts", spread(cuts, 10 * scale)),
         ("whole files", spread(whole, 30 * scale)),
     ]
@@ -194,8 +213,47 @@ struct Tally {
     /// that, before `repair`: words of the state, the index and the tags say where items are, and whether they live.
     whole: usize,
     untouched_whole: usize,
+    /// The bit was in the cell of an item in the index, and that item alone was not found.
+    cell: usize,
     less: usize,
+    /// Of the two before: `repair` found every item that was not in a file that was touched.
+    mended: usize,
     slow: Vec<String>,
+}
+
+impl Tally {
+    /// What was lost when the store was opened, and what still was after `repair`, if it was carried out.
+    fn judge(&mut self, mutant: &Mutant, lost: &[Lost]) {
+        let [first, rest @ ..] = lost else { return };
+        let is_cell = matches!(mutant, Mutant::Flip(name, ..) if name.starts_with("index-")) && first.all == 1;
+        match first {
+            Lost { all: 0, .. } => self.whole += 1,
+            Lost { elsewhere: 0, .. } => self.untouched_whole += 1,
+            _ if is_cell => self.cell += 1,
+            _ => {
+                self.less += 1;
+                println!(
+                    "{mutant}: {} items are not found, {} of them in files that were not touched",
+                    first.all, first.elsewhere
+                );
+            }
+        }
+        if first.elsewhere > 0 && rest.first().is_some_and(|after| after.lasting == 0) {
+            self.mended += 1;
+        }
+    }
+
+    fn add(&mut self, other: Tally) {
+        let counts = |tally: &Tally| {
+            let found = [tally.whole, tally.untouched_whole, tally.cell, tally.less, tally.mended];
+            ([tally.tried, tally.impossible, tally.refused], found)
+        };
+        let ((a, b), (c, d)) = (counts(self), counts(&other));
+        let [tried, impossible, refused] = std::array::from_fn(|i| a[i] + c[i]);
+        let [whole, untouched_whole, cell, less, mended] = std::array::from_fn(|i| b[i] + d[i]);
+        let slow = self.slow.drain(..).chain(other.slow).collect();
+        *self = Tally { tried, impossible, refused, whole, untouched_whole, cell, less, mended, slow };
+    }
 }
 
 /// The files that an item's newest value is in. Which segment leads to a file of its own is not looked for, so each may; and an
@@ -216,67 +274,121 @@ fn homes(original: &Original, items: &BTreeMap<u32, Vec<u8>>) -> BTreeMap<u32, V
     items.iter().map(|(key, value)| (*key, homes(value))).collect()
 }
 
-#[test]
-fn every_bit_flipped_every_file_cut_or_another() {
-    run_named(|says| {
-        let scale = std::env::var("LARDER_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-        let original = Original::new();
-        let items = original.items();
-        let homes = homes(&original, &items);
-        let outside = tempfile::tempdir().unwrap();
-        let precious = outside.path().join("precious");
-        std::fs::write(&precious, "precious").unwrap();
-        for (sort, mutants) in mutants(&original, scale) {
-            let mut tally = Tally::default();
-            for mutant in mutants {
-                let what = mutant.to_string();
-                says(what.clone());
-                let dir = original.write();
-                if !mutant.apply(&original, dir.path(), outside.path()) {
-                    tally.impossible += 1;
-                    continue;
-                }
-                tally.tried += 1;
-                let begun = Instant::now();
-                judge(&mutant, &items, &homes, dir.path(), &mut tally);
-                exercise(&original, dir.path(), Trust::Always, &what);
-                if begun.elapsed() > SLOW {
-                    tally.slow.push(what.clone());
-                }
-                assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious", "{what}");
-                assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1, "{what}");
-            }
-            assert!(tally.tried > 0, "{sort}: none");
-            println!("{sort}: {tally:?}");
-        }
-    });
+/// A store, what is to be tried of it, and what became of that.
+struct Sweep {
+    original: Original,
+    items: BTreeMap<u32, Vec<u8>>,
+    homes: BTreeMap<u32, Vec<String>>,
+    sorts: Vec<(&'static str, Vec<Mutant>)>,
+    tallies: Mutex<BTreeMap<&'static str, Tally>>,
 }
 
-/// What a process that opens the store finds of it.
-fn judge(
-    mutant: &Mutant,
-    items: &BTreeMap<u32, Vec<u8>>,
-    homes: &BTreeMap<u32, Vec<String>>,
-    dir: &Path,
-    tally: &mut Tally,
-) {
-    let cache = match Cache::builder(dir).lock_timeout(Duration::from_millis(100)).open() {
-        Ok(cache) => cache,
-        Err(error) => {
-            tally.refused += 1;
-            println!("{mutant}: not opened: {error}");
-            return;
-        }
-    };
-    let is_there = |key: &u32| cache.get_bytes(*key).is_ok_and(|found| found.as_ref() == Some(&items[key]));
-    let missing: Vec<u32> = items.keys().filter(|key| !is_there(key)).copied().collect();
-    let elsewhere = missing.iter().filter(|key| !homes[key].iter().any(|name| mutant.touches(name))).count();
-    match (missing.len(), elsewhere) {
-        (0, _) => tally.whole += 1,
-        (_, 0) => tally.untouched_whole += 1,
-        (all, elsewhere) => {
-            tally.less += 1;
-            println!("{mutant}: {all} items are not found, {elsewhere} of them in files that were not touched");
+impl Sweep {
+    fn new(scale: usize) -> Sweep {
+        let original = if scale < CAMPAIGN { Original::new() } else { Original::of_a_mebibyte() };
+        let items = original.items();
+        let (homes, sorts) = (homes(&original, &items), mutants(&original, scale));
+        Sweep { original, items, homes, sorts, tallies: Mutex::default() }
+    }
+
+    /// Tries every `of`-th mutant, from one on.
+    fn part(&self, from: usize, of: usize, says: &dyn Fn(String)) {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("precious"), "precious").unwrap();
+        for (sort, mutants) in &self.sorts {
+            let mut tally = Tally::default();
+            for mutant in mutants.iter().skip(from).step_by(of) {
+                says(mutant.to_string());
+                self.attempt(mutant, outside.path(), &mut tally);
+                if tally.tried == PORTION {
+                    self.count(sort, std::mem::take(&mut tally));
+                }
+            }
+            self.count(sort, tally);
         }
     }
+
+    /// A campaign that is cut short has said what it found so far.
+    fn count(&self, sort: &'static str, tally: Tally) {
+        let mut tallies = self.tallies.lock().unwrap();
+        tallies.entry(sort).or_default().add(tally);
+        println!("{sort}, so far: {:?}", tallies[sort]);
+    }
+
+    fn attempt(&self, mutant: &Mutant, outside: &Path, tally: &mut Tally) {
+        let dir = self.original.write();
+        if !mutant.apply(&self.original, dir.path(), outside) {
+            tally.impossible += 1;
+            return;
+        }
+        tally.tried += 1;
+        let (what, begun) = (mutant.to_string(), Instant::now());
+        let mut lost = Vec::new();
+        let opened = exercise_with(&self.original, dir.path(), Trust::Always, &what, |cache| {
+            lost.push(self.lost(mutant, cache));
+        });
+        match opened {
+            Ok(()) => tally.judge(mutant, &lost),
+            Err(error) => {
+                tally.refused += 1;
+                println!("{mutant}: not opened: {error}");
+            }
+        }
+        if begun.elapsed() > SLOW {
+            tally.slow.push(what.clone());
+        }
+        assert_eq!(std::fs::read_to_string(outside.join("precious")).unwrap(), "precious", "{what}");
+        assert_eq!(std::fs::read_dir(outside).unwrap().count(), 1, "{what}");
+    }
+}
+
+/// Items that a store does not hold, after damage.
+struct Lost {
+    all: usize,
+    /// Those whose bytes are in no file that was touched, and, of them, those that nothing written since has touched.
+    elsewhere: usize,
+    lasting: usize,
+}
+
+impl Sweep {
+    fn lost(&self, mutant: &Mutant, cache: &Cache) -> Lost {
+        let is_there = |key: &u32| cache.get_bytes(*key).is_ok_and(|found| found.as_ref() == Some(&self.items[key]));
+        let all: Vec<u32> = self.items.keys().filter(|key| !is_there(key)).copied().collect();
+        let is_touched = |key: &u32| self.homes[key].iter().any(|name| mutant.touches(name));
+        let elsewhere: Vec<u32> = all.iter().filter(|key| !is_touched(key)).copied().collect();
+        let lasting = elsewhere.iter().filter(|key| !is_written_over(**key)).count();
+        Lost { all: all.len(), elsewhere: elsewhere.len(), lasting }
+    }
+}
+
+/// The most memory that this process has had at once, in bytes; `None` where the kernel does not say.
+fn peak_of_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+#[test]
+fn every_bit_flipped_every_file_cut_or_another() {
+    let scale = std::env::var("LARDER_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let sweep = Arc::new(Sweep::new(scale));
+    let files = &sweep.original.files;
+    println!("{} files of {} bytes", files.len(), files.values().map(Vec::len).sum::<usize>());
+    let workers = std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS_MAX));
+    std::thread::scope(|scope| {
+        for from in 0..workers {
+            let sweep = Arc::clone(&sweep);
+            scope.spawn(move || run_named(move |says| sweep.part(from, workers, says)));
+        }
+    });
+    let tallies = sweep.tallies.lock().unwrap();
+    for (sort, tally) in tallies.iter() {
+        assert!(tally.tried > 0, "{sort}: none");
+        println!("{sort}: {tally:?}");
+    }
+    let sum = |of: fn(&Tally) -> usize| tallies.values().map(of).sum::<usize>();
+    let (tried, readable) = (sum(|tally| tally.tried), sum(|tally| tally.whole + tally.untouched_whole + tally.cell));
+    println!("{readable} of {tried} lost nothing that was not touched; at most {:?} bytes of memory", peak_of_memory());
+    // Of all bytes those of the manifest are few, of a spread over everything they are many.
+    assert!(scale < CAMPAIGN || readable * 100 >= tried * 99, "{readable} of {tried}");
 }

@@ -7,7 +7,7 @@ use super::super::read::Record;
 use super::super::store::Store;
 use super::acts::{Contents, Item, key_bytes, value_bytes};
 use crate::os::OsMap;
-use crate::os::sim::SimOs;
+use crate::os::sim::{SimMap, SimOs};
 use crate::storage::index;
 use crate::storage::namespace::Kind;
 use crate::storage::paths::Name;
@@ -101,21 +101,21 @@ pub fn audit(store: &Store<SimOs>) {
     assert_eq!((word(state::PENDING), store.state.load32(state::LOCK)), (0, 0));
     let mut count = Count::default();
     let geometry = store.geometry().unwrap();
+    let table_of = |table| (table, store.map_index(table).unwrap());
+    let (current, next) = (table_of(geometry.current), geometry.next.map(|(next, moved)| (table_of(next), moved)));
     for home in 0..geometry.current.homes() {
-        match geometry.next {
-            Some((next, moved)) if home < moved => {
+        match &next {
+            Some(((next, index), moved)) if home < *moved => {
                 let halves = next.level - geometry.current.level;
-                (0..1 << halves).for_each(|half| count_home(store, next, (home << halves) + half, &mut count));
+                (0..1 << halves).for_each(|half| {
+                    count_home(store, &index.map, *next, (home << halves) + half, &mut count);
+                });
             }
-            _ => count_home(store, geometry.current, home, &mut count),
+            _ => count_home(store, &current.1.map, current.0, home, &mut count),
         }
     }
-    let tables = [Some(geometry.current), geometry.next.map(|(next, _)| next)];
-    let mut volume = OVERHEAD + store.state.len() as u64;
-    for table in tables.into_iter().flatten() {
-        let allocated = store.map_index(table).unwrap().map.load(index::ALLOCATED);
-        volume += allocated;
-    }
+    let mut volume = OVERHEAD + store.state.len() as u64 + current.1.map.load(index::ALLOCATED);
+    volume += next.map_or(0, |((_, mapped), _)| mapped.map.load(index::ALLOCATED));
     volume += audit_tags(store, &mut count);
     volume += (0..word(state::ORDER_CHUNKS) as usize).map(tree::chunk_bytes).sum::<u64>();
     for slot in (0..store.rows).filter(|&slot| store.segment_in(slot) != 0) {
@@ -135,9 +135,8 @@ pub fn audit(store: &Store<SimOs>) {
     audit_names(store);
 }
 
-fn count_home(store: &Store<SimOs>, table: index::Table, home: u64, count: &mut Count) {
-    let index = store.map_index(table).unwrap();
-    for (_, entry) in index::entries_of(&index.map, table, home) {
+fn count_home(store: &Store<SimOs>, map: &SimMap, table: index::Table, home: u64, count: &mut Count) {
+    for (_, entry) in index::entries_of(map, table, home) {
         let location = entry.location();
         let slot = location.slot();
         let id = store.segment_in(slot);

@@ -4,10 +4,12 @@
 use super::super::store::Store;
 use super::acts::{Act, Contents, expiring, item, put, tagged};
 use super::audit::{audit, drift, live};
-use super::world::{Handle, World, living, open, open_in, open_to_read};
+use super::world::{Handle, World, living, open, open_in, open_to_read, path};
 use super::{Dice, scale, spread};
 use crate::os::Os;
 use crate::os::sim::SimOs;
+use crate::storage::redo::CHANGES_INLINE;
+use crate::storage::state;
 
 /// Deaths tried of one operation, and pairs of deaths.
 const DEATHS: usize = 24;
@@ -339,19 +341,74 @@ fn death_at_every_step_of_the_last_move_of_growth() {
     die_at_every_step(&Case::new(full_table(4), put(50, 1, 10)));
 }
 
+/// A commit that changes more words than the state file has a place for.
+fn spilling() -> Case {
+    let keys: Vec<u32> = (1_000..1_100 + CHANGES_INLINE as u32).collect();
+    let puts = keys.chunks(1_400).map(|keys| Act::Batch(keys.iter().map(|key| put(*key, 1, 8)).collect()));
+    let prepare = std::iter::once(Act::SizeLimit(16 << 20)).chain(puts).collect();
+    Case::new(prepare, Act::Batch(keys.iter().map(|key| Act::Remove(*key)).collect()))
+}
+
+fn spilled_list(world: &World) -> Option<std::path::PathBuf> {
+    world.machine.paths().into_iter().find(|path| path.to_string_lossy().contains("/spill-"))
+}
+
 #[test]
 fn death_at_every_step_of_a_commit_whose_list_spills() {
-    let puts = (0..1_400).map(|key| put(1_000 + key, 1, 8)).collect();
-    let prepare = after(vec![Act::SizeLimit(16 << 20), Act::Batch(puts)]);
-    let removals = (0..1_390).map(|key| Act::Remove(1_000 + key)).collect();
-    let case = Case::new(prepare, Act::Batch(removals));
+    let case = spilling();
     let steps = case.steps();
+    let mut spilled = 0;
     for step in spread(steps, 5 * scale()) {
         let (mut world, victim, outcomes) = case.prepared();
         let survivor = open(&world.machine);
         case.kill(victim, step);
+        spilled += usize::from(spilled_list(&world).is_some());
         survive(&mut world, &outcomes, survivor, &format!("death at step {step} of {steps}"));
     }
+    assert!(spilled > 1, "no list spilled");
+}
+
+/// Who goes on with the state file that the dead left cannot finish their commit. Once nobody does, the log says what it was.
+#[test]
+fn a_list_that_is_damaged_or_gone_stops_writers_until_the_store_is_opened_anew() {
+    let long = spilling();
+    let short = Case::new(after(vec![]), Act::Batch((0..30).map(|key| put(400 + key, 1, 20)).collect()));
+    for (case, damages) in [(&long, 0..4), (&short, 4..6)] {
+        let steps = case.steps();
+        for (damage, sees_it) in damages.flat_map(|damage| [(damage, true), (damage, false)]) {
+            let (mut world, victim, outcomes) = case.prepared();
+            let other = open(&world.machine);
+            case.kill(victim, steps - 30);
+            damage_list(&world, damage);
+            let moment = format!("damage {damage}, seen by another process: {sees_it}");
+            if sees_it {
+                let refused = put(1, 1, 10).apply(&other.store);
+                assert!(refused.is_err_and(|error| !error.is_full()), "{moment}");
+            }
+            drop(other);
+            let first = open(&world.machine);
+            outcomes.settle(&mut world, &first.store, &moment);
+            audit(&first.store);
+            let second = open(&world.machine);
+            go_on(&mut world, &first, &second);
+        }
+    }
+}
+
+/// Damages the list of the commit that is pending.
+fn damage_list(world: &World, damage: usize) {
+    let (state, list) = (path("state"), spilled_list(world).unwrap_or_default());
+    let is_done = match damage {
+        0 => world.machine.corrupt(&list, 100, &[1]),
+        1 => world.machine.truncate(&list, 1_000),
+        2 => world.machine.process().remove(&list).is_ok(),
+        // Its length.
+        3 => world.machine.corrupt(&state, state::REDO as u64 + 4, &[0xFF]),
+        4 => world.machine.corrupt(&state, state::REDO as u64 + 4, &[0xFF]),
+        // The place of the first word.
+        _ => world.machine.corrupt(&state, state::REDO as u64 + 16, &[0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),
+    };
+    assert!(is_done, "damage {damage}");
 }
 
 /// The store is full of what was evicted: room is made by emptying cells, writing a name again and retiring segments.

@@ -1,28 +1,30 @@
 //! The model and the power cuts of this harness with a fuzzer in the place of the seed: it draws the operations, and where
 //! processes die, calls fail, the disk fills and the power goes. It judges nothing itself.
 
-use std::io::ErrorKind;
+use rustix::io::Errno;
 
 use super::Chance;
 use super::images::{Tally, go_on};
 use super::random::Run;
 use super::workload::Workload;
-use crate::os::sim::CallKind;
+use crate::os::sim::{CallKind, Fault};
 
 /// Operations of one run at most: what is longer is slow, and finds nothing that two shorter ones do not.
 const OPERATIONS_MAX: usize = 120;
 /// Images of one run at most.
 const IMAGES_MAX: usize = 24;
-/// From then on, so many calls fail if they do so for ever: more than any operation makes.
-const FOR_EVER: u64 = 400;
 
-/// Calls that fail, as the kernel may have them fail: no space, a quota, too many files, interrupted, broken.
-const KINDS: [ErrorKind; 5] = [
-    ErrorKind::StorageFull,
-    ErrorKind::QuotaExceeded,
-    ErrorKind::Other,
-    ErrorKind::Interrupted,
-    ErrorKind::PermissionDenied,
+/// Calls that fail, as the kernel may have them fail: no space, a quota, broken, interrupted, forbidden, too many files, and
+/// half way.
+const FAULTS: [Fault; 8] = [
+    Fault::Says(Errno::NOSPC),
+    Fault::Says(Errno::DQUOT),
+    Fault::Says(Errno::IO),
+    Fault::Says(Errno::INTR),
+    Fault::Says(Errno::ACCESS),
+    Fault::Says(Errno::MFILE),
+    Fault::Short(Errno::NOSPC),
+    Fault::Short(Errno::IO),
 ];
 
 /// Operations of several processes beside a model, with deaths, failing calls, full disks, clocks, rebuilding, and power cuts
@@ -64,9 +66,10 @@ pub fn operations<D: Chance>(dice: D) {
 /// Some call of an operation fails once, or that one and all after it.
 fn fail<D: Chance>(run: &mut Run<D>, act: &super::acts::Act) {
     let (nth, for_ever) = (1 + run.dice.below(24), run.dice.below(3) == 0);
-    let kind = KINDS[run.dice.below(KINDS.len() as u64) as usize];
-    for nth in nth..=if for_ever { nth + FOR_EVER } else { nth } {
-        run.world.machine.fail(CallKind::Any, nth, kind);
+    let fault = FAULTS[run.dice.below(FAULTS.len() as u64) as usize];
+    match for_ever {
+        true => run.world.machine.fail_from(CallKind::Any, nth, fault),
+        false => run.world.machine.fail(CallKind::Any, nth, fault),
     }
     run.apply_or(act, |_| true);
     if matches!(act, super::acts::Act::Expire) {

@@ -2,19 +2,18 @@
 //! goes on. The operation then fails without a trace or is done in full; nothing panics, and everybody can go on. It knows
 //! nothing of deaths.
 
+use rustix::io::Errno;
 use std::io::ErrorKind;
 
-use super::acts::{Act, expiring, put, tagged};
+use super::acts::{Act, expiring, item, put, tagged};
 use super::audit::{audit, live};
 use super::world::{Handle, World, living, open, open_in};
 use super::{scale, spread};
 use crate::error::Error;
-use crate::os::sim::CallKind;
+use crate::os::sim::{CallKind, Fault, Machine};
 
 /// Calls of one operation that are tried.
 const CALLS: usize = 16;
-/// Calls that fail one after the other, where they do so for ever: more than any operation makes.
-const FOR_EVER: u64 = 2_000;
 
 fn furniture() -> Vec<Act> {
     let mut acts = vec![tagged(0, 1, 30, 1), tagged(1, 1, 30, 1), tagged(2, 1, 40, 2), put(3, 1, 12_000)];
@@ -77,98 +76,231 @@ fn check_all(world: &mut World, act: &Act, done: bool, handles: (Handle, Handle)
     audit(&rebuilt.store);
 }
 
-fn fail_every_call(kind: ErrorKind, how_many: u64, tries: usize) {
-    for (prepare, act) in operations() {
-        let calls = calls_of(&prepare, &act);
-        for (tried, call) in spread(calls, tries * scale()).into_iter().enumerate() {
-            let nth = call + 1;
-            let (mut world, first) = World::with(1, &prepare);
-            let other = open(&world.machine);
-            let fresh = open(&world.machine);
-            drop(first);
-            (nth..nth + how_many).for_each(|nth| world.machine.fail(CallKind::Any, nth, kind));
-            let outcome = act.apply(&fresh.store);
-            world.machine.clear_failures();
-            let moment = format!("{act:?} whose call {nth}, and {how_many} in all, fail with {kind:?}");
-            println!("{moment}: {outcome:?}");
-            if tried % 2 == 0 {
-                // As it is left, with nothing written after it.
-                let done = outcome.is_ok();
-                check_all(&mut world, &act, done, (fresh, other));
-                continue;
-            }
-            match outcome {
-                Ok(_) => {
-                    act.model(&mut world.contents, fresh.store.now());
-                }
-                Err(error) => {
-                    // Making room may come first, which opens and syncs files: those are no calls that find a disk full.
-                    let is_full = kind == ErrorKind::StorageFull;
-                    assert!(error.is_full() == is_full || (is_full && how_many > 1), "{moment}: {error:?}");
-                }
-            }
-            for (i, handle) in [&other, &fresh, &other].into_iter().enumerate() {
-                world.apply(handle, &put(700 + i as u32, 1, 50));
-                world.apply(handle, &tagged(703, i as u32, 50, 5));
-                world.apply(handle, &Act::Remove(1 + i as u32));
-            }
-            world.apply(&fresh, &Act::Evict(1));
-            let nothing = Act::Batch(vec![]);
-            check_all(&mut world, &nothing, false, (fresh, other));
+/// What becomes of a store when a call of an operation fails.
+struct Failing {
+    fault: Fault,
+    /// All calls after it fail too, for as long as the operation goes on.
+    goes_on: bool,
+}
+
+impl Failing {
+    fn plan(&self, machine: &Machine, nth: u64) {
+        match self.goes_on {
+            true => machine.fail_from(CallKind::Any, nth, self.fault),
+            false => machine.fail(CallKind::Any, nth, self.fault),
         }
     }
+
+    /// Each call of each operation, or so many of each, evenly spread.
+    fn everywhere(&self, tries: usize) {
+        for (prepare, act) in operations() {
+            let calls = calls_of(&prepare, &act);
+            let chosen = spread(calls, tries * scale());
+            let is_all = scale() > 1 && chosen.len() as u64 == calls;
+            for (tried, call) in chosen.into_iter().enumerate() {
+                // A campaign that tries each call tries it both ways.
+                for writes_on in [tried % 2 == 1, tried % 2 == 0].into_iter().take(1 + usize::from(is_all)) {
+                    self.at(call + 1, &prepare, &act, writes_on);
+                }
+            }
+        }
+    }
+
+    fn at(&self, nth: u64, prepare: &[Act], act: &Act, writes_on: bool) {
+        let (mut world, first) = World::with(1, prepare);
+        let other = open(&world.machine);
+        let fresh = open(&world.machine);
+        drop(first);
+        self.plan(&world.machine, nth);
+        let outcome = act.apply(&fresh.store);
+        world.machine.clear_failures();
+        let on = if self.goes_on { " and those after it" } else { "" };
+        let moment = format!("{act:?} whose call {nth}{on} fails with {:?}", self.fault);
+        println!("{moment}: {outcome:?}");
+        if let Err(error) = &outcome {
+            // Making room may come first, which opens and syncs files: those are no calls that find a disk full.
+            let is_full = says_full(self.fault);
+            assert!(error.is_full() == is_full || (is_full && self.goes_on), "{moment}: {error:?}");
+        }
+        if !writes_on {
+            // As it is left, with nothing written after it.
+            return check_all(&mut world, act, outcome.is_ok(), (fresh, other));
+        }
+        if outcome.is_ok() {
+            act.model(&mut world.contents, fresh.store.now());
+        }
+        for (i, handle) in [&other, &fresh, &other].into_iter().enumerate() {
+            world.apply(handle, &put(700 + i as u32, 1, 50));
+            world.apply(handle, &tagged(703, i as u32, 50, 5));
+            world.apply(handle, &Act::Remove(1 + i as u32));
+        }
+        world.apply(&fresh, &Act::Evict(1));
+        check_all(&mut world, &Act::Batch(vec![]), false, (fresh, other));
+    }
+}
+
+/// A disk without room, and a quota that is used up: one is as good as the other.
+fn says_full(fault: Fault) -> bool {
+    match fault {
+        Fault::Kind(kind) => matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+        Fault::Says(errno) | Fault::Short(errno) => matches!(errno, Errno::NOSPC | Errno::DQUOT),
+    }
+}
+
+/// One call fails.
+fn once(fault: impl Into<Fault>, tries: usize) {
+    Failing { fault: fault.into(), goes_on: false }.everywhere(tries);
+}
+
+/// A call and all after it fail.
+fn for_ever(fault: impl Into<Fault>, tries: usize) {
+    Failing { fault: fault.into(), goes_on: true }.everywhere(tries);
 }
 
 #[test]
 fn every_failing_call_leaves_no_trace() {
-    fail_every_call(ErrorKind::Other, 1, CALLS);
+    once(Errno::IO, CALLS);
 }
 
 #[test]
 fn every_call_that_finds_the_disk_full_leaves_no_trace() {
-    fail_every_call(ErrorKind::StorageFull, 1, CALLS);
+    once(Errno::NOSPC, CALLS);
+}
+
+#[test]
+fn every_call_that_finds_a_quota_used_up_leaves_no_trace() {
+    once(Errno::DQUOT, CALLS / 4);
+}
+
+#[test]
+fn every_call_without_a_descriptor_left_leaves_no_trace() {
+    once(Errno::MFILE, CALLS / 4);
+}
+
+#[test]
+fn every_interrupted_call_leaves_no_trace() {
+    once(Errno::INTR, CALLS / 4);
+}
+
+#[test]
+fn every_call_that_the_kernel_says_nothing_about_leaves_no_trace() {
+    once(ErrorKind::Other, CALLS / 4);
+}
+
+#[test]
+fn every_call_that_stops_half_way_leaves_no_trace() {
+    once(Fault::Short(Errno::IO), CALLS / 2);
+    once(Fault::Short(Errno::NOSPC), CALLS / 4);
 }
 
 #[test]
 fn calls_that_fail_for_ever_leave_no_trace() {
-    fail_every_call(ErrorKind::Other, FOR_EVER, CALLS / 2);
+    for_ever(Errno::IO, CALLS / 2);
 }
 
 #[test]
 fn a_disk_that_stays_full_leaves_no_trace() {
-    fail_every_call(ErrorKind::StorageFull, FOR_EVER, CALLS / 2);
+    for_ever(Errno::NOSPC, CALLS / 2);
+}
+
+#[test]
+fn a_quota_that_stays_used_up_leaves_no_trace() {
+    for_ever(Errno::DQUOT, CALLS / 4);
+}
+
+#[test]
+fn descriptors_that_stay_used_up_leave_no_trace() {
+    for_ever(Errno::MFILE, CALLS / 4);
+}
+
+#[test]
+fn calls_that_are_interrupted_for_ever_leave_no_trace() {
+    for_ever(Errno::INTR, CALLS / 4);
+}
+
+#[test]
+fn calls_that_stop_half_way_for_ever_leave_no_trace() {
+    for_ever(Fault::Short(Errno::IO), CALLS / 4);
+    for_ever(Fault::Short(Errno::NOSPC), CALLS / 4);
+}
+
+/// Whatever a call of opening says, the next process opens the store, and all of it is there.
+fn fail_opening(fault: Fault, goes_on: bool, tries: usize) {
+    for (prepare, is_rebuild) in [(vec![], false), (vec![], true), (furniture(), false), (furniture(), true)] {
+        let prepared = || {
+            let (world, handle) = World::with(2, &prepare);
+            drop(handle);
+            if is_rebuild {
+                world.machine.remount();
+            }
+            world
+        };
+        let world = prepared();
+        let before = world.machine.calls();
+        drop(open(&world.machine));
+        let calls = world.machine.calls() - before;
+        for call in spread(calls, tries * scale()) {
+            let (nth, mut world) = (call + 1, prepared());
+            Failing { fault, goes_on }.plan(&world.machine, nth);
+            let failed = open_in(&world.machine.process()).map(drop);
+            world.machine.clear_failures();
+            let moment = format!("call {nth} of {calls}, {fault:?}, for ever: {goes_on}");
+            println!("{moment}: {failed:?}");
+            let handle = open(&world.machine);
+            assert_eq!(live(&handle.store), living(&world.contents, handle.store.now()), "{moment}");
+            audit(&handle.store);
+            world.apply(&handle, &put(1, 2, 50));
+            assert_eq!(live(&handle.store), living(&world.contents, handle.store.now()), "{moment}");
+        }
+    }
 }
 
 #[test]
 fn every_failing_call_of_opening_leaves_a_store_that_opens() {
-    for prepare in [vec![], furniture()] {
-        for is_rebuild in [false, true] {
-            let prepared = || {
-                let (world, handle) = World::with(2, &prepare);
-                drop(handle);
-                if is_rebuild {
-                    world.machine.remount();
-                }
-                world
-            };
-            let world = prepared();
-            let before = world.machine.calls();
-            drop(open(&world.machine));
-            let calls = world.machine.calls() - before;
-            for nth in 1..=calls {
-                let mut world = prepared();
-                world.machine.fail(CallKind::Any, nth, ErrorKind::Other);
-                let failed = open_in(&world.machine.process()).map(drop);
-                world.machine.clear_failures();
-                println!("call {nth} of {calls}: {failed:?}");
-                let handle = open(&world.machine);
-                assert_eq!(live(&handle.store), living(&world.contents, handle.store.now()), "call {nth}");
-                audit(&handle.store);
-                world.apply(&handle, &put(1, 2, 50));
-                assert_eq!(live(&handle.store), living(&world.contents, handle.store.now()), "call {nth}");
-            }
-        }
+    fail_opening(Fault::Says(Errno::IO), false, usize::MAX / scale());
+    let others = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::INTR].map(Fault::Says);
+    for fault in others.into_iter().chain([Fault::Short(Errno::IO), Fault::Short(Errno::NOSPC)]) {
+        fail_opening(fault, false, CALLS / 2);
+        fail_opening(fault, true, CALLS / 4);
     }
+    fail_opening(Fault::Says(Errno::IO), true, CALLS);
+}
+
+/// Whoever takes over from the dead looks for the files of their large values until there is no more: an open that always
+/// fails is not one more of them.
+#[test]
+fn who_has_no_descriptor_left_takes_over_nothing_and_comes_back() {
+    let batch = Act::Batch((0..3).map(|i| put(60 + i, 1, 20_000)).collect());
+    let steps = {
+        let (_world, twin) = World::with(5, &furniture());
+        let before = twin.os.steps();
+        batch.apply(&twin.store).unwrap();
+        twin.os.steps() - before
+    };
+    let mut refused = 0;
+    for (step, nth) in spread(steps, 20 * scale()).into_iter().flat_map(|step| (1..5).map(move |nth| (step, nth))) {
+        let (world, victim) = World::with(5, &furniture());
+        let heir = open(&world.machine);
+        victim.os.kill_after(step);
+        let _ = victim.os.run(|| batch.apply(&victim.store));
+        world.machine.fail_from(CallKind::Open, nth, Errno::MFILE);
+        // The directory cannot be listed either.
+        world.machine.fail_from(CallKind::List, 1, Errno::MFILE);
+        refused += u32::from(put(70, 1, 10).apply(&heir.store).is_err());
+        world.machine.clear_failures();
+        put(70, 2, 10).apply(&heir.store).unwrap();
+        let (mut before, mut after) = (world.contents.clone(), world.contents.clone());
+        batch.model(&mut after, 0);
+        for contents in [&mut before, &mut after] {
+            contents.insert(70, item(2, 10));
+        }
+        let (seen, now) = (live(&heir.store), heir.store.now());
+        assert!([&before, &after].iter().any(|contents| seen == living(contents, now)), "a death at step {step}");
+        audit(&heir.store);
+        let files = world.machine.paths().iter().filter(|path| path.to_string_lossy().contains("/value-")).count();
+        assert_eq!(files, seen.values().filter(|item| item.len > 8_192).count(), "a death at step {step}");
+    }
+    assert!(refused > 0);
 }
 
 /// Puts until the store takes no more.

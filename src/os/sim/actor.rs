@@ -1,7 +1,7 @@
 //! The process that a value acts for: each call and each step of it is counted here, and fails or dies here. Knows
 //! nothing of what a call or a step does.
 
-use super::failures::CallKind;
+use super::failures::{CallKind, Fault};
 use super::machine::Machine;
 use super::process::{Process, unwind, unwind_if_running};
 use std::io;
@@ -128,8 +128,16 @@ impl SimOs {
 
     /// Begins a call that may fail.
     pub(super) fn call(&self, kind: CallKind, path: &Path) -> io::Result<()> {
+        match self.call_in_part(kind, path)? {
+            Some(fault) => Err(fault.error(kind, path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a call that may do a part of what it is asked for before it fails: then it is to do so.
+    pub(super) fn call_in_part(&self, kind: CallKind, path: &Path) -> io::Result<Option<Fault>> {
         match self.is_alive_here() {
-            true => self.machine.state().failures.check(kind, path),
+            true => Ok(self.machine.state().failures.next(kind, path)),
             false => Err(dead()),
         }
     }

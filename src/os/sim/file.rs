@@ -1,7 +1,7 @@
 //! Open files of a simulated process. Knows how calls on a file count and fail; what they do is the business of `disk`.
 
 use super::disk::pieces;
-use super::failures::CallKind;
+use super::failures::{CallKind, Fault};
 use super::hold::Hold;
 use super::map::SimMap;
 use crate::os::{Access, Identity, OsFile};
@@ -23,9 +23,27 @@ impl SimFile {
 
     fn call_to_write(&self, kind: CallKind) -> io::Result<()> {
         self.call(kind)?;
+        self.allows_writing()
+    }
+
+    fn allows_writing(&self) -> io::Result<()> {
         match self.is_writable {
             true => Ok(()),
             false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    /// Begins a call that changes so many bytes: how many of them it gets to, and the error after them.
+    fn call_to_change(&self, kind: CallKind, len: usize) -> io::Result<(usize, Option<io::Error>)> {
+        let fault = self.hold.os.call_in_part(kind, &self.hold.path)?;
+        let error = fault.map(|fault| fault.error(kind, &self.hold.path));
+        match (fault, error) {
+            (Some(Fault::Short(_)), error) => {
+                self.allows_writing()?;
+                Ok((len / 2, error))
+            }
+            (_, Some(error)) => Err(error),
+            (_, None) => self.allows_writing().map(|()| (len, None)),
         }
     }
 }
@@ -52,11 +70,11 @@ impl OsFile for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.call_to_write(CallKind::WriteAt)?;
-        for (start, piece) in pieces(offset, bytes) {
+        let (count, error) = self.call_to_change(CallKind::WriteAt, bytes.len())?;
+        for (start, piece) in pieces(offset, &bytes[..count]) {
             self.hold.os.step_or_fail(|| self.hold.node.write(start, piece))?;
         }
-        Ok(())
+        error.map_or(Ok(()), Err)
     }
 
     fn extend(&self, len: u64) -> io::Result<()> {
@@ -65,8 +83,11 @@ impl OsFile for SimFile {
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.call_to_write(CallKind::Allocate)?;
-        self.hold.os.step_or_fail(|| self.hold.node.allocate(offset, len))
+        let (count, error) = self.call_to_change(CallKind::Allocate, len as usize)?;
+        if count > 0 {
+            self.hold.os.step_or_fail(|| self.hold.node.allocate(offset, count as u64))?;
+        }
+        error.map_or(Ok(()), Err)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -2,11 +2,10 @@
 //! nothing of what a process calls.
 
 use super::disk::Node;
-use super::failures::CallKind;
+use super::failures::{CallKind, Fault};
 use super::poison::sound;
 use super::process::Process;
 use super::state::State;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -118,13 +117,18 @@ impl Machine {
 
     /// Makes the `nth` call of a kind from now fail, counted from 1 over all processes. It has no effect and is no
     /// step.
-    pub fn fail(&self, call: CallKind, nth: u64, kind: io::ErrorKind) {
-        self.fail_at(call, "", nth, kind);
+    pub fn fail(&self, call: CallKind, nth: u64, fault: impl Into<Fault>) {
+        self.fail_at(call, "", nth, fault);
     }
 
     /// Like [`Machine::fail`], counting the calls alone whose path contains `within`.
-    pub fn fail_at(&self, call: CallKind, within: &str, nth: u64, kind: io::ErrorKind) {
-        self.state().failures.plan(call, within, nth, kind);
+    pub fn fail_at(&self, call: CallKind, within: &str, nth: u64, fault: impl Into<Fault>) {
+        self.state().failures.plan(call, within, nth, fault.into(), false);
+    }
+
+    /// Like [`Machine::fail`], and all calls of the kind after it fail too, until [`Machine::clear_failures`].
+    pub fn fail_from(&self, call: CallKind, nth: u64, fault: impl Into<Fault>) {
+        self.state().failures.plan(call, "", nth, fault.into(), true);
     }
 
     /// Forgets the failures that have not happened yet.

@@ -1,7 +1,8 @@
 //! What the tests of the floors above rely on, proved of the simulation itself.
 
-use super::{CallKind, Machine, SimFile, SimLock, SimMap, SimOs, SimPresence};
+use super::{CallKind, Fault, Machine, SimFile, SimLock, SimMap, SimOs, SimPresence};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap, Pinned};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -357,6 +358,33 @@ fn the_chosen_call_fails_once_and_has_no_effect() {
     let calls = machine.calls();
     assert_eq!(file.len().unwrap(), PAGE);
     assert_eq!(machine.calls(), calls + 1);
+}
+
+#[test]
+fn a_call_that_stops_half_way_has_done_the_first_half() {
+    let (machine, os) = machine(1);
+    let file = file_of(&os, "f", 1);
+    machine.fail(CallKind::WriteAt, 1, Fault::Short(Errno::NOSPC));
+    assert_eq!(kind(file.write_at(&[7; 10], 0)), io::ErrorKind::StorageFull);
+    let mut bytes = [0; 10];
+    file.read_at(&mut bytes, 0).unwrap();
+    assert_eq!(bytes, [7, 7, 7, 7, 7, 0, 0, 0, 0, 0]);
+    machine.fail(CallKind::Allocate, 1, Fault::Short(Errno::IO));
+    assert_eq!(file.allocate(PAGE, 4 * PAGE).unwrap_err().raw_os_error(), Some(Errno::IO.raw_os_error()));
+    assert_eq!((file.len().unwrap(), file.allocated().unwrap()), (3 * PAGE, 3 * PAGE));
+}
+
+#[test]
+fn calls_that_fail_from_one_on_fail_until_that_is_forgotten() {
+    let (machine, os) = machine(1);
+    let file = file_of(&os, "f", 1);
+    machine.fail_from(CallKind::Any, 2, Errno::MFILE);
+    file.len().unwrap();
+    for _ in 0..3 {
+        assert_eq!(file.len().unwrap_err().raw_os_error(), Some(Errno::MFILE.raw_os_error()));
+    }
+    machine.clear_failures();
+    file.len().unwrap();
 }
 
 #[test]
