@@ -29,7 +29,7 @@ use crate::storage::namespace::Namespace;
 use crate::storage::paths::Name;
 use crate::storage::redo::Place;
 use crate::storage::state;
-use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, LINK, Node, block_of, child, place_of};
+use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, LINK, LONG, Node, block_of, child, place_of};
 
 use super::commit::{Commit, Made};
 use super::nodes::Nodes;
@@ -115,7 +115,7 @@ impl<O: Os> Commit<'_, O> {
         loop {
             let node = self.node(block)?;
             let level = node.level();
-            if way.last().is_some_and(|above| above.node.level() != level + 1) || way.len() > DEEPEST {
+            if way.last().is_some_and(|above| above.node.level().checked_sub(1) != Some(level)) || way.len() > DEEPEST {
                 return Err(self.damaged(block));
             }
             if level == 0 {
@@ -252,8 +252,8 @@ impl<O: Os> Commit<'_, O> {
         let (place, offset) = link(block);
         self.map_order_chunk(place_of(block).0)?;
         let map = self.map_of(place).ok_or_else(|| self.damaged(block))?;
-        let class = tree::class_of(Node::len_of(map.load(offset + LINK)));
-        if is_inside(place_of(block).0, offset, class) { Ok(class) } else { Err(self.damaged(block)) }
+        let (.., len) = Node::head_of(map.load(offset + LINK));
+        tree::class_at(offset, len, map.len()).ok_or_else(|| self.damaged(block))
     }
 
     /// Puts a node in the place of what is in a block. A node that this commit has written it changes where it is.
@@ -325,6 +325,10 @@ impl<O: Os> Commit<'_, O> {
 
     /// A block that nobody uses.
     fn free_block(&mut self, class: usize, purpose: Purpose) -> Result<u32> {
+        if class >= CLASSES {
+            // Of sound nodes none is as long.
+            return Err(self.damaged(0));
+        }
         let list = state::ORDER_FREE + 8 * class;
         let first = self.state(list) as u32;
         if first != 0 {
@@ -439,27 +443,22 @@ fn copy_node<M: OsMap>(map: &M, offset: usize, bits: impl FnOnce(usize) -> u64) 
     if at + leaf::HEADER > map.len() {
         return None;
     }
-    let head = map.load(at);
-    let (written, len) = (usize::from(head as u16), Node::len_of(head));
+    let (written, level, len) = Node::head_of(map.load(at));
+    tree::class_at(offset, len, map.len())?;
     let mut bytes = Vec::new();
-    if (head >> 16) as u16 != 0 {
+    if level != 0 {
         return map.append_to(at, len, &mut bytes).then(|| Node::parse(bytes)).flatten();
     }
     let bits = bits(at + leaf::BITS);
     let end = ENTRIES_MAX - bits.leading_zeros() as usize;
-    let is_copied = if end <= written {
-        map.append_to(at, len, &mut bytes)
-    } else {
-        let block = (tree::BLOCK as usize) << tree::class_of(len).min(CLASSES);
-        bytes.reserve(block.min(map.len() - at));
-        map.append_to(at, len, &mut bytes)
-            && (written..end).all(|_| {
-                let mut key_len = [0; leaf::LATER];
-                let begin = at + bytes.len();
-                map.read(begin, &mut key_len)
-                    && map.append_to(begin, leaf::LATER + usize::from(u16::from_le_bytes(key_len)), &mut bytes)
-            })
-    };
+    bytes.reserve(if end <= written { len } else { len.max(LONG) });
+    let is_copied = map.append_to(at, len, &mut bytes)
+        && (written..end).all(|_| {
+            let mut key_len = [0; leaf::LATER];
+            let begin = at + bytes.len();
+            map.read(begin, &mut key_len)
+                && map.append_to(begin, leaf::LATER + usize::from(u16::from_le_bytes(key_len)), &mut bytes)
+        });
     if !is_copied || bytes.len() < leaf::HEADER {
         return None;
     }

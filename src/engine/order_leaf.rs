@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::leaf::{BITS, LATER, Leaf, Spot};
 use crate::storage::redo::Place;
-use crate::storage::tree::{BLOCK, LINK, Node, SHORT, block_of, class_of, place_of};
+use crate::storage::tree::{self, BLOCK, LINK, LONG, Node, SHORT, block_of, place_of};
 
 use super::commit::Commit;
 use super::order::link;
@@ -87,14 +87,13 @@ impl<O: Os> Commit<'_, O> {
             }
             self.map_order_chunk(chunk)?;
             let Some(map) = self.view.order(chunk) else { return Err(self.damaged(block)) };
-            let head = map.load(offset + LINK);
-            let level = (head >> 16) as u16;
-            let len = Node::len_of(head);
-            // All of a leaf's block: where the next key goes is to be seen.
-            let copied = if level == 0 { ((BLOCK as usize) << class_of(len).min(16)) - LINK } else { len };
+            let (_, level, len) = Node::head_of(map.load(offset + LINK));
+            // Of a leaf to where the next key may come, whatever its block is.
+            let copied = if level == 0 { len.max(LONG) } else { len };
             bytes.clear();
-            let is_below = above.is_none_or(|above: u16| above == level + 1);
-            if !is_below || !map.append_to(offset + LINK, copied, bytes) {
+            let is_below = above.is_none_or(|above: u16| above.checked_sub(1) == Some(level));
+            let is_block = tree::class_at(offset, len, map.len()).is_some();
+            if !is_below || !is_block || !map.append_to(offset + LINK, copied, bytes) {
                 return Err(self.damaged(block));
             }
             if level == 0 {

@@ -19,6 +19,8 @@ use super::store::Store;
 /// How many keys ahead of the one that is taken the bucket is fetched for whoever comes next, and the record.
 const BUCKET_AHEAD: isize = 6;
 const RECORD_AHEAD: isize = 3;
+/// How many repairs by others one call waits out.
+const REPAIRS_MAX: usize = 8;
 
 impl<O: Os> Store<O> {
     /// Takes the first or last item of an index out, and gives what `take` makes of its key and record. `None` if there is
@@ -29,14 +31,29 @@ impl<O: Os> Store<O> {
         end: End,
         mut take: impl FnMut(&[u8], &Found<'_, O>) -> Result<R>,
     ) -> Result<Option<R>> {
-        if self.state.load(state::ORDER_STALE) != 0 {
-            self.make_orders(&self.lock()?)?;
+        for _ in 0..REPAIRS_MAX {
+            if self.state.load(state::ORDER_STALE) != 0 {
+                self.make_orders(&self.lock()?)?;
+            }
+            if let Some(popped) = self.pop_from_sound(index, end, &mut take)? {
+                return Ok(popped);
+            }
         }
+        Err(self.unsettled())
+    }
+
+    /// `None` if somebody has begun to make the trees anew.
+    fn pop_from_sound<R>(
+        &self,
+        index: Namespace,
+        end: End,
+        take: &mut impl FnMut(&[u8], &Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<Option<R>>> {
         self.change_by(self.enter()?, 0, |commit| {
             if self.state.load(state::ORDER_STALE) != 0 {
-                return Err(self.unsettled());
+                return Ok(None);
             }
-            let Some(key) = commit.key_at_end(index, end)? else { return Ok(None) };
+            let Some(key) = commit.key_at_end(index, end)? else { return Ok(Some(None)) };
             let hash = self.hash(&key);
             let place = commit.locate(&key, hash)?;
             let live = place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old));
@@ -48,7 +65,7 @@ impl<O: Os> Store<O> {
             if commit.change_alone(&Op { key: &key, hash, change: Change::Remove }, &place)? {
                 commit.publish()?;
             }
-            Ok(Some(taken))
+            Ok(Some(Some(taken)))
         })
     }
 }

@@ -13,6 +13,7 @@
 
 use std::borrow::Borrow;
 use std::ops::Range;
+use std::sync::atomic::{Ordering, fence};
 
 use crate::error::Result;
 use crate::os::{Os, OsMap};
@@ -162,6 +163,12 @@ impl<O: Os> Store<O> {
             Try::Map(missing) => return Ok(Try::Map(missing)),
         };
         let Some(node) = &leaf.node else { return Ok(Try::Done(())) };
+        let is_led_to = leaf.low.as_ref().is_none_or(|low| node.key(0) >= &low[..])
+            && leaf.high.as_ref().is_none_or(|high| node.key(node.count() - 1) < &high[..]);
+        if !is_led_to {
+            // Keys that nobody would find who looks for them.
+            return Ok(Try::Again);
+        }
         let first = node.find(&window.low).unwrap_or_else(|at| at);
         let last = window.high.as_ref().map_or(node.count(), |high| node.find(high).unwrap_or_else(|at| at));
         let (mut first, mut last) = (first.min(last), last);
@@ -222,7 +229,7 @@ impl<O: Os> Store<O> {
                 return Ok(if chunk as u64 >= there { Try::Again } else { Try::Map(Missing::Order(chunk)) });
             };
             let Some(node) = read_node(&**map, offset) else { return Ok(Try::Again) };
-            if level.is_some_and(|above| above != node.level() + 1) {
+            if level.is_some_and(|above: u16| above.checked_sub(1) != Some(node.level())) {
                 return Ok(Try::Again);
             }
             level = Some(node.level());
@@ -243,6 +250,8 @@ impl<O: Os> Store<O> {
             }
             at = (&**map, offset + LINK + Node::child_at(child));
         }
+        // What was copied was copied before what follows is looked at.
+        fence(Ordering::Acquire);
         let is_whole = way.iter().rev().all(|&(map, offset, word)| map.load(offset) == word)
             && self.state.load(PENDING) == 0
             && self.state.load(VISIBLE) == moment;

@@ -43,6 +43,8 @@ mod random;
 mod rot;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod trees;
 mod workload;
 mod world;
 

@@ -241,7 +241,9 @@ impl<'b> Leaf<'b> {
             left &= left - 1;
         }
         keys.extend(later.map(|(_, key)| key));
-        (!keys.is_empty() && keys.len() == self.bits.count_ones() as usize).then_some(keys)
+        // Keys of a table that goes back and forth are in several at once.
+        let is_bounded = keys.iter().map(|key| key.len()).sum::<usize>() <= self.bytes.len();
+        (is_bounded && !keys.is_empty() && keys.len() == self.bits.count_ones() as usize).then_some(keys)
     }
 }
 

@@ -37,8 +37,8 @@ pub const CLASSES: usize = 9;
 const FIRST_CHUNK: u64 = 64 << 10;
 /// Chunks that there can be.
 pub const CHUNKS_MAX: usize = 20;
-/// A node longer than this is split, if it has entries enough.
-const LONG: usize = BLOCK as usize - LINK;
+/// A node longer than this is split, if it has entries enough, and nothing comes behind a leaf beyond it.
+pub const LONG: usize = BLOCK as usize - LINK;
 /// A node shorter than this looks for a neighbour to become one with …
 pub const SHORT: usize = LONG / 4;
 /// … which leaves room for more.
@@ -69,6 +69,14 @@ pub fn first_block(chunk: usize) -> u64 {
 pub fn place_of(block: u32) -> (usize, usize) {
     let chunk = (u64::from(block) / (FIRST_CHUNK / BLOCK) + 1).ilog2() as usize;
     (chunk, ((u64::from(block) - first_block(chunk)) * BLOCK) as usize)
+}
+
+/// The class of a block at `offset` of a chunk of so many bytes, in which a node of that length stands. `None` if there is no
+/// such block.
+pub fn class_at(offset: usize, len: usize, chunk: usize) -> Option<usize> {
+    let class = class_of(len);
+    let end = offset.checked_add((BLOCK as usize).checked_shl(class as u32)?)?;
+    (class < CLASSES && end <= chunk).then_some(class)
 }
 
 /// The class of the blocks that hold a node of that length.
@@ -170,9 +178,11 @@ impl Node {
         }
     }
 
-    /// The length of a node, by its first word.
-    pub fn len_of(word: u64) -> usize {
-        (word >> 32) as usize
+    /// Number of entries, level and length of a node, by its first word as the machine loads it.
+    #[inline]
+    pub fn head_of(word: u64) -> (usize, u16, usize) {
+        let head = u64::from_le(word);
+        (usize::from(head as u16), (head >> 16) as u16, (head >> 32) as usize)
     }
 
     /// Where in the node the word of a child is.
@@ -475,5 +485,18 @@ mod tests {
         }
         assert_eq!(Node::parse(vec![0xFF; 64]), None);
         assert_eq!(Node::parse(vec![0; 8]), None);
+    }
+
+    #[test]
+    fn a_leaf_is_not_longer_in_order_than_as_it_stands() {
+        let len = 1_usize << 16;
+        let mut bytes = vec![7; len];
+        bytes[..8].copy_from_slice(&(63 | (len as u64) << 32).to_le_bytes());
+        bytes[leaf::BITS..leaf::HEADER].copy_from_slice(&(u64::MAX >> 2).to_ne_bytes());
+        for i in 0..63 {
+            let offset = if i % 2 == 0 { 0 } else { (len - leaf::HEADER - 63 * OFFSET) as u32 };
+            bytes[leaf::HEADER + OFFSET * i..][..OFFSET].copy_from_slice(&offset.to_le_bytes());
+        }
+        assert_eq!(Node::parse(bytes), None);
     }
 }

@@ -32,9 +32,9 @@ const INDEXES: usize = 2;
 
 type Model = [BTreeMap<Vec<u8>, (u8, usize)>; INDEXES];
 
-struct Process {
-    handle: handle::Handle<SimOs>,
-    indexes: [Namespace; INDEXES],
+pub(super) struct Process {
+    pub(super) handle: handle::Handle<SimOs>,
+    pub(super) indexes: [Namespace; INDEXES],
     os: SimOs,
 }
 
@@ -43,17 +43,21 @@ fn label(which: usize) -> Label<'static> {
 }
 
 fn open(machine: &Machine, eviction: Eviction) -> Process {
+    open_with(machine, eviction, SIZE_LIMIT)
+}
+
+pub(super) fn open_with(machine: &Machine, eviction: Eviction, size_limit: u64) -> Process {
     let os = machine.process();
     let new = os.open(&path("larder"), crate::os::OpenMode::Read).is_err();
     let eviction = Some(eviction.to_bits());
-    let opening = Opening { eviction, ..opening(new.then_some(SIZE_LIMIT)) };
+    let opening = Opening { eviction, ..opening(new.then_some(size_limit)) };
     let store = Store::open(os.clone(), &path(""), &opening).unwrap();
     let indexes = [0, 1].map(|which| store.namespace(label(which)).unwrap());
     Process { handle: handle::Handle::Store(Living::new(store)), indexes, os }
 }
 
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Put(usize, Vec<u8>, u8, usize),
     Remove(usize, Vec<u8>),
     Pop(usize, End),
@@ -103,7 +107,7 @@ impl Act {
     }
 
     /// Carries it out; what was popped.
-    fn apply(&self, handle: &handle::Handle<SimOs>, indexes: &[Namespace]) -> Result<Vec<Option<Vec<u8>>>> {
+    pub(super) fn apply(&self, handle: &handle::Handle<SimOs>, indexes: &[Namespace]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut popped = Vec::new();
         let whole = |which: usize, key: &[u8]| [&prefix(Kind::Index, indexes[which].id)[..], key].concat();
         match self {
@@ -214,7 +218,7 @@ fn check(process: &Process, expected: &Model) {
 }
 
 /// O3: each block below `ORDER_NEXT` is met once at most, all of it, whatever it is for.
-fn blocks(store: &Store<SimOs>, indexes: &[Namespace]) {
+pub(super) fn blocks(store: &Store<SimOs>, indexes: &[Namespace]) {
     let mut met = HashSet::new();
     let mut meet = |block: u32, class: usize, what: &str| {
         let end = block + (1 << class);
@@ -237,7 +241,7 @@ fn blocks(store: &Store<SimOs>, indexes: &[Namespace]) {
     }
     while let Some(block) = below.pop() {
         if block != 0 {
-            meet(block, tree::class_of(tree::Node::len_of(word(block, tree::LINK))), "a node");
+            meet(block, tree::class_of(tree::Node::head_of(word(block, tree::LINK)).2), "a node");
             let (chunk, offset) = tree::place_of(block);
             let node = read_node(&*store.map_order(chunk).unwrap(), offset).unwrap();
             below.extend((0..node.count()).map(|i| tree::block_of(node.child(i))));
