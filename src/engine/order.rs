@@ -29,7 +29,7 @@ use crate::storage::namespace::Namespace;
 use crate::storage::paths::Name;
 use crate::storage::redo::Place;
 use crate::storage::state;
-use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, LINK, LONG, Node, block_of, child, place_of};
+use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, DEEPEST, LINK, LONG, Node, block_of, child, place_of};
 
 use super::commit::{Commit, Made};
 use super::nodes::Nodes;
@@ -37,8 +37,6 @@ use super::room::Purpose;
 
 /// Nodes of trees that are taken apart that each change frees.
 const TAKEN_APART: usize = 2;
-/// The deepest tree: each inner node has two children at least.
-const DEEPEST: usize = 48;
 
 /// A node on the way to a leaf, and which child was taken.
 struct Step {
@@ -250,6 +248,9 @@ impl<O: Os> Commit<'_, O> {
             return Ok(node.class());
         }
         let (place, offset) = link(block);
+        if place_of(block).0 >= self.order_chunks() {
+            return Err(self.damaged(block));
+        }
         self.map_order_chunk(place_of(block).0)?;
         let map = self.map_of(place).ok_or_else(|| self.damaged(block))?;
         let (.., len) = Node::head_of(map.load(offset + LINK));
@@ -307,7 +308,7 @@ impl<O: Os> Commit<'_, O> {
         }
     }
 
-    pub(super) fn nodes(&mut self) -> &mut Nodes {
+    fn nodes(&mut self) -> &mut Nodes {
         self.nodes.get_or_insert_default()
     }
 

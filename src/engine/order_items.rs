@@ -15,8 +15,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::os::{Os, OsMap};
-use crate::storage::index::{self, CELLS};
-use crate::storage::location::{Entry, Location};
+use crate::storage::location::Location;
 use crate::storage::namespace::{Namespace, PREFIX, prefix};
 use crate::storage::record::{LargeReference, Type};
 use crate::storage::state::{self, PENDING, VISIBLE};
@@ -154,19 +153,10 @@ impl<O: Os> Store<O> {
     /// Where the first cell of a home bucket that has a hash's tag leads, and a look ahead at what is there.
     #[inline(always)]
     fn fetch_item(&self, view: &View<O>, word: u64, hash: u64) -> Location {
-        let Ok(Try::Done(index)) = self.index_of(view, word, hash) else { return Location::from_bits(0) };
-        let line = index.map.load_line(index::bucket_offset(index.table.home(hash)));
-        let found = index::matching(&line, index.table.tag(hash));
-        if found == 0 {
-            return Location::from_bits(0);
+        match self.index_of(view, word, hash) {
+            Ok(Try::Done(index)) => self.prefetch_record_of(view, index, hash, LINES),
+            _ => Location::from_bits(0),
         }
-        let location = Entry::from_bits(line[found.trailing_zeros() as usize % CELLS]).location();
-        if let Some(segment) = view.segment(location.slot(), self.segment_in(location.slot())) {
-            for line in LINES {
-                segment.map.prefetch(location.offset() + line);
-            }
-        }
-        location
     }
 
     /// Adds a record's value to `to`, wherever it is.

@@ -10,14 +10,11 @@ use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::leaf::{BITS, LATER, Leaf, Spot};
 use crate::storage::redo::Place;
-use crate::storage::tree::{self, BLOCK, LINK, LONG, Node, SHORT, block_of, place_of};
+use crate::storage::tree::{self, BLOCK, DEEPEST, LINK, LONG, Node, SHORT, block_of, place_of};
 
 use super::commit::Commit;
 use super::order::link;
 use super::queue::End;
-
-/// The deepest tree: each inner node has two children at least.
-const DEEPEST: usize = 48;
 
 /// Which leaf is wanted.
 #[derive(Clone, Copy)]

@@ -84,14 +84,19 @@ impl<O: Os> Commit<'_, O> {
         let (found, direction) = if end == End::Front { (leaf.first(), 1) } else { (leaf.last(), -1) };
         let (entry, own) = found.ok_or_else(|| self.damaged(block))?;
         self.at_end = Some(AtEnd { block, entry });
-        let whole = |own: &[u8]| [&prefix(index.kind, index.id)[..], own].concat();
+        let mut whole = prefix(index.kind, index.id).to_vec();
         let word = self.store.state.load(state::GEOMETRY);
         if let Some(ahead) = leaf.written_at(entry, direction * BUCKET_AHEAD) {
-            self.store.prefetch_home(&self.view, word, self.store.hash(&whole(ahead)));
+            whole.extend_from_slice(ahead);
+            self.store.prefetch_home(&self.view, word, self.store.hash(&whole));
+            whole.truncate(PREFIX);
         }
         if let Some(ahead) = leaf.written_at(entry, direction * RECORD_AHEAD) {
-            self.store.prefetch_record(&self.view, word, self.store.hash(&whole(ahead)));
+            whole.extend_from_slice(ahead);
+            self.store.prefetch_record(&self.view, word, self.store.hash(&whole));
+            whole.truncate(PREFIX);
         }
-        Ok(Some(whole(own)))
+        whole.extend_from_slice(own);
+        Ok(Some(whole))
     }
 }

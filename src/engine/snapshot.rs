@@ -176,7 +176,7 @@ impl<O: Os> Store<O> {
         }
     }
 
-    /// The same, for lines at these places of the record, where the table is known.
+    /// The same, for lines at these places of the record, where the table is known; and where it is, or none.
     #[inline(always)]
     pub(super) fn prefetch_record_of<const LINES: usize>(
         &self,
@@ -184,12 +184,12 @@ impl<O: Os> Store<O> {
         index: &Index<O>,
         hash: u64,
         lines: [usize; LINES],
-    ) {
+    ) -> Location {
         let tag = index.table.tag(hash);
         let line = index.map.load_line(index::bucket_offset(index.table.home(hash)));
         let found = index::matching(&line, tag);
         if found == 0 {
-            return;
+            return Location::from_bits(0);
         }
         let location = Entry::from_bits(line[found.trailing_zeros() as usize % CELLS]).location();
         if let Some(segment) = view.segment(location.slot(), self.segment_in(location.slot())) {
@@ -197,5 +197,6 @@ impl<O: Os> Store<O> {
                 segment.map.prefetch(location.offset() + line);
             }
         }
+        location
     }
 }

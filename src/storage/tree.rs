@@ -37,6 +37,8 @@ pub const CLASSES: usize = 9;
 const FIRST_CHUNK: u64 = 64 << 10;
 /// Chunks that there can be.
 pub const CHUNKS_MAX: usize = 20;
+/// The deepest tree: each inner node has two children at least.
+pub const DEEPEST: usize = 48;
 /// A node longer than this is split, if it has entries enough, and nothing comes behind a leaf beyond it.
 pub const LONG: usize = BLOCK as usize - LINK;
 /// A node shorter than this looks for a neighbour to become one with …
