@@ -16,9 +16,6 @@ use super::order_leaf::{Aim, leaf_at};
 use super::queue::End;
 use super::store::Store;
 
-/// How many keys ahead of the one that is taken the bucket is fetched for whoever comes next, and the record.
-const BUCKET_AHEAD: isize = 6;
-const RECORD_AHEAD: isize = 3;
 /// How many repairs by others one call waits out.
 const REPAIRS_MAX: usize = 8;
 
@@ -81,21 +78,10 @@ impl<O: Os> Commit<'_, O> {
         let block = self.leaf_of(root, Aim::End(end), &mut bytes)?.ok_or_else(|| self.damaged(block_of(root)))?;
         let (place, at) = leaf_at(block);
         let leaf = Leaf::of(&bytes, self.word(place, at + BITS)).ok_or_else(|| self.damaged(block))?;
-        let (found, direction) = if end == End::Front { (leaf.first(), 1) } else { (leaf.last(), -1) };
+        let found = if end == End::Front { leaf.first() } else { leaf.last() };
         let (entry, own) = found.ok_or_else(|| self.damaged(block))?;
         self.at_end = Some(AtEnd { block, entry });
         let mut whole = prefix(index.kind, index.id).to_vec();
-        let word = self.store.state.load(state::GEOMETRY);
-        if let Some(ahead) = leaf.written_at(entry, direction * BUCKET_AHEAD) {
-            whole.extend_from_slice(ahead);
-            self.store.prefetch_home(&self.view, word, self.store.hash(&whole));
-            whole.truncate(PREFIX);
-        }
-        if let Some(ahead) = leaf.written_at(entry, direction * RECORD_AHEAD) {
-            whole.extend_from_slice(ahead);
-            self.store.prefetch_record(&self.view, word, self.store.hash(&whole));
-            whole.truncate(PREFIX);
-        }
         whole.extend_from_slice(own);
         Ok(Some(whole))
     }

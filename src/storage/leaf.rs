@@ -192,11 +192,6 @@ impl<'b> Leaf<'b> {
         self.later_keys().chain(written).max_by(|(_, a), (_, b)| order_of(head_of(a), a, b))
     }
 
-    /// The key that was written so many entries behind another one, or in front of it: perhaps the one that follows.
-    pub fn written_at(&self, entry: usize, distance: isize) -> Option<&'b [u8]> {
-        entry.checked_add_signed(distance).filter(|&at| at < self.written).map(|at| self.written_key(at))
-    }
-
     /// True if an entry is there and has this key.
     pub fn has(&self, entry: usize, key: &[u8]) -> bool {
         self.is_there(entry)
