@@ -17,8 +17,8 @@ pub struct Nodes {
     pub leads: bool,
 }
 
-/// Where the key at an end is, for the commit that takes it out.
+/// The leaf whose key at an end a commit is about to take out, and the bits that are left then, if the leaf can stay where it is.
 pub struct AtEnd {
     pub block: u32,
-    pub entry: usize,
+    pub left: Option<u64>,
 }

@@ -23,8 +23,6 @@ pub(super) enum Aim<'k> {
     Key(&'k [u8]),
     /// The first or the last.
     End(End),
-    /// That in a block, to which one of the above has led.
-    Block(u32),
 }
 
 impl<O: Os> Commit<'_, O> {
@@ -53,26 +51,27 @@ impl<O: Os> Commit<'_, O> {
 
     /// Takes out a key where its leaf stands. False if that cannot be.
     pub(super) fn take_out_of_leaf(&mut self, root: u64, key: &[u8]) -> Result<bool> {
-        let mut bytes = Vec::with_capacity(BLOCK as usize);
-        let known = self.at_end.take();
-        let aim = known.as_ref().map_or(Aim::Key(key), |known| Aim::Block(known.block));
-        let Some(block) = self.leaf_of(root, aim, &mut bytes)? else { return Ok(false) };
-        let (place, at) = leaf_at(block);
-        let leaf = Leaf::of(&bytes, self.word(place, at + BITS)).ok_or_else(|| self.damaged(block))?;
-        let spot = match known {
-            Some(known) if leaf.has(known.entry, key) => Spot::There(known.entry),
-            Some(_) => return Err(self.damaged(block)),
-            None => leaf.find(key),
+        let (block, left) = match self.at_end.take() {
+            // This commit has looked there for the key, and has changed no leaf since.
+            Some(known) => (known.block, known.left),
+            None => {
+                let mut bytes = Vec::with_capacity(BLOCK as usize);
+                let Some(block) = self.leaf_of(root, Aim::Key(key), &mut bytes)? else { return Ok(false) };
+                let (place, at) = leaf_at(block);
+                let leaf = Leaf::of(&bytes, self.word(place, at + BITS)).ok_or_else(|| self.damaged(block))?;
+                let Spot::There(entry) = leaf.find(key) else { return Ok(true) };
+                (block, leaf.without(entry, key, SHORT))
+            }
         };
-        let Spot::There(entry) = spot else { return Ok(true) };
-        let Some(left) = leaf.without(entry, key, SHORT) else { return Ok(false) };
+        let Some(left) = left else { return Ok(false) };
+        let (place, at) = leaf_at(block);
         self.stage(place, at + BITS, left);
         Ok(true)
     }
 
     /// The block of a leaf, and its bytes. `None` if this commit has written a node on the way there.
     pub(super) fn leaf_of(&mut self, root: u64, aim: Aim<'_>, bytes: &mut Vec<u8>) -> Result<Option<u32>> {
-        let mut block = if let Aim::Block(block) = aim { block } else { block_of(root) };
+        let mut block = block_of(root);
         let mut above = None;
         for _ in 0..=DEEPEST {
             if self.nodes.as_ref().is_some_and(|nodes| nodes.written.contains_key(&block)) {
@@ -101,7 +100,6 @@ impl<O: Os> Commit<'_, O> {
                 Aim::Key(key) => node.child_of(key, false),
                 Aim::End(End::Front) => 0,
                 Aim::End(End::Back) => node.count() - 1,
-                Aim::Block(_) => return Err(self.damaged(block)),
             };
             let is_led = self.nodes.as_ref().is_some_and(|nodes| nodes.leads);
             let child = node.child(at);

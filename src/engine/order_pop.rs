@@ -80,7 +80,7 @@ impl<O: Os> Commit<'_, O> {
         let leaf = Leaf::of(&bytes, self.word(place, at + BITS)).ok_or_else(|| self.damaged(block))?;
         let found = if end == End::Front { leaf.first() } else { leaf.last() };
         let (entry, own) = found.ok_or_else(|| self.damaged(block))?;
-        self.at_end = Some(AtEnd { block, entry });
+        self.at_end = Some(AtEnd { block, left: leaf.without_edge(entry) });
         let mut whole = prefix(index.kind, index.id).to_vec();
         whole.extend_from_slice(own);
         Ok(Some(whole))

@@ -15,8 +15,7 @@
 //! those that are about to be, and by those that are, for a change that comes to nothing has to leave what they lead to.
 //! No key is in two entries that are there.
 
-use std::cmp::Ordering;
-
+use super::ascending::{Ascending, OFFSET, head_of};
 use super::{u16_at, u32_at};
 
 /// Where the bits are.
@@ -25,7 +24,6 @@ pub const BITS: usize = 8;
 pub const HEADER: usize = 16;
 /// Entries that a leaf can have.
 pub const ENTRIES_MAX: usize = 64;
-const OFFSET: usize = 4;
 /// Bytes in front of the key of a later entry.
 pub const LATER: usize = 2;
 /// With more entries than this a leaf has not few.
@@ -40,8 +38,8 @@ pub fn full(count: usize) -> u64 {
 #[derive(Clone, Copy)]
 pub struct Leaf<'b> {
     bytes: &'b [u8],
-    /// Entries in the table, and where their keys end.
-    written: usize,
+    /// The entries it was written with, and where their keys end.
+    written: Ascending<'b>,
     len: usize,
     bits: u64,
     /// Entries that may not be written over.
@@ -61,29 +59,13 @@ pub enum Spot {
     Full,
 }
 
-/// The first bytes of a key, as a number: what it tells apart is in that order.
-#[inline]
-pub fn head_of(key: &[u8]) -> u64 {
-    key.first_chunk().map_or_else(
-        || key.iter().fold((0, 56), |(head, at), &byte| (head | u64::from(byte) << at, at - 8)).0,
-        |&head| u64::from_be_bytes(head),
-    )
-}
-
-/// The order of two keys, the first of which has this head.
-#[inline]
-pub fn order_of(head: u64, key: &[u8], other: &[u8]) -> Ordering {
-    head.cmp(&head_of(other)).then_with(|| key.cmp(other))
-}
-
 impl<'b> Leaf<'b> {
     /// A leaf of these bytes with these bits. `None` if its table does not fit in them.
     #[inline]
     pub fn of(bytes: &'b [u8], bits: u64) -> Option<Leaf<'b>> {
-        let (written, len) = (usize::from(u16_at(bytes, 0)), u32_at(bytes, 4) as usize);
-        let is_sound = u16_at(bytes, 2) == 0
-            && (1..=ENTRIES_MAX).contains(&written)
-            && (HEADER + written * OFFSET..=bytes.len()).contains(&len);
+        let (count, level, len) = (usize::from(u16_at(bytes, 0)), u16_at(bytes, 2), u32_at(bytes, 4) as usize);
+        let written = Ascending::of(bytes.get(HEADER..len)?, count)?;
+        let is_sound = level == 0 && (1..=ENTRIES_MAX).contains(&count);
         is_sound.then_some(Leaf { bytes, written, len, bits, kept: bits })
     }
 
@@ -95,7 +77,13 @@ impl<'b> Leaf<'b> {
 
     /// True if it is as it was written.
     pub fn is_as_written(&self) -> bool {
-        self.bits == full(self.written)
+        self.bits == self.all_written()
+    }
+
+    /// The bits of the entries that it was written with.
+    #[inline]
+    fn all_written(&self) -> u64 {
+        full(self.written.count())
     }
 
     #[inline]
@@ -103,35 +91,21 @@ impl<'b> Leaf<'b> {
         self.bits >> (entry % ENTRIES_MAX) & 1 != 0
     }
 
-    #[inline]
-    fn begin(&self, i: usize) -> usize {
-        if i >= self.written {
-            return self.len;
-        }
-        (HEADER + self.written * OFFSET).saturating_add(u32_at(self.bytes, HEADER + i * OFFSET) as usize)
-    }
-
-    #[inline]
-    fn written_key(&self, i: usize) -> &'b [u8] {
-        self.bytes.get(self.begin(i)..self.begin(i + 1)).unwrap_or_default()
-    }
-
     /// How many entries there can be, by the last that is kept.
     #[inline]
     fn end(&self) -> usize {
-        self.written.max(ENTRIES_MAX - self.kept.leading_zeros() as usize)
+        self.written.count().max(ENTRIES_MAX - self.kept.leading_zeros() as usize)
     }
 
-    /// The later entries, up to the last that is kept or fits in the bytes, each with where it begins.
+    /// The later entries, up to the last that is kept or fits in the bytes.
     #[inline]
-    fn later(&self) -> impl Iterator<Item = (usize, usize, &'b [u8])> + use<'b> {
-        let bytes = self.bytes;
-        let mut at = self.len;
-        (self.written..self.end()).map_while(move |entry| {
-            let begin = at;
-            let key = bytes.get(at + LATER..)?.get(..usize::from(u16_at(bytes, at)))?;
-            at = begin + LATER + key.len();
-            Some((entry, begin, key))
+    fn later(&self) -> impl Iterator<Item = (usize, &'b [u8])> + use<'b> {
+        let mut rest = self.bytes.get(self.len..).unwrap_or_default();
+        (self.written.count()..self.end()).map_while(move |entry| {
+            let (len, behind) = rest.split_first_chunk::<LATER>()?;
+            let (key, behind) = behind.split_at_checked(u16::from_le_bytes(*len).into())?;
+            rest = behind;
+            Some((entry, key))
         })
     }
 
@@ -139,23 +113,16 @@ impl<'b> Leaf<'b> {
     #[inline]
     pub fn find(&self, key: &[u8]) -> Spot {
         let spot = |entry| if self.is_there(entry) { Spot::There(entry) } else { Spot::Gone(entry) };
-        let head = head_of(key);
-        let (mut low, mut high) = (0, self.written);
-        while low < high {
-            let middle = low.midpoint(high);
-            match order_of(head, key, self.written_key(middle)) {
-                Ordering::Greater => low = middle + 1,
-                Ordering::Equal => return spot(middle),
-                Ordering::Less => high = middle,
-            }
+        if let Ok(entry) = self.written.find(0, key) {
+            return spot(entry);
         }
         let mut at = self.len;
-        for (entry, begin, other) in self.later() {
+        for (entry, other) in self.later() {
             // The last bytes tell more than the first where keys have much in common.
             if other.len() == key.len() && other.last_chunk::<4>() == key.last_chunk() && other == key {
                 return spot(entry);
             }
-            at = begin + LATER + other.len();
+            at += LATER + other.len();
         }
         let entry = self.end();
         let is_room = entry < ENTRIES_MAX && at + LATER + key.len() <= self.bytes.len();
@@ -167,7 +134,7 @@ impl<'b> Leaf<'b> {
     #[inline]
     fn keys(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let leaf = *self;
-        let written = (0..self.written).filter(move |&i| leaf.is_there(i)).map(move |i| leaf.written_key(i));
+        let written = (0..self.written.count()).filter(move |&i| leaf.is_there(i)).map(move |i| leaf.written.key(i));
         written.chain(leaf.later_keys().map(|(_, key)| key))
     }
 
@@ -175,42 +142,54 @@ impl<'b> Leaf<'b> {
     #[inline]
     fn later_keys(&self) -> impl Iterator<Item = (usize, &'b [u8])> + use<'b> {
         let leaf = *self;
-        self.later().filter(move |&(entry, ..)| leaf.is_there(entry)).map(|(entry, _, key)| (entry, key))
+        self.later().filter(move |&(entry, _)| leaf.is_there(entry))
     }
 
     /// The first of the keys that are there, and its entry.
     pub fn first(&self) -> Option<(usize, &'b [u8])> {
-        let first = (self.bits & full(self.written)).trailing_zeros() as usize;
-        let written = (first < self.written).then(|| (first, self.written_key(first)));
-        self.later_keys().chain(written).min_by(|(_, a), (_, b)| order_of(head_of(a), a, b))
+        let first = (self.bits & self.all_written()).trailing_zeros() as usize;
+        self.edge((first < self.written.count()).then_some(first), |key, edge| key < edge)
     }
 
     /// The last of the keys that are there, and its entry.
     pub fn last(&self) -> Option<(usize, &'b [u8])> {
-        let last = (self.bits & full(self.written)).checked_ilog2();
-        let written = last.map(|last| (last as usize, self.written_key(last as usize)));
-        self.later_keys().chain(written).max_by(|(_, a), (_, b)| order_of(head_of(a), a, b))
+        let last = (self.bits & self.all_written()).checked_ilog2();
+        self.edge(last.map(|last| last as usize), |key, edge| key > edge)
     }
 
-    /// True if an entry is there and has this key.
-    pub fn has(&self, entry: usize, key: &[u8]) -> bool {
-        self.is_there(entry)
-            && if entry < self.written {
-                self.written_key(entry) == key
-            } else {
-                self.later_keys().any(|found| found == (entry, key))
+    /// The entry of the table that is at an end of it, or the later one that is still further out.
+    #[inline(always)]
+    fn edge(
+        &self,
+        written: Option<usize>,
+        is_further: impl Fn((u64, &[u8]), (u64, &[u8])) -> bool,
+    ) -> Option<(usize, &'b [u8])> {
+        let with_head = |key: &'b [u8]| (head_of(key), key);
+        let mut edge = written.map(|entry| (entry, with_head(self.written.key(entry))));
+        for (entry, key) in self.later_keys() {
+            let key = with_head(key);
+            if edge.is_none_or(|(_, edge)| is_further(key, edge)) {
+                edge = Some((entry, key));
             }
+        }
+        edge.map(|(entry, (_, key))| (entry, key))
     }
 
     /// The bits without an entry, if that needs nothing more: not if it is the only one, nor if it was one of few and
     /// between others that take less than `short` bytes, as the leaf is then to look for a neighbour to become one with.
     pub fn without(&self, entry: usize, key: &[u8], short: usize) -> Option<u64> {
-        let left = self.bits & !(1 << (entry % ENTRIES_MAX));
-        let count = left.count_ones();
+        let left = self.without_edge(entry)?;
         let is_between = || [self.first(), self.last()].iter().flatten().all(|&(_, edge)| edge != key);
         let bytes = || HEADER + self.keys().map(|key| OFFSET + key.len()).sum::<usize>();
-        let is_short = count <= FEW && bytes() < short;
-        (count > 0 && !(is_short && is_between())).then_some(left)
+        let is_short = left.count_ones() <= FEW && bytes() < short;
+        (!(is_short && is_between())).then_some(left)
+    }
+
+    /// The bits without an entry that is the first or the last. `None` if it is the only one.
+    #[inline]
+    pub fn without_edge(&self, entry: usize) -> Option<u64> {
+        let left = self.bits & !(1 << (entry % ENTRIES_MAX));
+        (left != 0).then_some(left)
     }
 
     /// The keys that are there, in order. `None` if none are, or something does not fit in its bytes.
@@ -225,9 +204,9 @@ impl<'b> Leaf<'b> {
         later.sort_unstable();
         let mut later = later.iter().copied().peekable();
         let mut keys: Vec<&[u8]> = Vec::with_capacity(ENTRIES_MAX);
-        let mut left = self.bits & full(self.written);
+        let mut left = self.bits & self.all_written();
         while left != 0 {
-            let key = self.written_key(left.trailing_zeros() as usize);
+            let key = self.written.key(left.trailing_zeros() as usize);
             let head = if later.peek().is_some() { head_of(key) } else { 0 };
             while let Some((_, before)) = later.next_if(|&before| before < (head, key)) {
                 keys.push(before);
@@ -317,7 +296,9 @@ mod tests {
             let leaf = Leaf::of(&block.bytes, block.bits).unwrap();
             let ends = [leaf.first(), leaf.last()].map(Option::unwrap);
             assert_eq!(ends.map(|(_, key)| key), [model.first(), model.last()].map(|key| &key.unwrap()[..]));
-            assert!(ends.iter().all(|&(entry, key)| leaf.has(entry, key) && !leaf.has(entry, b"none")));
+            for (entry, _) in ends {
+                assert_eq!(leaf.without_edge(entry), (model.len() > 1).then_some(block.bits & !(1 << entry)));
+            }
             assert!(leaf.gathered().unwrap().into_iter().eq(model.iter().map(|key| &key[..])));
         }
         assert!(gathered > 100, "{gathered}");

@@ -21,6 +21,7 @@
 //!
 //! All numbers are little-endian; words that processes share are in the machine's own order, which the manifest names.
 
+pub mod ascending;
 pub mod decision;
 pub mod fanout;
 pub mod index;

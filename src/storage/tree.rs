@@ -21,12 +21,12 @@
 //!
 //! A node whose table makes no sense is none; beyond its entries there are empty keys and no children.
 
-use super::leaf::{self, ENTRIES_MAX, Leaf, head_of, order_of};
+use super::ascending::{Ascending, OFFSET};
+use super::leaf::{self, ENTRIES_MAX, Leaf};
 use super::{u16_at, u32_at, u64_at};
 
 const HEADER: usize = 8;
 const CHILD: usize = 8;
-const OFFSET: usize = 4;
 /// Bytes in front of a node in its block.
 pub const LINK: usize = 8;
 /// Bytes of a block of the first class.
@@ -162,15 +162,8 @@ impl Node {
         }
         bytes.truncate(len);
         let node = Node { bytes, count, level };
-        let (offsets, _) = node.bytes.get(node.offsets_at()..node.keys_at())?.as_chunks::<OFFSET>();
-        let mut last = 0;
-        let mut is_sound = count > 0;
-        for offset in offsets {
-            let offset = u32::from_le_bytes(*offset);
-            is_sound &= offset >= last;
-            last = offset;
-        }
-        (is_sound && last as usize <= node.bytes.len() - node.keys_at()).then_some(node)
+        let is_sound = count > 0 && node.table()?.is_sound();
+        is_sound.then_some(node)
     }
 
     pub fn set_child(&mut self, i: usize, child: u64) {
@@ -232,18 +225,15 @@ impl<B: AsRef<[u8]>> Node<B> {
         self.offsets_at() + self.count() * OFFSET
     }
 
-    /// Where a key begins; that of the number of entries is the end.
+    /// The table and the keys. `None` if there is not even room for the table.
     #[inline]
-    fn begin(&self, i: usize) -> usize {
-        if i >= self.count() {
-            return self.bytes().len();
-        }
-        self.keys_at() + u32_at(self.bytes(), self.offsets_at() + i * OFFSET) as usize
+    fn table(&self) -> Option<Ascending<'_>> {
+        Ascending::of(self.bytes().get(self.offsets_at()..)?, self.count())
     }
 
     #[inline]
     pub fn key(&self, i: usize) -> &[u8] {
-        self.bytes().get(self.begin(i)..self.begin(i + 1)).unwrap_or_default()
+        self.table().map_or(&[], |table| table.key(i))
     }
 
     #[inline]
@@ -255,36 +245,26 @@ impl<B: AsRef<[u8]>> Node<B> {
         (0..self.count()).map(|i| (self.key(i), self.child(i)))
     }
 
-    /// How many keys from number `first` on are in front of a key, or are it if `or_equal` says so.
-    #[inline]
-    fn before(&self, first: usize, key: &[u8], or_equal: bool) -> usize {
-        let head = head_of(key);
-        let (mut low, mut high) = (first, self.count());
-        while low < high {
-            let middle = low.midpoint(high);
-            let is_before = match order_of(head, key, self.key(middle)) {
-                std::cmp::Ordering::Greater => true,
-                std::cmp::Ordering::Equal => or_equal,
-                std::cmp::Ordering::Less => false,
-            };
-            if is_before { low = middle + 1 } else { high = middle }
-        }
-        low
-    }
-
     /// Where a key is in a leaf, or where it would be.
     pub fn find(&self, key: &[u8]) -> Result<usize, usize> {
-        let at = self.before(0, key, false);
-        if at < self.count() && self.key(at) == key { Ok(at) } else { Err(at) }
+        self.table().map_or(Err(0), |table| table.find(0, key))
     }
 
     /// Which child of an inner node has a key; or what is directly in front of it, if `before` says so.
     pub fn child_of(&self, key: &[u8], before: bool) -> usize {
-        self.before(1, key, !before).saturating_sub(1)
+        match self.table().unwrap_or_default().find(1, key) {
+            Ok(at) if !before => at,
+            Ok(behind) | Err(behind) => behind.saturating_sub(1),
+        }
     }
 }
 
 impl Node {
+    /// Where a key begins; behind the last one, where they end.
+    fn begin(&self, i: usize) -> usize {
+        self.keys_at() + self.table().map_or(0, |table| table.begin(i))
+    }
+
     /// The node with an entry more.
     pub fn with(&self, at: usize, (key, child): Entry<'_>) -> Node {
         let at = at.min(self.count());

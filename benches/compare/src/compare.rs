@@ -14,7 +14,7 @@ use larder_compare::rows::core::{self, Mix};
 use larder_compare::rows::{CORE, ROWS, Row, Scope};
 use larder_compare::tables::{CoreEntry, Entry, Results, cell_name};
 use larder_compare::worker::{Answer, Task};
-use larder_compare::{machine, report, worker};
+use larder_compare::{machine, memory, report, worker};
 
 /// Items of the stores of rows that fill their own have such values.
 const LEN_ALONE: usize = 100;
@@ -169,6 +169,7 @@ impl Run {
     }
 
     fn all(&mut self) -> Outcome<()> {
+        self.say(&format!("{} MiB of free memory are touched", memory::touch() >> 20));
         if self.arguments.asks_for(CORE) {
             self.core()?;
         }

@@ -5,6 +5,7 @@
 
 use larder::Index;
 use larder_compare::measure::{Outcome, micros, parent, print};
+use larder_compare::memory;
 use larder_compare::sqlite_index::SqliteIndex;
 
 const PAIRS: u64 = 1_000_000;
@@ -95,6 +96,7 @@ fn print_row(name: &str, [ours, theirs]: &mut [Vec<f64>; 2]) {
 fn main() -> Outcome<()> {
     let number = |place, default| std::env::args().nth(place).map_or(Ok(default), |text| text.parse::<u64>());
     let (rounds, pairs) = (number(1, 7)?.max(1), number(2, PAIRS)?.max(CALLS));
+    memory::touch();
     let directories = [tempfile::tempdir_in(parent()?)?, tempfile::tempdir_in(parent()?)?];
     let value = "x".repeat(100);
     let larder = Index::<u64, String>::builder(&directories[0]).size_limit(4 << 30).open()?;

@@ -7,6 +7,7 @@ pub mod draw;
 pub mod histogram;
 pub mod machine;
 pub mod measure;
+pub mod memory;
 pub mod peers;
 pub mod plot;
 pub mod python_random;

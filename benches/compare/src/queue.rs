@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use larder::Deque;
 use larder_compare::measure::{Outcome, micros, parent, print, quantile};
+use larder_compare::memory;
 use larder_compare::sqlite_queue::SqliteQueue;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -127,6 +128,7 @@ fn main() -> Outcome<()> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(9), |text| text.parse())?;
     let parent = parent()?;
     let value = "x".repeat(100);
+    memory::touch();
     let mut short = Sides::new(&parent, &value, 0)?;
     let mut long = Sides::new(&parent, &value, LONG)?;
     let leased = tempfile::tempdir_in(&parent)?;
