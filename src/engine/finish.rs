@@ -204,24 +204,26 @@ impl<O: Os> Store<O> {
                 changes <= redo::CHANGES_INLINE && (0..changes).all(is_place)
             }
             (changes, Some(_)) if changes > redo::CHANGES_MAX => false,
-            (changes, Some(sequence)) => !self.read_spill(sequence, changes).is_err_and(|error| is_lost(&error)),
+            (changes, Some(sequence)) => {
+                !self.walk_spill(sequence, changes, |_| Ok(())).is_err_and(|error| is_lost(&error))
+            }
         }
     }
 
-    fn read_spill(&self, sequence: u64, changes: usize) -> Result<Vec<Change>> {
+    /// Goes through the list in a spill file; an error if it does not have its checksum.
+    fn walk_spill(&self, sequence: u64, changes: usize, visit: impl FnMut(Change) -> Result<()>) -> Result<()> {
         let path = self.paths.of(Name::Spill(sequence));
         let file = self.os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
         let len = file.len().map_err(|e| Error::io("measure", &path, e))?;
-        let expected = changes as u64 * redo::CHANGE as u64 + 8;
-        if len != expected {
+        if len != redo::spill_bytes(changes) {
             return Err(Error::corrupt(&path, 0, Corruption::Truncated));
         }
-        // The file is that long, so this is no more than what is on disk.
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(expected as usize).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
-        bytes.resize(expected as usize, 0);
-        file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
-        redo::decode_spill(&bytes, changes).ok_or_else(|| Error::corrupt(&path, 0, Corruption::Checksum))
+        let read = |to: &mut [u8], at| file.read_at(to, at).map_err(|e| Error::io("read", &path, e));
+        if redo::walk_spill(changes, read, visit)? {
+            Ok(())
+        } else {
+            Err(Error::corrupt(&path, 0, Corruption::Checksum))
+        }
     }
 }
 
@@ -261,7 +263,9 @@ impl<O: Os> Locked<'_, O> {
                 (0..all).try_for_each(|i| self.apply(redo::read_inline(&self.store.state, i)))
             }
             Some(sequence) if changes <= redo::CHANGES_MAX => {
-                self.store.read_spill(sequence, changes)?.into_iter().try_for_each(|change| self.apply(change))
+                // Nothing is stored before all of it is known to be whole.
+                self.store.walk_spill(sequence, changes, |_| Ok(()))?;
+                self.store.walk_spill(sequence, changes, |change| self.apply(change))
             }
             _ => Err(self.damaged_list()),
         }

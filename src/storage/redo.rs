@@ -21,8 +21,12 @@ use crate::os::OsMap;
 pub const CHANGE: usize = 24;
 /// The most changes that fit in the state file.
 pub const CHANGES_INLINE: usize = (REDO_BYTES - 16) / CHANGE;
-/// The most changes a spill file can hold: a bound for what recovery allocates.
+/// The most changes a spill file can hold: a bound for what recovery goes through.
 pub const CHANGES_MAX: usize = 1 << 26;
+/// Behind the changes of a spill file.
+const CHECK: usize = 8;
+/// Changes that are read from a spill file at once: memory does not grow with it.
+const PIECE: usize = 2048;
 
 /// The name of a shared word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,7 +136,7 @@ pub fn read_inline<M: OsMap>(state: &M, i: usize) -> Change {
 
 /// The bytes of a spill file.
 pub fn encode_spill(parts: [&[Change]; 2]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity((parts[0].len() + parts[1].len()) * CHANGE + 8);
+    let mut bytes = Vec::with_capacity((parts[0].len() + parts[1].len()) * CHANGE + CHECK);
     for change in parts.into_iter().flatten() {
         bytes.extend_from_slice(&change.address.0.to_le_bytes());
         bytes.extend_from_slice(&change.old.to_le_bytes());
@@ -143,22 +147,50 @@ pub fn encode_spill(parts: [&[Change]; 2]) -> Vec<u8> {
     bytes
 }
 
-/// Reads a spill file of `changes` changes; `None` if it is not one.
+/// The length of a spill file of so many changes.
+pub fn spill_bytes(changes: usize) -> u64 {
+    (changes as u64).saturating_mul(CHANGE as u64).saturating_add(CHECK as u64)
+}
+
+/// Goes through a spill file of so many changes, a piece at a time; `read` fills a buffer with what is at an offset. False if it
+/// does not have its checksum: then nothing that `visit` was given counts.
+pub fn walk_spill<E>(
+    changes: usize,
+    mut read: impl FnMut(&mut [u8], u64) -> Result<(), E>,
+    mut visit: impl FnMut(Change) -> Result<(), E>,
+) -> Result<bool, E> {
+    let mut crc = crc32fast::Hasher::new();
+    let mut piece = vec![0; changes.min(PIECE) * CHANGE];
+    let mut at = 0;
+    while at < changes {
+        let part = &mut piece[..(changes - at).min(PIECE) * CHANGE];
+        read(part, (at * CHANGE) as u64)?;
+        crc.update(part);
+        for change in part.chunks_exact(CHANGE) {
+            let word = |offset| super::u64_at(change, offset);
+            visit(Change { address: Address(word(0)), old: word(8), new: word(16) })?;
+        }
+        at += PIECE;
+    }
+    let mut check = [0; CHECK];
+    read(&mut check, spill_bytes(changes) - CHECK as u64)?;
+    Ok(u64::from_le_bytes(check) == u64::from(crc.finalize()))
+}
+
+/// The changes of a spill file in memory; `None` if it is none of so many.
+#[cfg(any(test, fuzzing))]
 pub fn decode_spill(bytes: &[u8], changes: usize) -> Option<Vec<Change>> {
-    let content = changes.checked_mul(CHANGE)?;
-    if bytes.len() != content.checked_add(8)? {
-        return None;
-    }
-    let (list, crc) = bytes.split_at(content);
-    if u64::from(crc32fast::hash(list)) != super::u64_at(crc, 0) {
-        return None;
-    }
-    let change = |c: &[u8]| Change {
-        address: Address(super::u64_at(c, 0)),
-        old: super::u64_at(c, 8),
-        new: super::u64_at(c, 16),
+    let mut found = Vec::new();
+    let read = |to: &mut [u8], at: u64| {
+        to.copy_from_slice(bytes.get(at as usize..).and_then(|rest| rest.get(..to.len())).ok_or(())?);
+        Ok::<(), ()>(())
     };
-    Some(list.chunks_exact(CHANGE).map(change).collect())
+    let visit = |change| {
+        found.push(change);
+        Ok(())
+    };
+    let is_whole = bytes.len() as u64 == spill_bytes(changes) && walk_spill(changes, read, visit) == Ok(true);
+    is_whole.then_some(found)
 }
 
 #[cfg(test)]
@@ -181,10 +213,29 @@ mod tests {
         assert_eq!(decode_spill(&bytes, 2), Some(vec![change, change]));
         assert_eq!(decode_spill(&bytes, 1), None);
         assert_eq!(decode_spill(&bytes, usize::MAX), None);
-        for at in 0..52 {
+        for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 1;
             assert_eq!(decode_spill(&bad, 2), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_long_spill_is_read_in_pieces() {
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7] {
+            let change =
+                |i: usize| Change { address: Address::new(Place::Tags(1), 8 * i), old: i as u64, new: !i as u64 };
+            let changes: Vec<Change> = (0..len).map(change).collect();
+            let bytes = encode_spill([&changes, &[]]);
+            let mut longest = 0;
+            let read = |to: &mut [u8], at: u64| {
+                longest = longest.max(to.len());
+                to.copy_from_slice(&bytes[at as usize..][..to.len()]);
+                Ok::<(), ()>(())
+            };
+            assert_eq!(walk_spill(len, read, |_| Ok(())), Ok(true));
+            assert!(longest <= PIECE * CHANGE);
+            assert_eq!(decode_spill(&bytes, len), Some(changes));
         }
     }
 }
