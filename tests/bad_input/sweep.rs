@@ -322,7 +322,7 @@ impl Sweep {
             return;
         }
         tally.tried += 1;
-        let (what, begun) = (mutant.to_string(), Instant::now());
+        let (what, begun) = (mutant.to_string(), Stopwatch::started());
         let mut lost = Vec::new();
         let opened = exercise_with(&self.original, dir.path(), Trust::Always, &what, |cache| {
             lost.push(self.lost(mutant, cache));
@@ -340,6 +340,29 @@ impl Sweep {
         assert_eq!(std::fs::read_to_string(outside.join("precious")).unwrap(), "precious", "{what}");
         assert_eq!(std::fs::read_dir(outside).unwrap().count(), 1, "{what}");
     }
+}
+
+/// Measures how long this thread takes, whatever else the machine has to do: the time in which it was ready and no processor was
+/// free for it does not count, where the kernel tells.
+struct Stopwatch {
+    begun: Instant,
+    kept_waiting: Duration,
+}
+
+impl Stopwatch {
+    fn started() -> Stopwatch {
+        Stopwatch { begun: Instant::now(), kept_waiting: kept_waiting() }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(kept_waiting() - self.kept_waiting)
+    }
+}
+
+/// How long this thread was kept waiting for a processor in its life.
+fn kept_waiting() -> Duration {
+    let said = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(said.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
 /// Items that a store does not hold, after damage.
