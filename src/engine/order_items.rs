@@ -22,7 +22,7 @@ use crate::storage::state::{self, PENDING, VISIBLE};
 use crate::storage::tag_table::{self, row};
 use crate::storage::tree::Node;
 
-use super::order_read::Stretch;
+use super::order_read::{Item, Stretch};
 use super::read::{Record, Try};
 use super::store::Store;
 use super::view::View;
@@ -33,11 +33,14 @@ const NEAR: usize = AHEAD / 2;
 /// The lines of a record that are fetched.
 const LINES: [usize; 3] = [0, 64, 128];
 
-/// Keys, each whole and hashed.
-type Keys<'k> = [(&'k [u8], u64)];
+/// A key with the prefix in front of it.
+#[inline(always)]
+fn whole<'k>(keys: &'k [u8], item: &Item) -> &'k [u8] {
+    keys.get(item.key.start.saturating_sub(PREFIX)..item.key.end).unwrap_or_default()
+}
 
 impl<O: Os> Store<O> {
-    /// Adds some of a leaf's keys to `to`, with their values.
+    /// Adds some of a leaf's keys to `to`, which is empty, with their values.
     pub(super) fn read_items(
         &self,
         view: &Arc<View<O>>,
@@ -47,29 +50,27 @@ impl<O: Os> Store<O> {
         to: &mut Stretch,
     ) -> Result<Try<()>> {
         let prefix = prefix(index.kind, index.id);
-        let mut arena = Vec::with_capacity(node.bytes().len() + range.len() * PREFIX);
-        let mut places = Vec::with_capacity(range.len());
-        for i in range {
-            let start = arena.len();
-            arena.extend_from_slice(&prefix);
-            arena.extend_from_slice(node.key(i));
-            places.push(start..arena.len());
-        }
-        let key = |place: &Range<usize>| arena.get(place.clone()).unwrap_or_default();
-        let keys: Vec<(&[u8], u64)> = places.iter().map(|place| (key(place), self.hash(key(place)))).collect();
-        if self.read_unchanged(view, index, &keys, moment, to) {
+        range.for_each(|i| to.add_key(&prefix, node.key(i)));
+        let Stretch { keys, values, items, .. } = to;
+        let hashes: Vec<u64> = items.iter().map(|item| self.hash(whole(keys, item))).collect();
+        if self.read_unchanged(view, index, (keys, &hashes, items), moment, values) {
             return Ok(Try::Done(()));
         }
-        to.clear();
-        let mut take = |to: &mut Stretch, i: usize, record: &Record<'_, O>| {
-            to.add_key(keys.get(i).and_then(|(key, _)| key.get(PREFIX..)).unwrap_or_default());
-            let start = to.bytes.len();
-            self.append_whole(record, &mut to.bytes)?;
-            to.end_item(record.header.kind, start);
+        values.clear();
+        let asked = items.clone();
+        let keys: Vec<(&[u8], u64)> = asked.iter().map(|item| whole(keys, item)).zip(hashes).collect();
+        let mut count = 0;
+        let mut take = |(values, items): &mut (&mut Vec<u8>, &mut Vec<Item>), i: usize, record: &Record<'_, O>| {
+            let start = values.len();
+            self.append_whole(record, values)?;
+            if let Some(item) = items.get_mut(i) {
+                (item.kind, item.value) = (record.header.kind, start..values.len());
+            }
+            count += 1;
             Ok(())
         };
-        match self.try_read_many(view, &keys, Some(moment), to, &mut take)? {
-            Try::Done(()) if to.items.len() == keys.len() => Ok(Try::Done(())),
+        match self.try_read_many(view, &keys, Some(moment), &mut (values, items), &mut take)? {
+            Try::Done(()) if count == keys.len() => Ok(Try::Done(())),
             Try::Done(()) => Ok(Try::Again),
             other => Ok(other),
         }
@@ -80,9 +81,9 @@ impl<O: Os> Store<O> {
         &self,
         view: &View<O>,
         namespace: Namespace,
-        keys: &Keys<'_>,
+        (keys, hashes, items): (&[u8], &[u64], &mut [Item]),
         moment: u64,
-        to: &mut Stretch,
+        values: &mut Vec<u8>,
     ) -> bool {
         let word = self.state.load(state::GEOMETRY);
         let place = namespace.place();
@@ -93,21 +94,21 @@ impl<O: Os> Store<O> {
             return false;
         }
         let mut near = [Location::from_bits(0); NEAR];
-        for &(_, hash) in keys.iter().take(AHEAD) {
+        for &hash in hashes.iter().take(AHEAD) {
             self.prefetch_home(view, word, hash);
         }
-        for (i, &(_, hash)) in keys.iter().enumerate().take(NEAR) {
+        for (i, &hash) in hashes.iter().enumerate().take(NEAR) {
             near[i] = self.fetch_item(view, word, hash);
         }
-        for (i, &(key, hash)) in keys.iter().enumerate() {
+        for (i, (item, &hash)) in items.iter_mut().zip(hashes).enumerate() {
             let location = near[i % NEAR];
-            if let Some(&(_, ahead)) = keys.get(i + AHEAD) {
+            if let Some(&ahead) = hashes.get(i + AHEAD) {
                 self.prefetch_home(view, word, ahead);
             }
-            if let Some(&(_, ahead)) = keys.get(i + NEAR) {
+            if let Some(&ahead) = hashes.get(i + NEAR) {
                 near[i % NEAR] = self.fetch_item(view, word, ahead);
             }
-            let Some(record) = self.item_at(view, key, hash, location) else { return false };
+            let Some(record) = self.item_at(view, whole(keys, item), hash, location) else { return false };
             let header = &record.header;
             let is_item = header.kind_of_record == Type::Put
                 && header.tag == namespace.id
@@ -117,12 +118,11 @@ impl<O: Os> Store<O> {
             if !is_item || (marks.newest != 0 && marks.kill(header.sequence, moment)) {
                 return false;
             }
-            to.add_key(key.get(PREFIX..).unwrap_or_default());
-            let start = to.bytes.len();
-            if !record.append_value(&mut to.bytes) {
+            let start = values.len();
+            if !record.append_value(values) {
                 return false;
             }
-            to.end_item(header.kind, start);
+            (item.kind, item.value) = (header.kind, start..values.len());
         }
         self.state.load(PENDING) == 0 && self.state.load(VISIBLE) == moment
     }

@@ -59,15 +59,17 @@ impl Window {
 /// One item of a stretch: where its key and its value are, and what kind that is of.
 #[derive(Clone, Debug)]
 pub struct Item {
-    pub key: Range<usize>,
+    pub(super) key: Range<usize>,
     pub kind: u8,
-    pub value: Range<usize>,
+    pub(super) value: Range<usize>,
 }
 
 /// Items of a window that follow each other, in ascending order.
 #[derive(Debug, Default)]
 pub struct Stretch {
-    pub bytes: Vec<u8>,
+    /// The keys, and perhaps their prefixes, which are in no item.
+    pub(super) keys: Vec<u8>,
+    pub(super) values: Vec<u8>,
     pub items: Vec<Item>,
     /// Up to where the window was gone through; `None` for to its end.
     pub fence: Option<Vec<u8>>,
@@ -75,28 +77,38 @@ pub struct Stretch {
 
 impl Stretch {
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.keys.clear();
+        self.values.clear();
         self.items.clear();
         self.fence = None;
     }
 
+    #[inline]
     pub fn key(&self, item: &Item) -> &[u8] {
-        self.bytes.get(item.key.clone()).unwrap_or_default()
+        self.keys.get(item.key.clone()).unwrap_or_default()
+    }
+
+    #[inline]
+    pub fn value(&self, item: &Item) -> &[u8] {
+        self.values.get(item.value.clone()).unwrap_or_default()
     }
 
     /// Adds a key, whose value is still empty.
-    pub(super) fn add_key(&mut self, key: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let end = self.bytes.len();
-        self.items.push(Item { key: start..end, kind: 0, value: end..end });
+    #[inline]
+    pub(super) fn add_key(&mut self, prefix: &[u8], key: &[u8]) {
+        self.keys.extend_from_slice(prefix);
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        self.items.push(Item { key: start..self.keys.len(), kind: 0, value: 0..0 });
     }
 
-    /// Says that all bytes from `start` on are the value of the last key.
-    pub(super) fn end_item(&mut self, kind: u8, start: usize) {
-        let end = self.bytes.len();
+    /// Adds a key with its value.
+    pub(super) fn add(&mut self, key: &[u8], kind: u8, value: &[u8]) {
+        self.add_key(&[], key);
+        let start = self.values.len();
+        self.values.extend_from_slice(value);
         if let Some(item) = self.items.last_mut() {
-            (item.kind, item.value) = (kind, start..end);
+            (item.kind, item.value) = (kind, start..self.values.len());
         }
     }
 }
@@ -198,7 +210,7 @@ impl<O: Os> Store<O> {
                 other => return Ok(other),
             }
         } else {
-            (first..last).for_each(|i| to.add_key(node.key(i)));
+            (first..last).for_each(|i| to.add_key(&[], node.key(i)));
         }
         to.fence = fence;
         Ok(Try::Done(()))

@@ -58,8 +58,8 @@ impl<K, V, C: Codec> Walk<K, V, C> {
                 End::Back => ready.left.next_back(),
             };
             if let Some(item) = next.and_then(|i| ready.stretch.items.get(i)) {
-                let bytes = |range: &std::ops::Range<usize>| ready.stretch.bytes.get(range.clone()).unwrap_or_default();
-                return Some(decode(&self.index, bytes(&item.key), item.kind, bytes(&item.value)));
+                let (key, value) = (ready.stretch.key(item), ready.stretch.value(item));
+                return Some(decode(&self.index, key, item.kind, value));
             }
             let window = match &mut self.window {
                 Ok(window) if window.is_empty() => return None,

@@ -184,9 +184,15 @@ impl<'a> KeyReader<'a> {
         if is_big && !(9..=16).contains(&count) {
             return Err(Error::mismatch(expected, MALFORMED));
         }
+        let ahead = self.rest.first_chunk().map(|eight| u64::from_be_bytes(*eight));
         let digits = self.advance(usize::from(count))?;
         if digits.first() == Some(&invert) {
             return Err(Error::mismatch(expected, MALFORMED));
+        }
+        if let (Some(ahead), Some(excess)) = (ahead, u64::BITS.checked_sub(8 * u32::from(count))) {
+            // What comes behind the digits is shifted out.
+            let inverted = if negative { !ahead } else { ahead };
+            return Ok(Integer { negative, magnitude: inverted.checked_shr(excess).unwrap_or(0).into() });
         }
         let mut bytes = [0; 16];
         let Some(to) = bytes.len().checked_sub(digits.len()).and_then(|at| bytes.get_mut(at..)) else {

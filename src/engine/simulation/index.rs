@@ -180,7 +180,7 @@ fn window(
     while !left.is_empty() {
         handle.stretch(index, &left, end, (most, true), &mut to).unwrap();
         let items = to.items.iter().map(|item| {
-            let value = &to.bytes[item.value.clone()];
+            let value = to.value(item);
             assert!(item.kind == 1 && value.iter().all(|&byte| byte == value[0]), "torn");
             (to.key(item).to_vec(), (value.first().copied().unwrap_or(0), value.len()))
         });

@@ -3,9 +3,10 @@
 use crate::error::Result;
 use crate::os::Os;
 use crate::storage::namespace::{Namespace, PREFIX, prefix};
+use crate::storage::record::LargeReference;
 
 use super::super::found::Found;
-use super::super::order_read::{Item, Stretch, Window};
+use super::super::order_read::{Stretch, Window};
 use super::super::queue::End;
 use super::Transaction;
 use super::overlay::Overlay;
@@ -81,7 +82,7 @@ impl<O: Os> Transaction<O> {
             };
             match (takes_staged, staged.next_if(|_| takes_staged)) {
                 (true, Some(key)) => self.add_staged(overlay, &whole(key), values, to)?,
-                _ => old.next().into_iter().for_each(|item| add_stored(&stored, item, to)),
+                _ => old.next().into_iter().for_each(|item| to.add(stored.key(item), item.kind, stored.value(item))),
             }
         }
         to.fence = stored.fence.take();
@@ -92,18 +93,13 @@ impl<O: Os> Transaction<O> {
         // A version that was taken back is none.
         let Some(staged) = overlay.get(key, self.store.hash(key)) else { return Ok(()) };
         let Some(put) = staged.put else { return Ok(()) };
-        to.add_key(&key[PREFIX..]);
-        if values {
-            let start = to.bytes.len();
-            if put.large {
-                let large = crate::storage::record::LargeReference::decode(staged.value);
-                to.bytes.extend_from_slice(&self.store.read_large(large)?);
-            } else {
-                to.bytes.extend_from_slice(staged.value);
-            }
-            let end = to.bytes.len();
-            if let Some(item) = to.items.last_mut() {
-                (item.kind, item.value) = (put.kind, start..end);
+        let key = &key[PREFIX..];
+        match (values, put.large) {
+            (false, _) => to.add_key(&[], key),
+            (true, false) => to.add(key, put.kind, staged.value),
+            (true, true) => {
+                let large = LargeReference::decode(staged.value);
+                to.add(key, put.kind, &self.store.read_large(large)?);
             }
         }
         Ok(())
@@ -129,15 +125,5 @@ impl<O: Os> Transaction<O> {
             }
             Ok(taken)
         })
-    }
-}
-
-fn add_stored(from: &Stretch, item: &Item, to: &mut Stretch) {
-    to.add_key(from.key(item));
-    let start = to.bytes.len();
-    to.bytes.extend_from_slice(from.bytes.get(item.value.clone()).unwrap_or_default());
-    let end = to.bytes.len();
-    if let Some(last) = to.items.last_mut() {
-        (last.kind, last.value) = (item.kind, start..end);
     }
 }
