@@ -25,7 +25,7 @@ use crate::engine::{
     Progress, Report, Segment, Shards, Shared, Space, Store, Sums, Value,
 };
 use crate::error::{ConfigProblem, Error, Result};
-use crate::options::{MAX_TAG_BYTES, SetOptions};
+use crate::options::{MAX_KEY_BYTES, MAX_TAG_BYTES, SetOptions};
 use crate::os::Pinned;
 use crate::os::real::RealOs;
 
@@ -180,8 +180,8 @@ pub(super) trait Calls: Whole + Queues + Orders + Streams {
     /// Writes a value to a file of its own; `None` if it is not large.
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>>;
 
-    /// A key as the store has it.
-    fn whole_key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]>;
+    /// A key as the store has it, if it is not too long for that.
+    fn whole_key<'k>(&self, key: &'k [u8]) -> Result<Cow<'k, [u8]>>;
     /// A change as the store has it: with the row of the tag that was asked for by name, where it has one of its own.
     fn placed<'c>(&self, change: Change<'c>) -> Result<Change<'c>>;
     /// The tag that options ask for.
@@ -261,6 +261,11 @@ pub(super) fn checked_tag<'a>(options: &'a SetOptions<'_>) -> Result<Option<&'a 
         Some(tag) if tag.len() > MAX_TAG_BYTES => Err(Error::TagTooLarge { bytes: tag.len() }),
         tag => Ok(tag),
     }
+}
+
+/// [`Error::KeyTooLarge`] if a key, as the store has it, is.
+pub(crate) fn checked_key(whole: &[u8]) -> Result<()> {
+    if whole.len() > MAX_KEY_BYTES { Err(Error::KeyTooLarge { bytes: whole.len() }) } else { Ok(()) }
 }
 
 /// How long a writer waits for the lock if its builder says nothing else.

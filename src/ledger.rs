@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::calls::Calls;
+use crate::calls::{Calls, checked_key};
 use crate::engine::{DecidedValue, Decision, Kind, Label, Namespace, OwnedTag};
 use crate::error::{Error, Result};
 
@@ -91,20 +91,22 @@ impl Ledger {
         self.store.is_owner_alive((token >> 32) as u32, sequence)
     }
 
-    fn key(&self, name: &[u8]) -> Vec<u8> {
-        [&self.space.prefix()[..], name].concat()
+    fn key(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let key = [&self.space.prefix()[..], name].concat();
+        checked_key(&key)?;
+        Ok(key)
     }
 
     pub fn read(&self, name: &[u8]) -> Result<Option<Note>> {
         let mut bytes = Vec::new();
-        let found = self.store.peek(&self.key(name), &mut bytes)?;
+        let found = self.store.peek(&self.key(name)?, &mut bytes)?;
         Ok(found.map(|facts| Note { bytes, sequence: facts.sequence }))
     }
 
     /// Changes a note while nobody else can. What `decide` gives beside the change is the answer.
     pub fn change<R>(&self, name: &[u8], mut decide: impl FnMut(Option<Note>) -> Result<(Change, R)>) -> Result<R> {
         let mut answer = None;
-        self.store.update(&self.key(name), &mut |present, buffer| {
+        self.store.update(&self.key(name)?, &mut |present, buffer| {
             let note = present
                 .map(|record| {
                     let bytes = record.value().ok_or_else(|| record.damaged(self.store.directory()))?;
@@ -172,7 +174,7 @@ impl Ledger {
     /// Sleeps until a note may be another than that of a commit, or than none for 0, for a nap of at most `most`. An error once the deadline is over.
     pub fn sleep(&self, name: &[u8], sequence: u64, deadline: Deadline, most: Duration) -> Result<()> {
         let nap = deadline.nap(most).ok_or(Error::Timeout)?;
-        let key = self.key(name);
+        let key = self.key(name)?;
         let mut bytes = Vec::new();
         let mut is_other = || Ok(self.store.peek(&key, &mut bytes)?.map_or(0, |facts| facts.sequence) != sequence);
         self.store.sleep_unless(&mut is_other, nap)

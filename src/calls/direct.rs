@@ -290,8 +290,8 @@ impl Calls for Handle<RealOs> {
         if self.is_large(bytes.len()) { Ok(Some(Box::new((**self).draft(bytes)?))) } else { Ok(None) }
     }
 
-    fn whole_key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
-        Cow::Borrowed(key)
+    fn whole_key<'k>(&self, key: &'k [u8]) -> Result<Cow<'k, [u8]>> {
+        Ok(Cow::Borrowed(key))
     }
 
     fn placed<'c>(&self, change: Change<'c>) -> Result<Change<'c>> {

@@ -140,8 +140,11 @@ impl Whole for Fan {
         let mut wanted: Vec<Vec<(&[u8], u64)>> = vec![Vec::new(); self.parts.len()];
         let mut places: Vec<Vec<usize>> = vec![Vec::new(); self.parts.len()];
         let numbers: Vec<usize> = keys.iter().map(|&(key, _)| self.number_of(key)).collect();
-        let whole: Vec<Cow<'_, [u8]>> =
-            keys.iter().zip(&numbers).map(|(&(key, _), &number)| self.parts[number].whole_key(key)).collect();
+        let whole: Vec<Cow<'_, [u8]>> = keys
+            .iter()
+            .zip(&numbers)
+            .map(|(&(key, _), &number)| self.parts[number].whole_key(key))
+            .collect::<Result<_>>()?;
         for (i, (key, &number)) in whole.iter().zip(&numbers).enumerate() {
             wanted[number].push((key, keys[i].1));
             places[number].push(i);
@@ -179,8 +182,11 @@ impl Whole for Fan {
 
     fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
         let numbers: Vec<usize> = ops.iter().map(|op| self.number_of(op.key)).collect();
-        let whole: Vec<Cow<'_, [u8]>> =
-            ops.iter().zip(&numbers).map(|(op, &number)| self.parts[number].whole_key(op.key)).collect();
+        let whole: Vec<Cow<'_, [u8]>> = ops
+            .iter()
+            .zip(&numbers)
+            .map(|(op, &number)| self.parts[number].whole_key(op.key))
+            .collect::<Result<_>>()?;
         let groups = self.groups(ops, &numbers, &whole)?;
         match (&self.base, &groups[..]) {
             (_, [(number, ops)]) => self.parts[*number].batch(ops),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::queues::{Setting, Take};
 use super::{
     Body, Borrowed, Calls, Decide, Facts, Grows, How, Orders, Place, Queues, Raw, Record, Source, Streamed, Streams,
-    Taken, Wanted, Whole, Written, checked_tag, expiry, open_namespace, transact_on,
+    Taken, Wanted, Whole, Written, checked_key, checked_tag, expiry, open_namespace, transact_on,
 };
 use crate::calls::orders::TakeItem;
 use crate::engine::{
@@ -37,8 +37,15 @@ impl Within {
     }
 
     /// A key as the store has it. Those of queues, indexes and ledgers have their prefixes already.
-    fn key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
+    fn whole<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
         if is_inner(key) { Cow::Borrowed(key) } else { Cow::Owned([&self.space.prefix()[..], key].concat()) }
+    }
+
+    /// The same, if it is not too long for a store.
+    fn key<'k>(&self, key: &'k [u8]) -> Result<Cow<'k, [u8]>> {
+        let whole = self.whole(key);
+        checked_key(&whole)?;
+        Ok(whole)
     }
 
     /// What the name of a tag here begins with in the store: a user's name has no zero in it.
@@ -102,13 +109,14 @@ impl Whole for Within {
     }
 
     fn get_many(&self, keys: &[(&[u8], u64)], taken: &mut Taken) -> Result<()> {
-        let whole: Vec<(Cow<'_, [u8]>, u64)> = keys.iter().map(|&(key, hash)| (self.key(key), hash)).collect();
+        let with_hash = |&(key, hash)| Ok((self.key(key)?, hash));
+        let whole: Vec<(Cow<'_, [u8]>, u64)> = keys.iter().map(with_hash).collect::<Result<_>>()?;
         let whole: Vec<(&[u8], u64)> = whole.iter().map(|(key, hash)| (&**key, *hash)).collect();
         self.store.get_many(&whole, taken)
     }
 
     fn batch(&self, ops: &[Op<'_>]) -> Result<u64> {
-        let keys: Vec<Cow<'_, [u8]>> = ops.iter().map(|op| self.key(op.key)).collect();
+        let keys: Vec<Cow<'_, [u8]>> = ops.iter().map(|op| self.key(op.key)).collect::<Result<_>>()?;
         let mut whole: Vec<Op<'_>> = Vec::with_capacity(ops.len());
         for (op, key) in ops.iter().zip(&keys) {
             whole.push(Op { key, hash: op.hash, change: self.placed(op.change)? });
@@ -196,31 +204,31 @@ impl Whole for Within {
 
 impl Calls for Within {
     fn hash(&self, key: &[u8]) -> u64 {
-        self.store.hash(&self.key(key))
+        self.store.hash(&self.whole(key))
     }
 
     fn get(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        self.store.get(&self.key(key), to)
+        self.store.get(&self.key(key)?, to)
     }
 
     fn read(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        self.store.read(&self.key(key), to)
+        self.store.read(&self.key(key)?, to)
     }
 
     fn peek(&self, key: &[u8], to: &mut Vec<u8>) -> Result<Option<Facts>> {
-        self.store.peek(&self.key(key), to)
+        self.store.peek(&self.key(key)?, to)
     }
 
     fn uses(&self, key: &[u8]) -> Result<bool> {
-        self.store.uses(&self.key(key))
+        self.store.uses(&self.key(key)?)
     }
 
     fn contains(&self, key: &[u8]) -> Result<bool> {
-        self.store.contains(&self.key(key))
+        self.store.contains(&self.key(key)?)
     }
 
     fn borrow(&self, key: &[u8]) -> Result<Option<(Borrowed, u8)>> {
-        self.store.borrow(&self.key(key))
+        self.store.borrow(&self.key(key)?)
     }
 
     fn value(&self, record: &Record<'_>) -> Result<Vec<u8>> {
@@ -234,26 +242,26 @@ impl Calls for Within {
 
     fn put(&self, key: &[u8], kind: u8, bytes: &[u8], options: &SetOptions<'_>) -> Result<()> {
         let tag = checked_tag(options)?.map_or(Ok(self.space.id), |tag| self.tag(tag))?;
-        self.store.put_tagged(&self.key(key), (kind, bytes), expiry(self, options.expire), tag)
+        self.store.put_tagged(&self.key(key)?, (kind, bytes), expiry(self, options.expire), tag)
     }
 
     fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()> {
-        self.store.put_tagged(&self.key(key), value, expires, tag)
+        self.store.put_tagged(&self.key(key)?, value, expires, tag)
     }
 
     fn remove(&self, key: &[u8]) -> Result<bool> {
-        self.store.remove(&self.key(key))
+        self.store.remove(&self.key(key)?)
     }
 
     fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()> {
-        self.store.update(&self.key(key), decide)
+        self.store.update(&self.key(key)?, decide)
     }
 
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {
         self.store.draft(bytes)
     }
 
-    fn whole_key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
+    fn whole_key<'k>(&self, key: &'k [u8]) -> Result<Cow<'k, [u8]>> {
         self.key(key)
     }
 
@@ -395,10 +403,10 @@ impl Streams for Within {
     }
 
     fn put_streamed(&self, key: &[u8], streamed: Streamed<'_>) -> Result<()> {
-        self.store.put_streamed(&self.key(key), streamed)
+        self.store.put_streamed(&self.key(key)?, streamed)
     }
 
     fn source(&self, key: &[u8], verifies: fn(u8) -> bool) -> Result<Option<(Source, u8)>> {
-        self.store.source(&self.key(key), verifies)
+        self.store.source(&self.key(key)?, verifies)
     }
 }

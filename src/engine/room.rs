@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
 
+use crate::options::MAX_KEY_BYTES;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
@@ -163,6 +164,10 @@ impl<O: Os> Commit<'_, O> {
     /// Writes a record at the tail at once.
     #[inline(never)]
     fn append_now(&mut self, draft: &Draft<'_>) -> Result<Location> {
+        if draft.key.len() > MAX_KEY_BYTES {
+            // Its length would not fit into the record's head, and what is behind the record could not be found.
+            return Err(Error::KeyTooLarge { bytes: draft.key.len() });
+        }
         if !self.staged.bytes.is_empty() {
             self.write_encoded()?;
         }

@@ -1,7 +1,7 @@
 //! Reading one item: `get`, `get_bytes`, `get_ref`, `entry`, `contains`, and which keys are one.
 
 use super::{HOUR, Scratch, expired, lasting, tagged};
-use larder::{Error, SetOptions};
+use larder::{Cache, Error, SetOptions};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
@@ -282,28 +282,55 @@ fn the_longest_key_works_and_a_longer_one_is_refused_by_every_call() {
     assert_eq!(cache.incr(&longest, 1).unwrap(), 2);
     assert_eq!(cache.keys::<String>().next().unwrap().unwrap(), longest);
     assert_eq!(cache.second().get::<i32>(&longest).unwrap(), Some(2));
-    let over = "x".repeat(larder::MAX_KEY_BYTES - 1);
+    refuses_everywhere(&cache, &"x".repeat(larder::MAX_KEY_BYTES - 1));
+    assert_eq!(cache.len(), 1);
+    cache.assert_clean();
+}
+
+/// Every call refuses a key that is a byte too long for it.
+fn refuses_everywhere(cache: &Cache, over: &str) {
     let refused = [
-        cache.set(&over, "v").err(),
-        cache.set_bytes(&over, b"v").err(),
-        cache.get::<String>(&over).err(),
-        cache.get_bytes(&over).err(),
-        cache.get_ref(&over).err(),
-        cache.entry::<String>(&over).err(),
-        cache.contains(&over).err(),
-        cache.add(&over, "v").err(),
-        cache.incr(&over, 1).err(),
-        cache.compare_and_set(&over, None, Some("v")).err(),
-        cache.touch(&over, None).err(),
-        cache.pop::<String>(&over).err(),
-        cache.delete(&over).err(),
-        cache.get_many::<String>([&over]).err(),
-        cache.set_many([(&over, "v")]).err(),
-        cache.delete_many([&over]).err(),
+        cache.set(over, "v").err(),
+        cache.set_bytes(over, b"v").err(),
+        cache.get::<String>(over).err(),
+        cache.get_bytes(over).err(),
+        cache.get_ref(over).err(),
+        cache.entry::<String>(over).err(),
+        cache.contains(over).err(),
+        cache.add(over, "v").err(),
+        cache.incr(over, 1).err(),
+        cache.compare_and_set(over, None, Some("v")).err(),
+        cache.touch(over, None).err(),
+        cache.pop::<String>(over).err(),
+        cache.delete(over).err(),
+        cache.get_many::<String>([over]).err(),
+        cache.set_many([(over, "v")]).err(),
+        cache.delete_many([over]).err(),
     ];
     for (i, error) in refused.into_iter().enumerate() {
         assert!(matches!(error, Some(Error::KeyTooLarge { bytes: 65_536 })), "call {i}: {error:?}");
     }
-    assert_eq!(cache.len(), 1);
+}
+
+#[test]
+fn in_a_cache_within_another_a_key_may_be_five_bytes_shorter() {
+    let cache = Scratch::new();
+    let inner = cache.cache("inner").unwrap();
+    let longest = "x".repeat(larder::MAX_KEY_BYTES - 7);
+    inner.set_with(&longest, &1, lasting().tag("t")).unwrap();
+    assert_eq!(inner.incr(&longest, 1).unwrap(), 2);
+    assert_eq!(inner.keys::<String>().next().unwrap().unwrap(), longest);
+    let over = "x".repeat(larder::MAX_KEY_BYTES - 6);
+    refuses_everywhere(&inner, &over);
+    let refused = cache.transact(|tx| {
+        tx.set("beside", &1)?;
+        tx.cache("inner")?.set(&over, &1)
+    });
+    assert!(matches!(refused, Err(Error::KeyTooLarge { .. })), "{refused:?}");
+    assert!((inner.len(), cache.contains("beside").unwrap()) == (1, false));
+    let name = "n".repeat(larder::MAX_KEY_BYTES);
+    let held = larder::recipes::Lock::new(&cache, &name).and_then(|lock| lock.lock().map(drop));
+    assert!(matches!(held, Err(Error::KeyTooLarge { .. })), "{held:?}");
     cache.assert_clean();
+    assert_eq!(cache.second().cache("inner").unwrap().get::<i32>(&longest).unwrap(), Some(2));
 }
