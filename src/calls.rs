@@ -268,6 +268,18 @@ pub(crate) fn checked_key(whole: &[u8]) -> Result<()> {
     if whole.len() > MAX_KEY_BYTES { Err(Error::KeyTooLarge { bytes: whole.len() }) } else { Ok(()) }
 }
 
+/// Puts many in by one commit, or, where that is more than a transaction may have, by as few as it takes.
+pub(super) fn put_together<T>(all: &[T], put: &mut impl FnMut(&[T]) -> Result<()>) -> Result<()> {
+    match put(all) {
+        Err(Error::TransactionTooLarge { .. }) if all.len() > 1 => {
+            let (first, second) = all.split_at(all.len() / 2);
+            put_together(first, put)?;
+            put_together(second, put)
+        }
+        ended => ended,
+    }
+}
+
 /// How long a writer waits for the lock if its builder says nothing else.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 

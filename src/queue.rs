@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::cache::Cache;
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Kind, Label};
-use crate::error::Result;
+use crate::error::{ConfigProblem, Error, Result};
 use crate::index::Index;
 use crate::key::{Key, KeyWriter, KeyWritten};
 use crate::options::SetOptions;
@@ -210,7 +210,11 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn push<V: Serialize + ?Sized>(&self, value: &V, options: QueueOptions<'_>) -> Result<QueueKey> {
-        self.make_queues()?;
+        self.make_queues().map_err(|error| match error {
+            // It would have been made.
+            Error::Config(ConfigProblem::NothingToRead) => Error::ReadOnly,
+            other => other,
+        })?;
         self.transact_lightly(|tx| {
             let queues = tx.make_queues()?;
             let (mut first, mut end) = queues.get(options.name())?.unwrap_or((MIDDLE, MIDDLE));

@@ -82,10 +82,11 @@ impl<C: Codec> Cache<C> {
         expected: Option<&V>,
         new: Option<&V>,
     ) -> Result<bool> {
-        self.exchange(key, expected, new, None)
+        self.exchange(key, expected, new, SetOptions::new())
     }
 
-    /// As [`compare_and_set`](Cache::compare_and_set), with expiry and tag for the new value.
+    /// As [`compare_and_set`](Cache::compare_and_set), with an expiry or a tag for the new value: what the options do not name
+    /// stays as it is.
     ///
     /// ```
     /// use larder::SetOptions;
@@ -103,7 +104,7 @@ impl<C: Codec> Cache<C> {
         new: Option<&V>,
         options: SetOptions<'_>,
     ) -> Result<bool> {
-        self.exchange(key, expected, new, Some(options))
+        self.exchange(key, expected, new, options)
     }
 
     fn exchange<V: Serialize + ?Sized>(
@@ -111,7 +112,7 @@ impl<C: Codec> Cache<C> {
         key: impl Key,
         expected: Option<&V>,
         new: Option<&V>,
-        options: Option<SetOptions<'_>>,
+        options: SetOptions<'_>,
     ) -> Result<bool> {
         let key = key::encode(&key)?;
         let expected = expected.map(|value| value::encode(&self.codec, value)).transpose()?;
@@ -161,11 +162,10 @@ fn exchange(
     key: &[u8],
     expected: Option<&EncodedValue>,
     new: Option<&EncodedValue>,
-    options: Option<SetOptions<'_>>,
+    options: SetOptions<'_>,
 ) -> Result<bool> {
     let draft = new.map(|new| store.draft(new.bytes())).transpose()?.flatten();
-    let keeps = options.is_none();
-    let put = new.map(|new| decided(store, new, draft.as_deref(), &options.unwrap_or_default())).transpose()?;
+    let put = new.map(|new| decided(store, new, draft.as_deref(), &options)).transpose()?;
     let mut changed = false;
     store.update(key, &mut |present, buffer| {
         changed = match (expected, present) {
@@ -184,9 +184,12 @@ fn exchange(
         Ok(match (put.clone(), present) {
             (None, None) => Decision::Keep,
             (None, Some(_)) => Decision::Remove,
-            (Some(Decision::Put { kind, value, .. }), Some(present)) if keeps => {
-                Decision::Put { kind, expires: lasting(present), tag: OwnedTag::Id(present.header().tag), value }
-            }
+            (Some(Decision::Put { kind, value, expires, tag }), Some(present)) => Decision::Put {
+                kind,
+                expires: if options.expire.is_some() { expires } else { lasting(present) },
+                tag: if options.tag.is_some() { tag } else { OwnedTag::Id(present.header().tag) },
+                value,
+            },
             (Some(put), _) => put,
         })
     })?;

@@ -167,7 +167,8 @@ impl<C: Codec> Cache<C> {
         settings(self.store.shared_settings())
     }
 
-    /// Changes settings for every process, durably, and gives what is in force then.
+    /// Changes settings for every process, durably, and gives what is in force then. What `change` leaves as it was is not
+    /// written, so two processes that change different settings do not undo each other.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a size limit below 2 MiB or beyond what the directory was created for;
@@ -181,14 +182,12 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn update_settings(&self, change: impl FnOnce(&mut Settings)) -> Result<Settings> {
-        let mut wanted = self.settings();
+        let before = self.store.shared_settings();
+        let mut wanted = settings(before);
         change(&mut wanted);
-        let shared = self.store.change_settings(&mut |shared| {
-            shared.size_limit = wanted.size_limit;
-            shared.eviction = wanted.eviction.to_bits();
-            shared.statistics = wanted.statistics;
-        })?;
-        Ok(settings(shared))
+        let Settings { size_limit, eviction, statistics } = wanted;
+        let after = Shared { size_limit, eviction: eviction.to_bits(), statistics };
+        Ok(settings(self.store.change_settings(&mut |shared| shared.take_changes(&before, &after))?))
     }
 
     /// Counts since the last reset, summed over all processes, and how the space is used. Reads a file for each open handle.

@@ -255,12 +255,17 @@ impl Whole for Fan {
     }
 
     fn change_settings(&self, change: &mut dyn FnMut(&mut Shared)) -> Result<Shared> {
-        let mut wanted = self.shared_settings();
-        change(&mut wanted);
-        let limit_of = split_limit(wanted.size_limit, self.fanout.shards)?;
+        let before = self.shared_settings();
+        let mut after = before;
+        change(&mut after);
+        let limit_of = split_limit(after.size_limit, self.fanout.shards)?;
         for (i, part) in self.parts.iter().enumerate() {
-            let size_limit = limit_of(i);
-            part.change_settings(&mut |shared| *shared = Shared { size_limit, ..wanted })?;
+            part.change_settings(&mut |shared| {
+                shared.take_changes(&before, &Shared { size_limit: before.size_limit, ..after });
+                if after.size_limit != before.size_limit {
+                    shared.size_limit = limit_of(i);
+                }
+            })?;
         }
         Ok(self.shared_settings())
     }

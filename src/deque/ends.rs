@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Deque;
-use crate::calls::{Place, with_buffer};
+use crate::calls::{Place, put_together, with_buffer};
 use crate::codec::Codec;
 use crate::engine::End;
 use crate::error::Result;
@@ -64,7 +64,8 @@ impl<T, C: Codec> Deque<T, C> {
             .map(drop)
     }
 
-    /// Adds many elements at the back, a thousand by each commit.
+    /// Adds many elements at the back, a thousand by each commit, or fewer where a transaction may not have so many. On an error those
+    /// of the commits before it stay.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -80,7 +81,8 @@ impl<T, C: Codec> Deque<T, C> {
         self.extend_at(End::Back, values)
     }
 
-    /// Adds many elements at the front, one after the other, so that the last of them is the front. A thousand by each commit.
+    /// Adds many elements at the front, one after the other, so that the last of them is the front; otherwise as
+    /// [`extend`](Deque::extend).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -108,7 +110,9 @@ impl<T, C: Codec> Deque<T, C> {
             if some.is_empty() {
                 return Ok(());
             }
-            self.transact(|deque| some.iter().try_for_each(|value| deque.push(end, value)))?;
+            put_together(&some, &mut |some| {
+                self.transact(|deque| some.iter().try_for_each(|value| deque.push(end, value)))
+            })?;
         }
     }
 

@@ -23,6 +23,21 @@ pub struct Shared {
     pub statistics: bool,
 }
 
+impl Shared {
+    /// Takes over what was changed of other settings, and nothing else: somebody may have changed the rest meanwhile.
+    pub fn take_changes(&mut self, before: &Shared, after: &Shared) {
+        if after.size_limit != before.size_limit {
+            self.size_limit = after.size_limit;
+        }
+        if after.eviction != before.eviction {
+            self.eviction = after.eviction;
+        }
+        if after.statistics != before.statistics {
+            self.statistics = after.statistics;
+        }
+    }
+}
+
 /// Rows of the segment table for a store created with a size limit: four times what it needs, so that the limit can be
 /// raised later.
 pub fn rows_for(size_limit: u64) -> u32 {

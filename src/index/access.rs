@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Index;
 use super::bounds::AsKey;
 use super::range::IndexInserted;
-use crate::calls::{Record, Wanted, with_buffer};
+use crate::calls::{Record, Wanted, put_together, with_buffer};
 use crate::codec::Codec;
 use crate::engine::{Decision, End};
 use crate::error::Result;
@@ -59,7 +59,8 @@ impl<K, V, C: Codec> Index<K, V, C> {
         self.store.contains(self.encode(&key)?.as_bytes())
     }
 
-    /// Stores many pairs, a thousand by each commit.
+    /// Stores many pairs, a thousand by each commit, or fewer where a transaction may not have so many. On an error those of the
+    /// commits before it stay.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -81,7 +82,9 @@ impl<K, V, C: Codec> Index<K, V, C> {
             if some.is_empty() {
                 return Ok(());
             }
-            self.transact(|index| some.iter().try_for_each(|(key, value)| index.insert(key, value).map(drop)))?;
+            put_together(&some, &mut |some| {
+                self.transact(|index| some.iter().try_for_each(|(key, value)| index.insert(key, value).map(drop)))
+            })?;
         }
     }
 }

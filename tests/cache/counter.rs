@@ -1,7 +1,7 @@
 //! Counting, and comparing before storing: `incr`, `decr`, `incr_with`, `compare_and_set`.
 
 use super::{HOUR, Scratch, expired, lasting, tagged};
-use larder::Error;
+use larder::{Error, SetOptions};
 use std::sync::Barrier;
 
 #[test]
@@ -169,7 +169,10 @@ fn compare_and_set_keeps_expiry_and_tag_unless_told_otherwise() {
     assert!(!cache.compare_and_set_with("k", Some(&1), Some(&3), tagged("u")).unwrap());
     assert!(cache.compare_and_set_with("k", Some(&2), Some(&3), tagged("u")).unwrap());
     let entry = cache.entry::<i32>("k").unwrap().unwrap();
-    assert_eq!((entry.value, entry.expires_at, entry.tag.as_deref()), (3, None, Some("u")));
+    assert_eq!((entry.value, entry.expires_at, entry.tag.as_deref()), (3, expires_at, Some("u")));
+    assert!(cache.compare_and_set_with("k", Some(&3), Some(&4), SetOptions::new().expire(HOUR / 2)).unwrap());
+    let entry = cache.entry::<i32>("k").unwrap().unwrap();
+    assert!(entry.expires_at != expires_at && entry.tag.as_deref() == Some("u"));
     assert_eq!((cache.evict("t").unwrap(), cache.evict("u").unwrap()), (0, 1));
     assert!(cache.compare_and_set_with("k", None, Some(&4), lasting()).unwrap());
     assert!(cache.entry::<i32>("k").unwrap().unwrap().expires_at.is_some());

@@ -133,6 +133,25 @@ fn settings_persist_and_hold_for_every_handle() {
 }
 
 #[test]
+fn who_changes_one_setting_leaves_the_others_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (Cache::open(&dir).unwrap(), Cache::open(&dir).unwrap());
+    let fanout = tempfile::tempdir().unwrap();
+    let shards = || larder::FanoutCache::builder(&fanout).shards(3).open().unwrap();
+    let (three, four) = (shards(), shards());
+    for (first, second) in [(&one, &two), (&*three, &*four)] {
+        let changed = first.update_settings(|settings| {
+            second.update_settings(|settings| (settings.size_limit, settings.statistics) = (512 << 20, true)).unwrap();
+            settings.eviction = Eviction::LeastRecentlyUsed;
+        });
+        let changed = changed.unwrap();
+        assert_eq!((changed.size_limit, changed.statistics), (512 << 20, true));
+        assert_eq!(changed.eviction, Eviction::LeastRecentlyUsed);
+        assert_eq!(second.settings(), changed);
+    }
+}
+
+#[test]
 fn limits_that_cannot_hold_are_refused_and_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cache");
@@ -213,6 +232,7 @@ fn a_read_only_handle_reads_everything_and_changes_nothing() {
         reader.delete("k").err(),
         reader.set_many([("k", "w")]).err(),
         reader.delete_many(["k"]).err(),
+        reader.push("v", larder::QueueOptions::new()).err(),
         reader.expire().err(),
         reader.evict("t").err(),
         reader.clear().err(),

@@ -111,3 +111,20 @@ fn a_queue_that_fills_and_empties_is_not_full_for_want_of_buckets() {
     assert_eq!((deque.len(), deque.get(12_345).unwrap()), (20_000, Some(12_345)));
     assert!(deque.check().unwrap().is_clean());
 }
+
+#[test]
+fn long_elements_are_put_in_by_as_many_commits_as_they_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let deque = Deque::<String>::builder(&dir).size_limit(8 << 20).open().unwrap();
+    let element = |n: usize| n.to_string().repeat(5_000);
+    deque.extend((0..200).map(element)).unwrap();
+    deque.extend_front((200..210).map(element)).unwrap();
+    let expected: Vec<String> = (200..210).rev().chain(0..200).map(element).collect();
+    assert_eq!(deque.iter().collect::<larder::Result<Vec<_>>>().unwrap(), expected);
+    // One alone is still too long.
+    let refused = deque.extend(["x".into(), "y".repeat(7 << 20)]);
+    assert!(
+        matches!(refused, Err(Error::ValueTooLarge { .. } | Error::TransactionTooLarge { .. } | Error::Full)),
+        "{refused:?}"
+    );
+}

@@ -68,3 +68,12 @@ fn an_index_that_is_full_says_so_and_gives_space_back() {
     index.insert(0, &value).unwrap();
     assert!(index.check().unwrap().is_clean());
 }
+
+#[test]
+fn long_values_are_put_in_by_as_many_commits_as_they_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = Index::<usize, String>::builder(&dir).size_limit(8 << 20).open().unwrap();
+    let pairs: Vec<(usize, String)> = (0..200).map(|n| (n, n.to_string().repeat(5_000))).collect();
+    index.extend(pairs.clone()).unwrap();
+    assert_eq!(index.iter().collect::<larder::Result<Vec<_>>>().unwrap(), pairs);
+}
