@@ -36,7 +36,7 @@ use crate::options::{Durability, Eviction};
 /// A persistent cache in a directory, shared by threads and processes.
 ///
 /// A handle is cheap to clone, and all its methods take `&self`: clones and other processes that open the same directory
-/// work at the same time. Reads take no lock and make no system call; writers take turns, and take over within
+/// work at the same time. Reads take no lock, and make no system call but to map new files; writers take turns, and take over within
 /// milliseconds from one that was killed.
 ///
 /// What survives: everything a returned call stored survives the death of any process, by `kill -9` too, and what was
@@ -118,12 +118,14 @@ pub struct Single(());
 impl Cache {
     /// Opens the cache in a directory with the defaults (1 GiB, the codec [`Postcard`]), making it if there is none.
     ///
-    /// Any number of processes may open and create at once. Takes about 0.1 ms; more after a reboot, when the index is
+    /// Any number of processes may open and create at once. Takes some tenths of a millisecond; more after a reboot, when the index is
     /// rebuilt from the log.
     ///
     /// # Errors
     /// [`Error::NotAStore`](crate::Error::NotAStore) if the path is a file, [`Error::FileSystem`](crate::Error::FileSystem) on network file systems,
-    /// [`Error::FormatVersion`](crate::Error::FormatVersion), [`Error::Corrupt`](crate::Error::Corrupt) if the manifest is damaged, [`Error::Io`](crate::Error::Io).
+    /// [`Error::FormatVersion`](crate::Error::FormatVersion), [`Error::Corrupt`](crate::Error::Corrupt) if the manifest is damaged, [`Error::Config`](crate::Error::Config) if the directory is a fan-out cache, a
+    /// queue or an index, [`Error::Timeout`](crate::Error::Timeout) if another process stands still while it opens the directory,
+    /// [`Error::Full`](crate::Error::Full), [`Error::Io`](crate::Error::Io).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -232,7 +234,8 @@ impl<C: Codec, S> Builder<C, S> {
     }
 
     /// Opens a cache that exists for reading only: nothing on disk is changed, and every call that would is
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly). [`Error::Config`](crate::Error::Config) if there is no cache, or one that has to be rebuilt first.
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). [`Error::Config`](crate::Error::Config) if there is no cache, or one that has to be rebuilt first. It announces nothing: who finds no other handle, and has to rebuild
+    /// the cache, does so under a read-only one, which goes on with what it has mapped.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -250,8 +253,8 @@ impl<C: Codec, S> Builder<C, S> {
 
     /// Whether a thread of this process may do the upkeep of the store. It may if nothing is said.
     ///
-    /// The thread is started by the first write that finds little room left, and by an item that expires; not before, and not
-    /// for handles that only read. It makes room a little before writers need it, waits for the disk where what goes has to
+    /// The thread is started by the first write that finds little room left, by an item that expires, and when a store with such items
+    /// is opened; not otherwise, and not for read-only handles. It makes room a little before writers need it, waits for the disk where what goes has to
     /// wait for it, and removes what expired some seconds ago from a store that nobody writes to. It sleeps whenever there
     /// is nothing to do, and ends with the last clone of the handle. Of several processes one works at a time, and if that one
     /// is killed another one goes on.

@@ -35,8 +35,8 @@ const UNBOUNDED: u64 = u64::MAX;
 /// its size limit is [`Error::Full`], and what is in it stays.
 ///
 /// What survives: as for a [`Cache`]. When a call returns, the death of any process leaves its change there; after a power
-/// cut the queue is as it was at some moment, no earlier than the last [`sync`](Deque::sync), but that of elements of 256 KiB
-/// and more that were not synced some may be missing.
+/// cut the queue is as it was at some moment, no earlier than the last [`sync`](Deque::sync), but that of
+/// [large values](crate#large-values) that were not synced some may be missing.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

@@ -77,7 +77,7 @@ pub enum Error {
         /// The version this crate writes.
         supported: u32,
     },
-    /// The path is no directory, or a directory with files that are not a store's.
+    /// The path is no directory.
     NotAStore(PathBuf),
     /// The directory is on a file system whose maps and locks are not shared by processes reliably (NFS, SMB, FUSE …).
     FileSystem {
@@ -273,7 +273,9 @@ impl fmt::Display for Error {
             Error::TransactionTooLarge { bytes, limit } => {
                 write!(f, "a batch of {bytes} bytes is over the limit of {limit}")
             }
-            Error::Full => f.write_str("the store is full and nothing may be evicted"),
+            Error::Full => {
+                f.write_str("the store has reached its limit and nothing may be evicted, or the disk is full")
+            }
             Error::Type(t) => write!(f, "asked for {}, but {} is stored", t.expected, t.found),
             Error::Codec(e) => write!(f, "the codec failed: {e}"),
             Error::NotAnInteger => f.write_str("the stored value is not an integer"),

@@ -12,8 +12,8 @@ use crate::error::Result;
 /// A [`Cache`] in several shards: all its calls, with the same meaning, and writers of different shards do not wait for each other.
 ///
 /// Each key is in the shard that a hash gives, under a seed drawn at creation, so keys spread evenly whatever they have in common.
-/// The size limit is that of the whole directory, and each shard has an equal part of it; so has each its own eviction, and the
-/// largest value is that much smaller. Shards are for several that write most of the time.
+/// The size limit is that of the whole directory, and each shard has an equal part of it; so has each its own eviction, and
+/// limits that are a part of the size limit (of a value, of a transaction) are parts of the shard's. Shards are for several that write most of the time.
 ///
 /// What concerns several shards is one all the same, for every reader and whoever is killed: [`get_many`](Cache::get_many) reads
 /// one moment, [`set_many`](Cache::set_many), [`delete_many`](Cache::delete_many), [`evict`](Cache::evict) and
@@ -24,7 +24,7 @@ use crate::error::Result;
 /// [`transact`](Cache::transact) takes the locks of all shards while it runs. If it has changed several, it is there whole or not
 /// at all after a power cut too, and for that it waits for the disk: about as often as it has changed shards, and once more. Changes in one shard alone do not wait.
 ///
-/// Inside a transaction of a queue or an index, which is one of its shard, writes to other shards are
+/// A transaction of a [`Deque`](crate::Deque) or an [`Index`](crate::Index) covers its shard alone: writes to other shards inside it are
 /// [`Error::InTransaction`](crate::Error::InTransaction); use one of the cache, and `tx.deque(name)`. Settings are changed shard by shard.
 ///
 /// Sub-stores by name: [`cache`](Cache::cache) is in all shards; a [`deque`](Cache::deque) or an [`index`](Cache::index), what a recipe keeps,

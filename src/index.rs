@@ -36,8 +36,8 @@ type Types<K, V> = PhantomData<fn(K, V) -> (K, V)>;
 /// stays.
 ///
 /// What survives: as for a [`Cache`]. When a call returns, the death of any process leaves its change there; after a power cut
-/// the index is as it was at some moment, no earlier than the last [`sync`](Index::sync), but that of values of 256 KiB
-/// and more that were not synced some may be missing. The order is not stored, and is made anew after a reboot.
+/// the index is as it was at some moment, no earlier than the last [`sync`](Index::sync), but that of
+/// [large values](crate#large-values) that were not synced some may be missing. The order is not stored, and is made anew after a reboot.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

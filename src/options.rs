@@ -97,7 +97,7 @@ impl Eviction {
 ///
 /// | | what a power cut takes | what a change costs |
 /// |---|---|---|
-/// | `Buffered` | the newest changes, back to the last [`sync`](crate::Cache::sync) at most | no system call |
+/// | `Buffered` | the newest changes, back to the last [`sync`](crate::Cache::sync) at most | no wait for the disk |
 /// | `Sync` | nothing that a call of this handle returned `Ok` for | a wait for the disk, shared by all who wait |
 ///
 /// ```
@@ -207,6 +207,9 @@ impl<'a> SetOptions<'a> {
 
     /// A name under which items are evicted together. At most [`MAX_TAG_BYTES`] bytes.
     ///
+    /// For names of which there are not too many: each that was ever used takes 64 bytes and its length in the directory for as
+    /// long as that lives, and there may be 16 million of them, beyond which a new one is [`Error::Full`](crate::Error::Full).
+    ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let cache = larder::Cache::open(&dir)?;
@@ -240,8 +243,8 @@ impl<'a> SetOptions<'a> {
 
 /// Counts since the last reset, summed over all processes, those that ended too; and how the space is used now.
 ///
-/// They are kept without a lock: a handle whose process was killed while it counted loses nothing, a machine that lost
-/// power may lose all of them.
+/// They are kept without a lock: a process that was killed may have lost what it was just counting, a machine that lost
+/// power all of them.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -265,9 +268,9 @@ pub struct Stats {
     pub stores: u64,
     /// Items removed by key.
     pub removals: u64,
-    /// Items removed by `evict` and `clear`.
+    /// Items removed by `evict` and `clear`; what the policy evicts is `culled`.
     pub evictions: u64,
-    /// Items removed because they had expired.
+    /// Items removed because they had expired; those met while space was given back also where statistics are off.
     pub expirations: u64,
     /// Items that the policy evicted because their space was needed. Counted whether statistics are on or not.
     pub culled: u64,

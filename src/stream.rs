@@ -19,7 +19,7 @@ use crate::value::{self, Kind};
 
 impl<C: Codec> Cache<C> {
     /// Stores what a reader gives until its end, as a value of bytes. How many there were. The value is never in memory whole:
-    /// from 256 KiB on it goes to a file of its own in pieces of 64 KiB. Whoever reads the key meanwhile finds what was there
+    /// a [large value](crate#large-values) goes to its file in pieces of 64 KiB. Whoever reads the key meanwhile finds what was there
     /// before; afterwards, all of the new value.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl<C: Codec> Cache<C> {
     /// A value of bytes, to be read piece by piece and from any place; `None` if the key is absent. It stays what it is while it
     /// is read, whatever becomes of the key.
     ///
-    /// Each piece of a value that was written as a stream is verified when it is read. A value of 256 KiB and more that was
+    /// Each piece of a value that was written as a stream is verified when it is read. A [large value](crate#large-values) that was
     /// stored by [`set_bytes`](Cache::set_bytes) is verified by a pass over all of it first.
     ///
     /// # Errors

@@ -86,12 +86,13 @@ impl<C: Codec> ValueRef<C> {
 }
 
 impl<C: Codec> Cache<C> {
-    /// The value of a key, or `None` if it is absent or has expired. Takes no lock and makes no system call, but for values
-    /// of 256 KiB and more, which are read from files of their own.
+    /// The value of a key, or `None` if it is absent or has expired. Takes no lock, and makes no system call but to
+    /// map a file of the log that it meets for the first time, and for [large values](crate#large-values).
     ///
     /// # Errors
     /// [`Error::Type`] if the value was stored as another type, [`Error::Codec`] if it cannot be decoded,
-    /// [`Error::KeyTooLarge`], [`Error::Corrupt`].
+    /// [`Error::KeyTooLarge`], [`Error::Corrupt`]; of a read-only handle [`Error::Timeout`], if others change the key so often that it
+    /// can't be read without the lock.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

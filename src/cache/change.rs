@@ -18,7 +18,9 @@ impl<C: Codec> Cache<C> {
     /// Stores a value, replacing value, expiry and tag of the key. When it returns, every process sees the new value, and
     /// the death of any of them leaves it there.
     ///
-    /// Costs one append and no system call; values of 256 KiB and more go to files of their own.
+    /// Costs one append, and a system call for every 64 KiB of the log; one for a value of 8 KiB and more, and some for [large values](crate#large-values).
+    ///
+    /// A `Vec<u8>` is a list of numbers here: see [`set_bytes`](Cache::set_bytes).
     ///
     /// # Errors
     /// [`Error::Full`](crate::Error::Full), [`Error::ValueTooLarge`](crate::Error::ValueTooLarge),
@@ -124,7 +126,7 @@ impl<C: Codec> Cache<C> {
 
     /// Gives a key another expiry, `None` for never, and keeps value and tag. False if the key is absent or has expired.
     ///
-    /// Appends a copy of the record to the log; a value of 256 KiB and more is not copied.
+    /// Appends a copy of the record to the log; a [large value](crate#large-values) is not copied.
     ///
     /// ```
     /// use std::time::Duration;

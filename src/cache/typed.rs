@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::key::OwnedKey;
 use crate::options::SetOptions;
 
-/// A [`Cache`] whose keys are `K` and whose values are `V`: the same calls, the same store, no type to name at each.
+/// A [`Cache`] whose keys are `K` and whose values are `V`: its calls for items, the same store, no type to name at each.
 ///
 /// It shares the store with every other handle; an item that another handle stored as another type is
 /// [`Error::Type`](crate::Error::Type) here.

@@ -90,7 +90,7 @@ impl<K, V, C: Codec> Index<K, V, C> {
 }
 
 impl<K, V: DeserializeOwned, C: Codec> Index<K, V, C> {
-    /// The value under a key. Takes no lock and makes no system call, but for values of 256 KiB and more.
+    /// The value under a key. Costs what [`Cache::get`](crate::Cache::get) does.
     ///
     /// # Errors
     /// [`Error::Type`](crate::Error::Type), [`Error::Codec`](crate::Error::Codec), [`Error::Corrupt`](crate::Error::Corrupt).
