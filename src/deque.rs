@@ -107,6 +107,7 @@ pub struct DequeBuilder<T, C: Codec = Postcard> {
     lock_timeout: Duration,
     durability: Durability,
     read_only: bool,
+    background: bool,
     codec: C,
     types: PhantomData<fn(T) -> T>,
 }
@@ -144,6 +145,7 @@ impl<T> Deque<T> {
             lock_timeout: LOCK_TIMEOUT,
             durability: Durability::Buffered,
             read_only: false,
+            background: true,
             codec: Postcard,
             types: PhantomData,
         }
@@ -223,6 +225,20 @@ impl<T, C: Codec> DequeBuilder<T, C> {
         self
     }
 
+    /// Whether a thread of this process may do the upkeep of the store, as for [`Builder::background`](crate::Builder::background).
+    /// It may if nothing is said.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let deque = larder::Deque::<u8>::builder(&dir).background(false).open()?;
+    /// deque.push_back(&1)?; // nothing but this thread works for it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn background(mut self, background: bool) -> Self {
+        self.background = background;
+        self
+    }
+
     /// As [`Builder::codec`](crate::Builder::codec).
     ///
     /// ```
@@ -238,6 +254,7 @@ impl<T, C: Codec> DequeBuilder<T, C> {
             lock_timeout: self.lock_timeout,
             durability: self.durability,
             read_only: self.read_only,
+            background: self.background,
             codec,
             types: PhantomData,
         }
@@ -263,7 +280,7 @@ impl<T, C: Codec> DequeBuilder<T, C> {
             lock_timeout: self.lock_timeout,
             durability: self.durability,
             read_only: self.read_only,
-            background: true,
+            background: self.background,
             listener: None,
         };
         let store = calls::open(&self.directory, &opening)?;

@@ -95,6 +95,7 @@ pub struct IndexBuilder<K, V, C: Codec = Postcard> {
     lock_timeout: Duration,
     durability: Durability,
     read_only: bool,
+    background: bool,
     codec: C,
     types: Types<K, V>,
 }
@@ -130,6 +131,7 @@ impl<K, V> Index<K, V> {
             lock_timeout: LOCK_TIMEOUT,
             durability: Durability::Buffered,
             read_only: false,
+            background: true,
             codec: Postcard,
             types: PhantomData,
         }
@@ -192,6 +194,20 @@ impl<K, V, C: Codec> IndexBuilder<K, V, C> {
         self
     }
 
+    /// Whether a thread of this process may do the upkeep of the store, as for [`Builder::background`](crate::Builder::background).
+    /// It may if nothing is said.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let index = larder::Index::<u8, u8>::builder(&dir).background(false).open()?;
+    /// index.insert(1, &1)?; // nothing but this thread works for it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn background(mut self, background: bool) -> Self {
+        self.background = background;
+        self
+    }
+
     /// As [`Builder::codec`](crate::Builder::codec).
     ///
     /// ```
@@ -206,6 +222,7 @@ impl<K, V, C: Codec> IndexBuilder<K, V, C> {
             lock_timeout: self.lock_timeout,
             durability: self.durability,
             read_only: self.read_only,
+            background: self.background,
             codec,
             types: PhantomData,
         }
@@ -230,7 +247,7 @@ impl<K, V, C: Codec> IndexBuilder<K, V, C> {
             lock_timeout: self.lock_timeout,
             durability: self.durability,
             read_only: self.read_only,
-            background: true,
+            background: self.background,
             listener: None,
         };
         Index::of(calls::open(&self.directory, &opening)?, "", self.codec)

@@ -86,6 +86,10 @@ pub(crate) fn derive_owned_key(input: DeriveInput) -> Result<TokenStream> {
                 #body
             }
         }
+
+        #[automatically_derived]
+        #[allow(deprecated, reason = "who uses a deprecated type or variant was told so where it is used")]
+        impl #impl_generics ::larder::AsKey<#name #type_generics> for #name #type_generics #where_clause {}
     })
 }
 

@@ -77,6 +77,22 @@ pub fn derive_key(input: TokenStream) -> TokenStream {
 /// assert!(Tile::decode(&(3, "alps", "more").encode()?).unwrap_err().is_type());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// It also makes the type one that its own index is asked with (`AsKey`):
+///
+/// ```
+/// use larder::{Index, Key, OwnedKey};
+///
+/// #[derive(Key, OwnedKey)]
+/// struct Score(u32);
+///
+/// # let dir = tempfile::tempdir()?;
+/// let names = Index::<Score, String>::open(&dir)?;
+/// names.insert(Score(7), "grace")?;
+/// names.insert(&Score(9), "ada")?;
+/// assert_eq!(names.range(Score(8)..).count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[proc_macro_derive(OwnedKey)]
 pub fn derive_owned_key(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

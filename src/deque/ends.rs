@@ -163,7 +163,8 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// Takes the first element out; `None` if there is none. Of several that ask at once, in all processes, each gets another
     /// one.
     ///
-    /// The value is decoded while the lock is held, so that one that cannot be decoded stays where it is.
+    /// The value is decoded while the lock is held, so that one that cannot be decoded stays where it is, and in the way of those
+    /// behind it: [`set(0, ..)`](Deque::set) puts another one in its place.
     ///
     /// # Errors
     /// [`Error::Type`](crate::Error::Type), [`Error::Codec`](crate::Error::Codec),

@@ -116,7 +116,8 @@ impl<K, V: DeserializeOwned, C: Codec> Index<K, V, C> {
         value::decode(&self.codec, record.header().kind, &self.store.value(record)?).map(Some)
     }
 
-    /// Removes a key; the value that was there. It is decoded while the lock is held, so that one that cannot be decoded stays.
+    /// Removes a key; the value that was there. It is decoded while the lock is held, so that one that cannot be decoded stays;
+    /// [`insert`](Index::insert) puts another one in its place.
     ///
     /// # Errors
     /// As [`get`](Index::get), and [`Error::Timeout`](crate::Error::Timeout): the index is as it was.

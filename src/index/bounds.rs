@@ -8,7 +8,7 @@ use crate::key::Key;
 
 /// What stands for a key of type `K`: `str` for `String`, `(&str, u32)` for `(String, u32)`, any integer for another.
 ///
-/// For a type of your own with a [`Key`] of its own, say `impl AsKey<Mine> for Mine {}`.
+/// `#[derive(OwnedKey)]` says it of a type and itself; where [`Key`](crate::Key) is written by hand, say `impl AsKey<Mine> for Mine {}`.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
