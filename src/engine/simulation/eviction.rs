@@ -37,6 +37,8 @@ pub(super) struct Full {
     policy: Eviction,
     /// What the store may have held after each operation since the last sync, the newest last.
     history: Vec<Contents>,
+    /// Where the power never goes, no moment but the newest is asked for.
+    keeps_moments: bool,
     /// What a dead process was at: it may be in effect, and be brought by a rebuild later.
     in_flight: Option<Act>,
     /// Items that were missing at some check, or were counted as evicted.
@@ -78,6 +80,7 @@ impl Full {
             version: 0,
             policy,
             history: vec![Contents::new()],
+            keeps_moments: true,
             in_flight: None,
             most_gone: 0,
             rounds: 0,
@@ -134,9 +137,10 @@ impl Full {
 
     /// What the store may hold after an operation. What it says of evicted items is not asked.
     fn note(&mut self, act: &Act, time: u64) {
-        let mut after = self.newest().clone();
-        act.model(&mut after, time);
-        self.history.push(after);
+        if self.keeps_moments {
+            self.history.push(self.newest().clone());
+        }
+        act.model(self.history.last_mut().unwrap(), time);
     }
 
     /// An update makes of what is there what it can: of an evicted item nothing.
@@ -170,7 +174,8 @@ impl Full {
             let key = self.key();
             let found = super::audit::lookup(&self.handles[0].store, key);
             let now = self.handles[0].store.now();
-            assert!(found.is_none() || found.as_ref() == living(self.newest(), now).get(&key), "key {key}: {found:?}");
+            let is_newest = |item: &Item| is_live(item, now) && self.newest().get(&key) == Some(item);
+            assert!(found.as_ref().is_none_or(is_newest), "key {key}: {found:?}");
         }
     }
 
@@ -179,22 +184,30 @@ impl Full {
         found.iter().all(|(key, item)| of.get(key) == Some(item))
     }
 
-    /// True if a store may hold just that when it should hold something.
-    pub(super) fn fits(&self, found: &Contents, expected: &Contents) -> bool {
-        if self.policy == Eviction::None { found == expected } else { Full::is_part(found, expected) }
+    /// True if a store may hold just that when it should hold what of some contents has not expired.
+    pub(super) fn fits(&self, found: &Contents, contents: &Contents, now: u64) -> bool {
+        if self.policy != Eviction::None {
+            return Full::is_living_part(found, contents, now);
+        }
+        found.iter().eq(contents.iter().filter(|(_, item)| is_live(item, now)))
+    }
+
+    fn is_living_part(found: &Contents, of: &Contents, now: u64) -> bool {
+        Full::is_part(found, of) && found.values().all(|item| is_live(item, now))
     }
 
     /// The same after a power cut: a large value that was not synced may have lost its file, and is absent then.
-    fn fits_cut(&self, found: &Contents, expected: &Contents, now: u64) -> bool {
-        let synced = living(&self.history[0], now);
+    fn fits_cut(&self, found: &Contents, contents: &Contents, now: u64) -> bool {
+        if !Full::is_living_part(found, contents, now) {
+            return false;
+        }
+        let synced = &self.history[0];
         let may_be_lost = |key: &u32, item: &Item| {
             self.handles[0].store.is_large(item.len) && synced.get(key) != Some(item) && !found.contains_key(key)
         };
-        if self.policy != Eviction::None {
-            return Full::is_part(found, expected);
-        }
-        Full::is_part(found, expected)
-            && expected.iter().all(|(key, item)| found.get(key) == Some(item) || may_be_lost(key, item))
+        let mut expected = contents.iter().filter(|(_, item)| is_live(item, now));
+        self.policy != Eviction::None
+            || expected.all(|(key, item)| found.get(key) == Some(item) || may_be_lost(key, item))
     }
 
     pub(super) fn check(&mut self) {
@@ -206,7 +219,7 @@ impl Full {
         let (found, now) = (live(store), store.now());
         let expected = living(self.newest(), now);
         let (wrong, missing) = (difference(&found, &expected), difference(&expected, &found));
-        assert!(self.fits(&found, &expected), "not as expected: {wrong:?}; missing: {missing:?}");
+        assert!(self.fits(&found, self.newest(), now), "not as expected: {wrong:?}; missing: {missing:?}");
         self.most_gone = self.most_gone.max(expected.len() - found.len());
         // Those that were put again since are not missing.
         let culled = store.sums().unwrap()[Counter::Culled as usize];
@@ -274,11 +287,11 @@ impl Full {
         let store = &self.handles[0].store;
         audit(store);
         let (found, now) = (live(store), store.now());
-        let before = living(self.newest(), now);
         let mut after = self.newest().clone();
         act.model(&mut after, time);
-        let is_before = self.fits(&found, &before);
-        assert!(is_before || self.fits(&found, &living(&after, now)), "{act:?}: {:?}", difference(&found, &before));
+        let is_before = self.fits(&found, self.newest(), now);
+        let unlike = || difference(&found, &living(self.newest(), now));
+        assert!(is_before || self.fits(&found, &after, now), "{act:?}: {:?}", unlike());
         // In doubt, what it removed may not be held against the store, and what it put neither: both count from here on.
         if is_before {
             self.in_flight = Some(act.clone());
@@ -306,7 +319,7 @@ impl Full {
 
     /// The newest moment since the last sync that may have held what was found, if the power was cut.
     pub(super) fn moment_of(&self, found: &Contents, now: u64) -> Option<usize> {
-        self.history.iter().rposition(|contents| self.fits_cut(found, &living(contents, now), now))
+        self.history.iter().rposition(|contents| self.fits_cut(found, contents, now))
     }
 
     /// Moments since the last sync.
@@ -336,8 +349,7 @@ impl Full {
             possible.push(after);
         }
         let fits = |contents: &Contents| {
-            let expected = living(contents, now);
-            if is_cut { self.fits_cut(&found, &expected, now) } else { self.fits(&found, &expected) }
+            if is_cut { self.fits_cut(&found, contents, now) } else { self.fits(&found, contents, now) }
         };
         let at = possible.iter().rposition(fits).unwrap_or_else(|| {
             let newest = living(self.newest(), now);
@@ -409,6 +421,10 @@ impl Full {
     }
 }
 
+fn is_live(item: &Item, now: u64) -> bool {
+    item.expires.is_none_or(|at| now < at)
+}
+
 /// The first keys that are not as expected: found, expected.
 fn difference(found: &Contents, expected: &Contents) -> Vec<(u32, Item, Option<Item>)> {
     let wrong = found.iter().filter(|(key, item)| expected.get(key) != Some(item));
@@ -439,6 +455,7 @@ struct Happened {
 fn run(plan: Plan, policy: Eviction) -> Happened {
     println!("seed {}, {policy:?}", plan.seed);
     let mut full = Full::new(plan.seed, policy);
+    full.keeps_moments = plan.deaths;
     for i in 0..plan.operations {
         full.step(plan.deaths, plan.upkeep);
         if i % 50 == 0 {

@@ -7,7 +7,7 @@ use super::acts::{Act, Contents, key_bytes, put};
 use super::audit::{audit, drift, live};
 use super::eviction::{Full, POLICIES, reopen, reopen_in};
 use super::images::{Tally, open_image};
-use super::world::{Handle, SMALL_LIMIT, living, open_to_read, path};
+use super::world::{Handle, SMALL_LIMIT, open_to_read, path};
 use super::{Dice, rounds, scale, spread};
 use crate::engine::compaction::Step;
 use crate::options::Eviction;
@@ -83,7 +83,7 @@ impl Death<'_> {
     /// Who reads and never has the lock meets what was there before or after, as the dead left it.
     fn glance(&self, reader: &Handle) -> bool {
         let (found, now) = (live(&reader.store), reader.store.now());
-        let fits = |contents: &Contents| self.full.fits(&found, &living(contents, now));
+        let fits = |contents: &Contents| self.full.fits(&found, contents, now);
         let is_after = fits(self.after);
         assert!(is_after || fits(self.full.newest()), "{}: neither before nor after", self.moment);
         is_after
@@ -187,7 +187,7 @@ fn images_of(seed: u64, policy: Eviction, count: usize, tally: &mut Tally) -> us
                 || found.iter().filter(|&(key, item)| newest.get(key) != Some(item)).take(5).collect::<Vec<_>>();
             let at = full.moment_of(&found, now);
             assert!(at.is_some(), "{policy:?}, image {seed}: no moment since the last sync explains {:?}", unlike());
-            behind += usize::from(full.moment_of(&found, now) != Some(full.moments() - 1));
+            behind += usize::from(at != Some(full.moments() - 1));
             assert_eq!(drift(&handle.store).0, 0, "{policy:?}, image {seed}: files that are in nobody's count");
             drawn += 1;
         }
