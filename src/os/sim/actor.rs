@@ -109,7 +109,14 @@ impl SimOs {
 
     /// Carries out a mutating step of the acting process, or kills it; `None` if it is dead.
     pub(super) fn step<R>(&self, effect: impl FnOnce() -> R) -> Option<R> {
-        let actor = self.actor();
+        // What nearly every step comes to.
+        if self.process.acts_itself() {
+            return self.step_of(&self.process, effect);
+        }
+        self.step_of(&self.actor(), effect)
+    }
+
+    fn step_of<R>(&self, actor: &Arc<Process>, effect: impl FnOnce() -> R) -> Option<R> {
         if actor.is_to_be_copied() {
             let copy = self.machine.copy();
             self.machine.state().moment = Some(copy);
@@ -117,10 +124,10 @@ impl SimOs {
         let done = actor.carry_out(effect);
         if done.is_none() {
             if actor.is_dead() {
-                unwind_if_running(&actor);
+                unwind_if_running(actor);
             } else {
-                self.machine.end(&actor);
-                unwind(&actor);
+                self.machine.end(actor);
+                unwind(actor);
             }
         }
         done

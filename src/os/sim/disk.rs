@@ -116,6 +116,12 @@ impl Node {
         fits
     }
 
+    /// `N` bytes that lie within one page; zeros if the file ends before.
+    pub(super) fn word<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let body = sound(self.body.lock());
+        if (offset + N) as u64 > body.len { [0; N] } else { body.memory.word(offset) }
+    }
+
     /// Copies bytes of the file onto the end of `to`; false if it ends before.
     pub(super) fn append_to(&self, offset: usize, len: usize, to: &mut Vec<u8>) -> bool {
         let body = sound(self.body.lock());
@@ -147,8 +153,7 @@ impl Node {
         if body.is_hole(offset / PAGE) {
             return None;
         }
-        let mut was = [0; N];
-        body.memory.copy_out(offset, &mut was);
+        let was = body.memory.word(offset);
         if let Some(value) = decide(was) {
             body.change(offset, &value);
         }

@@ -14,7 +14,7 @@ pub struct SimMap {
 impl SimMap {
     /// True if a range lies in the map, and starts at a multiple of its length if it is a word.
     fn has(&self, offset: usize, len: usize, is_word: bool) -> bool {
-        let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        let is_inside = len <= self.len && offset <= self.len - len;
         let is_right = is_inside && (!is_word || offset.is_multiple_of(len));
         debug_assert!(is_right, "{len} bytes at {offset} of a map of {} of {}", self.len, self.hold.path.display());
         is_right
@@ -30,11 +30,10 @@ impl SimMap {
     }
 
     fn word<const N: usize>(&self, offset: usize) -> [u8; N] {
-        let mut word = [0; N];
-        if self.has(offset, N, true) && self.hold.os.is_alive_here() {
-            self.hold.node.read(offset as u64, &mut word);
+        match self.has(offset, N, true) && self.hold.os.is_alive_here() {
+            true => self.hold.node.word(offset),
+            false => [0; N],
         }
-        word
     }
 
     /// Changes a word in one step; what it was before, or `inert` if the process is dead.
@@ -69,10 +68,7 @@ impl OsMap for SimMap {
     }
 
     fn load_line(&self, offset: usize) -> [u64; 8] {
-        let mut bytes = [0; 64];
-        if self.has(offset, 64, true) && self.hold.os.is_alive_here() {
-            self.hold.node.read(offset as u64, &mut bytes);
-        }
+        let bytes = self.word::<64>(offset);
         let (words, _) = bytes.as_chunks::<8>();
         std::array::from_fn(|i| words.get(i).copied().map_or(0, u64::from_ne_bytes))
     }

@@ -44,6 +44,15 @@ impl Memory {
         }
     }
 
+    /// `N` bytes that lie within one page; past the capacity there are zeros.
+    pub(super) fn word<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let at = offset % PAGE;
+        match self.pages.get(offset / PAGE) {
+            Some(Some(page)) => page[at..].first_chunk().copied().unwrap_or([0; N]),
+            _ => [0; N],
+        }
+    }
+
     /// Copies bytes out; past the capacity there are zeros.
     pub(super) fn copy_out(&self, offset: usize, to: &mut [u8]) {
         let (number, at) = (offset / PAGE, offset % PAGE);

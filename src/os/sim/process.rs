@@ -2,7 +2,7 @@
 //! nor of the machine.
 
 use super::poison::sound;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -24,6 +24,13 @@ pub(super) struct Process {
 thread_local! {
     /// The processes in whose `run` this thread is, the innermost last.
     static RUNNING: RefCell<Vec<Arc<Process>>> = const { RefCell::new(Vec::new()) };
+    /// Where the innermost is, for the question that every load asks; null if there is none. It is compared and no more.
+    static INNERMOST: Cell<*const Process> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Notes which process is the innermost now.
+fn note_innermost() {
+    INNERMOST.set(RUNNING.with_borrow(|running| running.last().map_or(std::ptr::null(), Arc::as_ptr)));
 }
 
 impl Process {
@@ -95,10 +102,8 @@ impl Process {
 
     /// True if no child of this process can be acting in this thread for it.
     pub(super) fn acts_itself(&self) -> bool {
-        let is_alone = |running: &RefCell<Vec<Arc<Process>>>| {
-            running.borrow().last().is_none_or(|running| std::ptr::eq(&**running, self))
-        };
-        RUNNING.try_with(is_alone).unwrap_or(true)
+        let innermost = INNERMOST.get();
+        innermost.is_null() || std::ptr::eq(innermost, self)
     }
 
     /// The process that acts in this thread for what was made in `self`: that, or a child of it which runs here.
@@ -113,8 +118,10 @@ impl Process {
             return None;
         }
         RUNNING.with_borrow_mut(|running| running.push(self.clone()));
+        note_innermost();
         let outcome = catch_unwind(AssertUnwindSafe(piece));
         RUNNING.with_borrow_mut(|running| running.pop());
+        note_innermost();
         // Values of a dead process are dropped after it left the thread, where their destructors are inert.
         match outcome {
             Ok(result) => (!self.is_dead()).then_some(result),
