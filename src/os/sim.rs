@@ -13,6 +13,7 @@
 
 mod actor;
 mod calls;
+mod crowd;
 mod dice;
 mod disk;
 mod failures;

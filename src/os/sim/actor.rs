@@ -117,6 +117,7 @@ impl SimOs {
     }
 
     fn step_of<R>(&self, actor: &Arc<Process>, effect: impl FnOnce() -> R) -> Option<R> {
+        self.machine.crowd.note();
         if actor.is_to_be_copied() {
             let copy = self.machine.copy();
             self.machine.state().moment = Some(copy);

@@ -163,7 +163,7 @@ impl Os for SimOs {
         if map.load32(offset) == expected && self.is_alive_here() {
             self.machine.advance(timeout);
         }
-        std::thread::yield_now();
+        self.machine.crowd.yield_now();
     }
 
     fn wake(&self, _map: &SimMap, _offset: usize, _count: u32) {
@@ -176,7 +176,7 @@ impl Os for SimOs {
 
     fn spin(&self) {
         self.is_alive_here();
-        std::thread::yield_now();
+        self.machine.crowd.yield_now();
     }
 
     fn now(&self) -> u64 {

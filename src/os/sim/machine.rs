@@ -1,6 +1,7 @@
 //! The machine as a test sees it: its clocks, its power, its disk and what on it shall fail or be damaged. Knows
 //! nothing of what a process calls.
 
+use super::crowd::Crowd;
 use super::disk::Node;
 use super::failures::{CallKind, Fault};
 use super::poison::sound;
@@ -17,6 +18,7 @@ const FILE_CAPACITY: usize = 256 << 20;
 #[derive(Clone)]
 pub struct Machine {
     state: Arc<Mutex<State>>,
+    pub(super) crowd: Arc<Crowd>,
 }
 
 impl Machine {
@@ -27,10 +29,15 @@ impl Machine {
 
     /// A machine whose files can have `bytes` at most; each takes that much address space.
     pub fn with_file_capacity(seed: u64, bytes: usize) -> Machine {
-        Machine { state: Arc::new(Mutex::new(State::new(seed, bytes))) }
+        Machine::that_is(State::new(seed, bytes))
+    }
+
+    fn that_is(state: State) -> Machine {
+        Machine { state: Arc::new(Mutex::new(state)), crowd: Arc::default() }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.crowd.note();
         sound(self.state.lock())
     }
 
@@ -61,13 +68,13 @@ impl Machine {
     /// Another machine, which is as this one would be after [`Machine::power_cut`], while this one goes on: for trying
     /// many seeds on one moment.
     pub fn power_cut_copy(&self, seed: u64) -> Machine {
-        Machine { state: Arc::new(Mutex::new(self.state().after_power_cut(seed))) }
+        Machine::that_is(self.state().after_power_cut(seed))
     }
 
     /// Another machine with the same disk and the same clocks, on which nothing runs, while this one goes on. Pages are
     /// shared until one of the two is written to.
     pub fn copy(&self) -> Machine {
-        Machine { state: Arc::new(Mutex::new(self.state().copy())) }
+        Machine::that_is(self.state().copy())
     }
 
     /// The copy that [`SimOs::copy_after`](super::SimOs::copy_after) made, if it came to it.
