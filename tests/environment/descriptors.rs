@@ -7,7 +7,7 @@ use larder::Error;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::crew::{self, Crew, Role};
-use crate::every_call::{CALLS, survives};
+use crate::every_call::{CALLS, Known, survives};
 
 /// Descriptors that the process may have under pressure, and those of them that it finds free.
 const DESCRIPTORS: u64 = 120;
@@ -32,15 +32,15 @@ pub fn play(role: &Role) {
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), maximum: before.maximum }).unwrap();
     let mut failed = 0;
-    for call in CALLS {
+    for call in CALLS.map(Known::of) {
         let mut needed = None;
         for free in 0..FREE_MAX {
-            let directory = role.directory.join(format!("{} {free}", call.0));
-            let worked = survives(Path::new(&directory), call, || take_all_but(free), is_about_descriptors);
+            let directory = role.directory.join(format!("{} {free}", call.name));
+            let worked = survives(Path::new(&directory), &call, || take_all_but(free), is_about_descriptors);
             needed = needed.or(worked.then_some(free));
             failed += usize::from(!worked);
         }
-        assert!(needed.is_some(), "{} does not work with {FREE_MAX} descriptors", call.0);
+        assert!(needed.is_some(), "{} does not work with {FREE_MAX} descriptors", call.name);
     }
     crew::say(failed);
 }

@@ -72,17 +72,37 @@ fn fill(directory: &Path) {
     cache.set("text", "to be popped").unwrap();
 }
 
+/// A call, and what a store holds before and after it where there is plenty.
+pub struct Known {
+    pub name: &'static str,
+    run: fn(&Cache) -> Result<()>,
+    before: Snapshot,
+    after: Snapshot,
+}
+
+impl Known {
+    pub fn of((name, run): Call) -> Known {
+        let plenty = tempfile::tempdir().unwrap();
+        fill(plenty.path());
+        let twin = Cache::open(&plenty).unwrap();
+        let before = snapshot_of(&twin).unwrap();
+        run(&twin).unwrap();
+        Known { name, run, before, after: snapshot_of(&twin).unwrap() }
+    }
+}
+
 /// Carries out one call under pressure, which lasts while what `squeeze` returns is there. True if it worked.
-pub fn survives<P>(directory: &Path, call: Call, squeeze: impl FnOnce() -> P, is_expected: fn(&Error) -> bool) -> bool {
-    let (name, run) = call;
+pub fn survives<P>(
+    directory: &Path,
+    call: &Known,
+    squeeze: impl FnOnce() -> P,
+    is_expected: fn(&Error) -> bool,
+) -> bool {
+    let Known { name, run, before, after } = call;
     fill(directory);
-    let plenty = tempfile::tempdir().unwrap();
-    fill(plenty.path());
-    let twin = Cache::open(&plenty).unwrap();
     // A handle of its own has mapped nothing yet when the pressure begins.
     let witness = Cache::open(directory).unwrap();
-    let before = snapshot_of(&witness).unwrap();
-    assert_eq!(before, snapshot_of(&twin).unwrap());
+    assert_eq!(snapshot_of(&witness).unwrap(), *before);
     let cache = Cache::open(directory).unwrap();
     let pressure = squeeze();
     let outcome = run(&cache);
@@ -91,15 +111,13 @@ pub fn survives<P>(directory: &Path, call: Call, squeeze: impl FnOnce() -> P, is
     if let Err(error) = outcome {
         assert!(is_expected(&error), "{name}: {error:?}");
         // What is made of many commits may have made some of them.
-        if name != "many new keys" {
-            assert_eq!(snapshot_of(&cache).unwrap(), before, "{name} failed and changed something");
+        if *name != "many new keys" {
+            assert_eq!(snapshot_of(&cache).unwrap(), *before, "{name} failed and changed something");
         }
         run(&cache).unwrap_or_else(|error| panic!("{name} fails although there is enough again: {error:?}"));
     }
-    run(&twin).unwrap();
-    let expected = snapshot_of(&twin).unwrap();
     for handle in [&cache, &witness, &Cache::open(directory).unwrap()] {
-        assert_eq!(snapshot_of(handle).unwrap(), expected, "{name}");
+        assert_eq!(snapshot_of(handle).unwrap(), *after, "{name}");
         let report = handle.check().unwrap();
         assert!(report.is_clean(), "{name}: {:?}", report.problems);
     }

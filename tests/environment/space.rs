@@ -8,7 +8,7 @@ use larder::Error;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::crew::{self, Crew, Role};
-use crate::every_call::{CALLS, survives};
+use crate::every_call::{CALLS, Known, survives};
 use crate::mount;
 
 const FILE_SYSTEM: u64 = 8 << 20;
@@ -46,15 +46,15 @@ fn a_full_disk_is_full_at_every_call_and_loses_nothing() {
     let root = mounted.path.as_path();
     let step = if crew::scale() == 1 { 2 } else { 1 };
     let mut failed = 0;
-    for call in CALLS {
+    for call in CALLS.map(Known::of) {
         let mut worked = false;
         for free in FREE.into_iter().step_by(step) {
             let directory = root.join("store");
-            worked = survives(&directory, call, || Ballast::leaving(root, free * PAGE), Error::is_full);
+            worked = survives(&directory, &call, || Ballast::leaving(root, free * PAGE), Error::is_full);
             failed += usize::from(!worked);
             std::fs::remove_dir_all(&directory).unwrap();
         }
-        assert!(worked, "{} does not work with plenty of space", call.0);
+        assert!(worked, "{} does not work with plenty of space", call.name);
     }
     println!("{failed} calls found the disk full");
     assert!(failed >= FAILURES_MIN);
@@ -86,10 +86,10 @@ impl Drop for ShortFiles {
 /// Sets limits to itself; whoever started it has made it ignore the signal that comes with them.
 pub fn play(role: &Role) {
     let mut failed = 0;
-    for call in CALLS {
+    for call in CALLS.map(Known::of) {
         for longest in LONGEST_FILES {
-            let directory = role.directory.join(format!("{} {longest}", call.0));
-            failed += usize::from(!survives(&directory, call, || ShortFiles::of(longest), is_about_length));
+            let directory = role.directory.join(format!("{} {longest}", call.name));
+            failed += usize::from(!survives(&directory, &call, || ShortFiles::of(longest), is_about_length));
         }
     }
     crew::say(failed);
