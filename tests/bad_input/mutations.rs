@@ -6,7 +6,7 @@ use super::store::{Original, Trust, exercise, run_named};
 use std::os::unix::fs::FileExt;
 
 /// Mutations of one kind of file at the everyday scale.
-const ROUNDS: u64 = 100;
+const ROUNDS: u64 = 50;
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Random(pub u64);

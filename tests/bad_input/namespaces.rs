@@ -11,7 +11,7 @@ use super::seeds;
 use super::store::{adopt_state, files_of, run_named};
 
 /// Mutations of each kind of file at the everyday scale.
-const ROUNDS: u64 = 25;
+const ROUNDS: u64 = 12;
 /// More than any damaged walk may give.
 const ITEMS_MAX: usize = 300_000;
 

@@ -81,10 +81,9 @@ fn any_number_of_processes_create_at_once() {
 
 #[test]
 fn processes_that_die_while_they_create_stop_nobody() {
-    let scale = crew::scale();
     let mut dice = Dice::new(crew::seed());
     let (mut early, mut late) = (0, 0);
-    for _ in 0..ROUNDS_OF_KILLS * scale {
+    for _ in 0..crew::rounds(ROUNDS_OF_KILLS, 2) {
         let directory = tempfile::tempdir().unwrap();
         let mut crew = Crew::new();
         let members = start_all(&mut crew, directory.path(), CREATORS, 0);

@@ -28,6 +28,14 @@ pub fn scale() -> u64 {
     std::env::var("LARDER_TEST_SCALE").map_or(1, |scale| scale.parse().expect("LARDER_TEST_SCALE is a whole number"))
 }
 
+/// So many at a scale of 1, were it not that an everyday run has one in `part` of them alone: what is long is for who asks.
+pub fn rounds(many: u64, part: u64) -> u64 {
+    match scale() {
+        0 | 1 => many.div_ceil(part),
+        scale => many * scale,
+    }
+}
+
 /// What the dice of all processes start from.
 pub fn seed() -> u64 {
     std::env::var("LARDER_TEST_SEED").map_or(1, |seed| seed.parse().expect("LARDER_TEST_SEED is a whole number"))

@@ -208,14 +208,14 @@ fn count_files(directory: &Path) -> usize {
 
 #[test]
 fn a_killed_process_disturbs_no_other() {
-    let kills = KILLS * crew::scale();
+    let kills = crew::rounds(KILLS, 3);
     let mut dice = Dice::new(crew::seed());
     let begin = Instant::now();
     let (mut killed, mut trials, mut steps) = (0, 0, 0);
     let mut times = Times::default();
     while killed < kills {
         let mut trial = Trial::new(dice.throw(), trials % 2 == 0);
-        let end = killed + KILLS_PER_TRIAL.min(kills - killed);
+        let end = killed + KILLS_PER_TRIAL.min(kills / 2).min(kills - killed);
         while killed < end && trial.cache().volume() < SIZE_LIMIT / 2 {
             // Few lines strike a worker that is still opening, many one that is at work.
             let lines_max = 1 << dice.below(7);

@@ -79,7 +79,7 @@ pub fn play_consumer(role: &Role) {
 /// Everything goes through the queue while members of the crew are killed and replaced. How many consumers died.
 fn run(directory: &Path, leases: u64, dice: &mut Dice) -> u64 {
     let cache = open(directory);
-    let until = ELEMENTS * crew::scale();
+    let until = crew::rounds(ELEMENTS, 2);
     let mut crew = Crew::new();
     let start = |crew: &mut Crew, who: u64| match who.checked_sub(PRODUCERS) {
         None => crew.start("producer", directory, &[who, until]),
@@ -124,7 +124,7 @@ fn what_goes_through_a_queue_comes_once_and_in_its_order_whoever_is_killed() {
     run(directory.path(), 0, &mut Dice::new(crew::seed()));
     let cache = open(directory.path());
     for producer in 0..PRODUCERS {
-        assert_eq!(cache.get::<u64>(("popped", producer)).unwrap(), Some(ELEMENTS * crew::scale()));
+        assert_eq!(cache.get::<u64>(("popped", producer)).unwrap(), Some(crew::rounds(ELEMENTS, 2)));
     }
 }
 
@@ -135,7 +135,7 @@ fn what_is_leased_is_done_once_and_given_twice_only_if_its_holder_was_killed() {
     let cache = open(directory.path());
     let mut given_again = 0;
     for producer in 0..PRODUCERS {
-        for number in 0..ELEMENTS * crew::scale() {
+        for number in 0..crew::rounds(ELEMENTS, 2) {
             assert_eq!(cache.get::<u64>(("done", producer, number)).unwrap(), Some(1), "{producer} {number}");
             given_again += cache.get::<u64>(("given", producer, number)).unwrap().unwrap() - 1;
         }
