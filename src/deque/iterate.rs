@@ -46,6 +46,28 @@ impl<T, C: Codec> Deque<T, C> {
     }
 }
 
+/// As [`Deque::iter`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let deque = larder::Deque::<u8>::open(&dir)?;
+/// deque.extend([1, 2, 3])?;
+/// let mut sum = 0;
+/// for element in &deque {
+///     sum += element?;
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<T: DeserializeOwned, C: Codec> IntoIterator for &Deque<T, C> {
+    type Item = Result<T>;
+    type IntoIter = DequeIter<T, C>;
+
+    fn into_iter(self) -> DequeIter<T, C> {
+        self.iter()
+    }
+}
+
 impl<T: DeserializeOwned, C: Codec> DequeIter<T, C> {
     fn step(&mut self, from_front: bool) -> Option<Result<T>> {
         loop {

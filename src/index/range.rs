@@ -293,3 +293,24 @@ impl<K, V, C: Codec> Index<K, V, C> {
         IndexValues { walk: Walk::new(self, Ok(Window::default()), true) }
     }
 }
+
+/// As [`Index::iter`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let index = larder::Index::<u32, u32>::open(&dir)?;
+/// index.extend([(2, 20), (1, 10)])?;
+/// for pair in &index {
+///     let (key, value) = pair?;
+///     assert_eq!(value, 10 * key);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<K: OwnedKey, V: DeserializeOwned, C: Codec> IntoIterator for &Index<K, V, C> {
+    type Item = Result<(K, V)>;
+    type IntoIter = IndexRange<K, V, C>;
+
+    fn into_iter(self) -> IndexRange<K, V, C> {
+        self.iter()
+    }
+}
