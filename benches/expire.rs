@@ -67,7 +67,9 @@ fn measure(items: u64, groups: u64, scattered: bool) {
         let (time, removed) = timed(|| cache.expire().expect("expired"));
         let (walk, count) = timed(|| cache.keys::<AnyKey>().filter(Result::is_ok).count());
         let (scan, _) = timed(|| cache.entries::<AnyKey, serde::de::IgnoredAny>().filter(is_read).count());
-        println!("  {removed:6} removed in {time:8.2} ms; {count} keys walked in {walk:8.2} ms, items in {scan:8.2} ms");
+        println!(
+            "  {removed:6} removed in {time:8.2} ms; {count} keys walked in {walk:8.2} ms, items in {scan:8.2} ms"
+        );
         if group > 0 {
             expires.push(time);
             keys.push(walk);
@@ -75,8 +77,11 @@ fn measure(items: u64, groups: u64, scattered: bool) {
         }
     }
     let (expire, walk, scan) = (median(&mut expires), median(&mut keys), median(&mut all));
-    println!("  medians after the first: {expire:.2} ms, {:.2} % of {walk:.0} ms, {:.2} % of {scan:.0} ms",
-        100.0 * expire / walk, 100.0 * expire / scan);
+    println!(
+        "  medians after the first: {expire:.2} ms, {:.2} % of {walk:.0} ms, {:.2} % of {scan:.0} ms",
+        100.0 * expire / walk,
+        100.0 * expire / scan
+    );
 }
 
 fn is_read<T, E>(entry: &Result<(AnyKey, Entry<T>), E>) -> bool {
