@@ -3,11 +3,12 @@
 
 use std::borrow::Borrow;
 
-use crate::error::Result;
+use crate::error::{Corruption, Error, Result};
 use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::location::Location;
 use crate::storage::namespace::{Kind, Label, Namespace};
+use crate::storage::paths::Name;
 use crate::storage::record::{Draft, Type};
 use crate::storage::redo::Place;
 use crate::storage::state::{self, HAS_INNER, HAS_LASTING, LIVE_NAME, row_word};
@@ -118,16 +119,31 @@ impl<O: Os> Commit<'_, O> {
             alone: true,
             ..Draft::bare(Type::TagDefined, self.sequence)
         };
-        let before = self.name_of_tag(row.place)?;
+        let before = self.name_before(row)?;
         self.reserve(draft.size(), true, Purpose::Store)?;
         let location = self.append(&draft)?;
-        if before != 0 {
-            let slot = Location::from_bits(before).slot();
-            self.add_state(row_word(slot, state::row::LIVE), -LIVE_NAME);
+        if let Some(before) = before {
+            self.add_state(row_word(before.slot(), state::row::LIVE), -LIVE_NAME);
         }
         self.stage_tag_name(row.place, location);
         self.add_state(row_word(location.slot(), state::row::LIVE), LIVE_NAME);
         Ok(())
+    }
+
+    /// Where the name of a row stands that has one. What a free row may hold is none.
+    fn name_before(&mut self, row: TagRow) -> Result<Option<Location>> {
+        if row.is_new {
+            return Ok(None);
+        }
+        let location = match self.name_of_tag(row.place)? {
+            0 => return Ok(None),
+            bits => Location::from_bits(bits),
+        };
+        if location.slot() >= self.store.rows {
+            let path = self.store.paths.of(Name::Tags(row.place.chunk as u64));
+            return Err(Error::corrupt(&path, row.place.offset as u64, Corruption::Bounds));
+        }
+        Ok(Some(location))
     }
 
     /// The word of a namespace's row that is its own: see `tag_table`.

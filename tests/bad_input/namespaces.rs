@@ -98,3 +98,27 @@ fn random_damage_of_a_store_with_a_queue_and_an_index() {
         }
     });
 }
+
+#[test]
+fn what_a_free_row_holds_is_nobodys_name() {
+    // Places of records: beyond all segments, in one that there is, in a row without one.
+    for name in [u64::MAX, 0xFFFF << 24, 64, 1 << 40] {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::builder(&directory).size_limit(2 << 20).open().unwrap();
+        cache.deque::<String>("queue").unwrap().push_back("element").unwrap();
+        drop(cache);
+        let path = directory.path().join("tags-0");
+        let mut rows = std::fs::read(&path).unwrap();
+        for row in rows.chunks_mut(64).filter(|row| row[..8] == [0; 8]) {
+            row[56..].copy_from_slice(&name.to_le_bytes());
+        }
+        std::fs::write(&path, rows).unwrap();
+        let cache = Cache::open(&directory).unwrap();
+        let index = cache.index::<String, u32>("index").unwrap();
+        index.insert("key", &7).unwrap();
+        assert_eq!(index.get("key").unwrap(), Some(7));
+        assert_eq!(cache.deque::<String>("queue").unwrap().pop_front().unwrap().as_deref(), Some("element"));
+        let report = cache.check().unwrap();
+        assert!(report.is_clean(), "{name:#x}: {:?}", report.problems);
+    }
+}
