@@ -139,7 +139,7 @@ impl<O: Os> Store<O> {
 
     #[cold]
     pub(super) fn refuse_after_failure(&self) -> Result<()> {
-        if self.state.load(SYNC_FAILED) & TOLD == 0 {
+        if !self.is_refusing() {
             return Ok(());
         }
         let earlier = "an earlier write to the disk failed; `sync` has to succeed before anything is durable again";
@@ -155,6 +155,11 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn make_all_durable(&self) -> Result<()> {
         self.make_durable(self.state.load(VISIBLE), Purpose::Change)
+    }
+
+    /// True if somebody was told of a failure that was not put right.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.state.load(SYNC_FAILED) & TOLD != 0
     }
 
     /// True if what compaction carried over is durable.
@@ -176,7 +181,7 @@ impl<O: Os> Store<O> {
     }
 
     /// Steps 1 and 2.
-    fn make_durable(&self, newest: u64, purpose: Purpose) -> Result<()> {
+    pub(super) fn make_durable(&self, newest: u64, purpose: Purpose) -> Result<()> {
         let start = self.os.uptime();
         let known_failure = self.state.load(SYNC_FAILED);
         loop {

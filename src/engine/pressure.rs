@@ -153,7 +153,13 @@ impl<O: Os> Store<O> {
                 Err(Error::Full) => false,
                 made => made?.is_some(),
             };
-            self.unlink_retired()?;
+            match self.unlink_retired() {
+                Err(_) if self.is_refusing() => {
+                    self.put_right()?;
+                    self.unlink_retired()?;
+                }
+                done => done?,
+            }
             if self.state.load(state::RETIRED) != before || self.volume() < volume {
                 return Ok(true);
             }
@@ -195,6 +201,10 @@ impl<O: Os> Store<O> {
                 let _ = self.make_room(&locked, QUANTA);
             }
             drop(locked);
+            if self.is_refusing() {
+                // If it cannot be put right, the transaction finds out whether it needs that.
+                let _ = self.put_right();
+            }
             self.epilogue_at_once();
         }
         Ok(())

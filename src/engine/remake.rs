@@ -33,7 +33,7 @@ use crate::storage::state::{
 };
 
 use super::commit::Commit;
-use super::durable::{LOG, MAIN_LOG, VALUES};
+use super::durable::{LOG, MAIN_LOG, Purpose, VALUES};
 use super::lock::Locked;
 use super::log::Batches;
 use super::store::Store;
@@ -105,6 +105,13 @@ impl<O: Os> Locked<'_, O> {
 }
 
 impl<O: Os> Store<O> {
+    /// Puts right what somebody was told could not be written, as `sync` does: for who needs the room of what may go only when
+    /// that is durable. Else a store whose users never call `sync` could give no space back any more.
+    #[cold]
+    pub(super) fn put_right(&self) -> Result<()> {
+        self.make_durable(self.state.load(state::VISIBLE), Purpose::Sync)
+    }
+
     /// Makes the files of these stages anew if the disk `has_failed`; else writes them once more.
     pub(super) fn remake(&self, stages: u64, has_failed: bool) -> Result<()> {
         if stages & (LOG | MAIN_LOG | VALUES) == 0 {

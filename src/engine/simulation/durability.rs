@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use super::acts::{Act, Contents, put, tagged};
 use super::audit::{audit, live};
 use super::power::{after_cut, check_prefix, steady};
-use super::world::{Handle, World, living, open, open_durably, path};
+use super::world::{Handle, SMALL_LIMIT, World, living, open, open_durably, opening, path};
 use super::{Dice, rounds, scale, spread};
+use crate::engine::recovery::Opening;
+use crate::engine::store::Store;
 use crate::error::{Error, Result};
+use crate::options::Eviction;
 use crate::os::sim::{CallKind, Machine};
 
 /// Power cuts tried at one moment.
@@ -267,6 +270,30 @@ fn segments(world: &World) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = world.machine.paths();
     found.retain(|name| name.to_string_lossy().contains("/log-"));
     found
+}
+
+#[test]
+fn a_full_store_puts_right_itself_what_the_disk_refused() {
+    let machine = Machine::new(5);
+    let os = machine.process();
+    let evicting = Opening { eviction: Some(Eviction::S3Fifo.to_bits()), ..opening(Some(SMALL_LIMIT)) };
+    let handle = Handle { store: Store::open(os.clone(), &path(""), &evicting).unwrap(), os };
+    let fill = |rounds: std::ops::Range<u32>| -> Vec<Error> {
+        let acts = rounds.map(|i| put(i % 900, i, 6_000 + i as usize % 100));
+        acts.filter_map(|act| act.apply(&handle.store).err()).collect()
+    };
+    assert!(fill(0..400).is_empty());
+    // From here on segments go only once what replaced them is durable.
+    handle.store.sync().unwrap();
+    for round in 1..=5 {
+        machine.fail(CallKind::Sync, round, ErrorKind::Other);
+        let first = 400 * round as u32;
+        let failed = fill(first..first + 400);
+        assert!(failed.is_empty(), "{failed:?}");
+        // It was met: it does not come now.
+        handle.store.sync().unwrap();
+        audit(&handle.store);
+    }
 }
 
 #[test]

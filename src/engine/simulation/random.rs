@@ -10,7 +10,9 @@ use super::audit::{audit, inserted_order, live, lookup};
 use super::rounds;
 use super::world::{Handle, World, living, open};
 use super::{Chance, Dice};
+use crate::engine::store::Store;
 use crate::os::Os;
+use crate::os::sim::SimOs;
 
 const KEYS: u64 = 60;
 const SECOND: u64 = 1_000_000_000;
@@ -213,6 +215,10 @@ impl<D: Chance> Run<D> {
     /// A rebuild knows no clock but the machine's, and brings back what expired and was collected, as expired.
     pub fn rebuild(&mut self) {
         let time = self.handles[0].store.now();
+        if !Store::<SimOs>::doubts(&self.handles[0].store.state).is_empty() {
+            // What the disk refused in this boot the state file alone knows, and it is removed here.
+            self.handles[0].store.sync().unwrap();
+        }
         self.handles.clear();
         self.world.machine.set_clock(time);
         self.handles.push(self.world.rebuild());
