@@ -83,6 +83,9 @@ fn grow(cache: &Cache, numbers: std::ops::Range<u64>, times: &mut Vec<u32>, call
             let nanos = (now - before).as_nanos() as u64;
             before = now;
             calls.add(nanos);
+            if nanos > LONG {
+                println!("put {n} took {:.1} ms", nanos as f64 / 1e6);
+            }
             times.push(u32::try_from(nanos).unwrap_or(u32::MAX));
         }
         let (as_long, start) = (before - begun, Instant::now());
