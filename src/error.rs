@@ -239,6 +239,17 @@ impl Error {
         }
     }
 
+    /// True if the system had no space, whatever it was wanted for.
+    pub(crate) fn is_for_want_of_space(&self) -> bool {
+        match self {
+            Error::Full => true,
+            Error::Io(failure) => {
+                matches!(failure.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     /// A failure to make a file durable. It is never [`Error::Full`], even if a disk without room is the reason: what
     /// could not be written was stored before.
     pub(crate) fn not_written(path: &Path, source: io::Error) -> Error {

@@ -155,7 +155,11 @@ impl<O: Os> Store<O> {
             };
             match self.unlink_retired() {
                 Err(_) if self.is_refusing() => {
-                    self.put_right()?;
+                    match self.put_right() {
+                        // It takes space before it gives any back.
+                        Err(error) if error.is_for_want_of_space() => return Ok(false),
+                        done => done?,
+                    }
                     self.unlink_retired()?;
                 }
                 done => done?,

@@ -272,28 +272,52 @@ fn segments(world: &World) -> Vec<PathBuf> {
     found
 }
 
-#[test]
-fn a_full_store_puts_right_itself_what_the_disk_refused() {
-    let machine = Machine::new(5);
+/// A store that evicts, at its limit, whose segments go only once what replaced them is durable.
+fn full(machine: &Machine) -> Handle {
     let os = machine.process();
     let evicting = Opening { eviction: Some(Eviction::S3Fifo.to_bits()), ..opening(Some(SMALL_LIMIT)) };
     let handle = Handle { store: Store::open(os.clone(), &path(""), &evicting).unwrap(), os };
-    let fill = |rounds: std::ops::Range<u32>| -> Vec<Error> {
-        let acts = rounds.map(|i| put(i % 900, i, 6_000 + i as usize % 100));
-        acts.filter_map(|act| act.apply(&handle.store).err()).collect()
-    };
-    assert!(fill(0..400).is_empty());
-    // From here on segments go only once what replaced them is durable.
+    assert!(refused(&handle, 0..400).is_empty());
     handle.store.sync().unwrap();
+    handle
+}
+
+/// What so many puts, which need room, are refused with.
+fn refused(handle: &Handle, numbers: std::ops::Range<u32>) -> Vec<Error> {
+    let acts = numbers.map(|i| put(i % 900, i, 6_000 + i as usize % 100));
+    acts.filter_map(|act| act.apply(&handle.store).err()).collect()
+}
+
+#[test]
+fn a_full_store_puts_right_itself_what_the_disk_refused() {
+    let machine = Machine::new(5);
+    let handle = full(&machine);
     for round in 1..=5 {
         machine.fail(CallKind::Sync, round, ErrorKind::Other);
         let first = 400 * round as u32;
-        let failed = fill(first..first + 400);
+        let failed = refused(&handle, first..first + 400);
         assert!(failed.is_empty(), "{failed:?}");
         // It was met: it does not come now.
         handle.store.sync().unwrap();
         audit(&handle.store);
     }
+}
+
+#[test]
+fn a_full_disk_is_full_whatever_it_refused_before() {
+    let machine = Machine::new(6);
+    let handle = full(&machine);
+    machine.fail_from(CallKind::Sync, 1, ErrorKind::Other);
+    let failed = refused(&handle, 400..800);
+    assert!(!failed.is_empty() && !failed[0].is_full(), "{failed:?}");
+    machine.clear_failures();
+    machine.limit_disk(Some(machine.used_bytes()));
+    let failed = refused(&handle, 800..900);
+    assert!(!failed.is_empty() && failed.iter().all(Error::is_full), "{failed:?}");
+    machine.limit_disk(None);
+    let failed = refused(&handle, 900..1300);
+    assert!(failed.is_empty(), "{failed:?}");
+    audit(&handle.store);
 }
 
 #[test]
