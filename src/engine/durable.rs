@@ -31,8 +31,8 @@
 //!
 //! After a failed `fsync` the kernel counts the pages as written, and a second `fsync` says that all is well. So nothing is
 //! ever asked again about a file for which it failed. `SYNC_FAILED` gets the stage, before `SYNC_STAGE` is cleared, and
-//! from then on step 1 is an error in every process, whoever dies. Only `sync` leads past it, by making the suspect files
-//! anew: their bytes are still in memory, every record is verified, and a new file's pages have never failed. If
+//! from then on step 1 is an error in every process, whoever dies. Only `sync`, and a writer without room, lead past it, by making
+//! the suspect files anew: their bytes are still in memory, every record is verified, and a new file's pages have never failed. If
 //! that works, nothing suspect is left; if not, the failure stays. `clear` helps too: what it retires needs no writing.
 //! Commits behind a suspect one cannot be made durable either, whatever segment they are in, as a rebuild would stop
 //! before them; so sealing the segment and going on in another would promise what it does not keep.

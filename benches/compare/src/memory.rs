@@ -1,7 +1,7 @@
 //! Free memory, touched before anything is measured.
 //!
 //! A virtual machine may have its memory only in name: the host finds a page when it is first touched, and whoever happens to
-//! take it then pays for that (12 us a page where this was found, four times what writing it costs). A store that
+//! take it then pays for that (12 us a page where this was found). A store that
 //! appends takes fresh pages for its files all the time, one that writes in place takes none, so what would be compared is how
 //! long the machine has been running. A page that was touched stays the machine's when it is free again.
 
