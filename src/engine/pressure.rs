@@ -205,10 +205,6 @@ impl<O: Os> Store<O> {
                 let _ = self.make_room(&locked, QUANTA);
             }
             drop(locked);
-            if self.is_refusing() {
-                // If it cannot be put right, the transaction finds out whether it needs that.
-                let _ = self.put_right();
-            }
             self.epilogue_at_once();
         }
         Ok(())
