@@ -132,8 +132,9 @@ impl<O: Os> Store<O> {
             return Ok(None);
         }
         let names = self.os.list(self.paths.root()).map_err(|e| Error::io("list", self.paths.root(), e))?;
+        // As for what `retire` unlinks.
+        self.finish_pending()?;
         if self.state.load(state::SYNCED_VALUES) != 0 && !self.is_all_durable() {
-            // As for what `retire` unlinks.
             self.make_all_durable()?;
         }
         let mut all_gone = true;

@@ -98,6 +98,16 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// Asked once it was read which files are dead, and before it is asked whether all is durable: if no commit is pending
+    /// now, whatever ended them is visible, and so counts in what is to be durable.
+    pub(super) fn finish_pending(&self) -> Result<()> {
+        if self.state.load(PENDING) != 0 && !seeded!("files_of_a_pending_commit_go") {
+            // Somebody is in the middle of it, or died there: with the lock it is done.
+            drop(self.lock()?);
+        }
+        Ok(())
+    }
+
     /// What every write does after it has unlocked: unlinks what was retired, or has it done.
     #[inline]
     pub(super) fn epilogue(&self) {
@@ -167,10 +177,8 @@ impl<O: Os> Store<O> {
     ) -> Result<()> {
         let mut found: Vec<(usize, u64)> = self.retirees().collect();
         found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
-        // Read after the ring: if it is 0, whatever named these files is visible, and so counts in what is to be durable.
-        if !found.is_empty() && self.state.load(PENDING) != 0 && !seeded!("files_of_a_pending_commit_go") {
-            // Somebody is in the middle of it, or died there: with the lock it is done.
-            drop(self.lock()?);
+        if !found.is_empty() {
+            self.finish_pending()?;
         }
         if self.is_inside_transaction() {
             let waits = |bits| {

@@ -226,6 +226,36 @@ fn a_batch_that_is_no_commit_never_stands_in_for_the_one_that_overwrote_it() {
     }
 }
 
+/// A process dies while it clears a store whose large value is durable, and the next one to open gives the space back: its
+/// file goes once the clear is durable. A power cut finds the value whole, or a store that was cleared.
+#[test]
+fn a_durable_value_stays_until_the_clear_of_it_is_durable() {
+    let prepared = || {
+        let (world, victim) = World::with(9, &[put(0, 1, 20_000), put(1, 2, 30)]);
+        victim.store.sync().unwrap();
+        (world, victim)
+    };
+    let steps = {
+        let (_world, victim) = prepared();
+        let before = victim.os.steps();
+        Act::Clear.apply_alone(&victim.store);
+        victim.os.steps() - before
+    };
+    for step in 0..steps {
+        let (world, victim) = prepared();
+        victim.os.kill_after(step);
+        victim.os.run(|| Act::Clear.apply_alone(&victim.store));
+        victim.os.kill();
+        drop(victim);
+        let _heir = open(&world.machine);
+        for seed in 0..6 {
+            let found = live(&after_cut(&world, step * 10 + seed).store);
+            let is_as_before = living(&world.contents, 0) == found;
+            assert!(found.is_empty() || is_as_before, "death at step {step}, power cut {seed}: {}", list(&found));
+        }
+    }
+}
+
 /// A writer dies while it replaces a large value that is durable. The file of that value goes once the commit that
 /// replaces it is durable itself: if the power is cut while the next process opens the store, one of the two is there.
 #[test]
