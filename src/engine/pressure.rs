@@ -16,6 +16,7 @@ use crate::os::{Os, OsMap};
 use crate::storage::state;
 
 use super::compaction::Step;
+use super::durable::Purpose as Durably;
 use super::lock::Locked;
 use super::room::segment_bytes;
 use super::statistics::Counter;
@@ -28,6 +29,10 @@ const AHEAD: u64 = 8;
 /// So many holds of the lock at most until a file has gone: more than the longest segment takes. Words that are damaged could
 /// else keep a write busy for ever.
 const STEPS: usize = 1 << 14;
+/// Before a transaction no more files are taken out of use than this: others may take what it makes.
+const FILES_AHEAD: u64 = 4;
+/// So long a transaction that needs room waits for who leads to make something durable.
+const INSIDE: Duration = Duration::from_millis(250);
 /// So often a write that found no room tries again; others may take what it made.
 const TRIES: usize = 100;
 
@@ -190,29 +195,39 @@ impl<O: Os> Store<O> {
         attempt()
     }
 
-    /// What a transaction does first: once it has the lock, it cannot wait for the disk, which what goes may need.
+    /// What a transaction does first: once it has the lock, it cannot wait for the disk, which what goes may need. So there is
+    /// room for a segment beside what is kept free, which is all that most of them take.
     #[inline]
     pub(super) fn make_room_ahead(&self, timeout: Option<Duration>) -> Result<()> {
-        if self.is_low() && !self.is_inside_transaction() { self.make_room_ahead_now(timeout) } else { Ok(()) }
+        let segment = segment_bytes(self.state.load(state::SIZE_LIMIT));
+        if self.is_beyond(segment, self.made_ahead()) && !self.is_inside_transaction() {
+            self.make_room_ahead_now(segment, timeout)
+        } else {
+            Ok(())
+        }
     }
 
     #[cold]
-    fn make_room_ahead_now(&self, timeout: Option<Duration>) -> Result<()> {
+    fn make_room_ahead_now(&self, margin: u64, timeout: Option<Duration>) -> Result<()> {
         self.ask_for_upkeep();
-        if self.is_beyond(0, self.made_ahead()) {
+        let retired = self.state.load(state::RETIRED);
+        for _ in 0..STEPS {
             let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
-            if self.is_short_by(0) {
-                let _ = self.make_room(&locked, QUANTA);
-            }
+            // Under the lock nobody else takes what is made meanwhile, but between two holds of it others may take it all.
+            let is_short =
+                self.is_short_by(margin) && self.state.load(state::RETIRED).wrapping_sub(retired) < FILES_AHEAD;
+            let made = if is_short { self.make_room(&locked, QUANTA).unwrap_or(None) } else { None };
             drop(locked);
-            self.epilogue_at_once();
+            if made.is_none() {
+                break;
+            }
         }
+        self.epilogue_at_once();
         Ok(())
     }
 
     /// As [`Store::until_there_is_room`], for a thread that holds the lock. True if something was given back. It ends, because
-    /// each round but the last one retires something, and there is no room for that for ever: what has to be durable first
-    /// (K4) stays in the ring, as nobody waits for the disk under the lock.
+    /// each round but the last one retires something, and there is no room for that for ever.
     pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>) -> Result<bool> {
         if self.give_up_ahead() {
             return Ok(true);
@@ -221,6 +236,9 @@ impl<O: Os> Store<O> {
         while self.make_room(locked, QUANTA * STEPS)?.is_some() {
             let (waiting, _) = self.waiting();
             self.unlink_retired_by(|| Ok(self.held()))?;
+            if self.waiting().0 == waiting && self.make_durable_inside()? {
+                self.unlink_retired_by(|| Ok(self.held()))?;
+            }
             if self.waiting().0 < waiting {
                 return Ok(true);
             }
@@ -229,6 +247,26 @@ impl<O: Os> Store<O> {
                 break;
             }
             retired = now;
+        }
+        Ok(false)
+    }
+
+    /// Makes durable what is visible, so that what was retired can go (K4), under the lock: everybody waits meanwhile, and so
+    /// only a transaction does it that finds no room else. False if it would need whoever leads to have the lock, which this
+    /// thread holds, or if another leads for longer than [`INSIDE`]: it may wait for the lock.
+    #[cold]
+    fn make_durable_inside(&self) -> Result<bool> {
+        let start = self.os.uptime();
+        while self.os.uptime().saturating_sub(start) < INSIDE {
+            let Some(lead) = self.try_to_lead() else { continue };
+            // To put right what failed, or what a dead leader was at, takes the lock.
+            if self.state.load(state::SYNC_FAILED) != 0 || self.state.load(state::SYNC_STAGE) != 0 {
+                return Ok(false);
+            }
+            return match lead.carry_out(Durably::Change) {
+                Err(error) if error.is_for_want_of_space() => Ok(false),
+                done => done.map(|()| true),
+            };
         }
         Ok(false)
     }

@@ -356,6 +356,29 @@ fn a_full_store_keeps_all_and_takes_transactions_that_free_space() {
     cache.assert_clean();
 }
 
+/// What a sync vouched for goes only once what took it out of use is durable: room is made before a transaction has the lock,
+/// and where that is not enough it waits for the disk.
+#[test]
+fn a_full_cache_that_was_synced_evicts_for_transactions_too() {
+    let dir = tempfile::tempdir().unwrap();
+    for background in [false, true] {
+        let cache = Cache::builder(dir.path()).size_limit(2 << 20).background(background).open().unwrap();
+        let value = [7; 6_000];
+        for key in 0..500_u64 {
+            cache.set_bytes(key, &value).unwrap();
+        }
+        cache.sync().unwrap();
+        for first in (1_000..1_400_u64).step_by(8) {
+            // One of as many bytes as a segment is long, and one of a few.
+            let stored =
+                cache.transact(|tx| (first..first + 8).try_for_each(|key| tx.set_bytes(key, &value).map(drop)));
+            stored.unwrap();
+            cache.transact(|tx| tx.set_bytes(first, &value)).unwrap();
+            assert!((first..first + 8).all(|key| cache.get_bytes(key).unwrap().is_some()));
+        }
+    }
+}
+
 #[test]
 fn a_read_only_handle_has_no_transactions() {
     let cache = Scratch::new();
