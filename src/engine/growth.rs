@@ -25,7 +25,7 @@ use super::commit::{Commit, Made, signed};
 use super::lock::Locked;
 use super::marks::Moved;
 use super::read::{Life, Try};
-use super::room::Purpose;
+use super::room::{Purpose, write_zeros};
 use super::store::Store;
 use super::view::{Index, View};
 
@@ -35,6 +35,10 @@ const QUANTUM: u64 = 16;
 const BULK: u64 = 64;
 /// With fewer free overflow buckets than this the table grows at once.
 const OVERFLOW_SPARE: u64 = 8;
+/// Home buckets of the next table are zeroed so many at a time, 64 KiB, by a call that writes them, and so are overflow buckets.
+/// Where a map is touched first at a page that nobody wrote, the kernel reads around it as far as the disk is set to read
+/// ahead: that may be thousands of pages, in one write.
+const WINDOW: u64 = 1 << 10;
 /// Space for overflow buckets is taken this many bytes at a time.
 const OVERFLOW_STEP: u64 = 64 << 10;
 
@@ -108,7 +112,12 @@ impl<O: Os> Store<O> {
         let to = self.map_index(next)?;
         let mut commit = Commit::new(locked)?;
         let end = (moved + count).min(current.homes());
+        let halves = next.level - current.level;
         for home in moved..end - u64::from(seeded!("moved_before_the_bucket")) {
+            let first = home << halves;
+            if first.is_multiple_of(WINDOW) {
+                self.zero_window(next, first)?;
+            }
             move_bucket(&mut commit, &from, &to, home)?;
         }
         if end < current.homes() {
@@ -118,6 +127,19 @@ impl<O: Os> Store<O> {
             commit.retire(Retiree::Index(current.generation.into()), from.map.load(index::ALLOCATED));
         }
         commit.publish()
+    }
+
+    /// Writes zeros where the next home buckets of a table go that nobody looks at yet.
+    fn zero_window(&self, table: Table, first: u64) -> Result<()> {
+        let (from, to) = (index::bucket_offset(first) as u64, index::bucket_offset(first + WINDOW) as u64);
+        self.zero_index(table, from, to.min(table.home_bytes()))
+    }
+
+    /// Writes zeros over a part of the file of a table.
+    fn zero_index(&self, table: Table, from: u64, to: u64) -> Result<()> {
+        let path = self.paths.of(Name::Index(table.generation.into()));
+        let written = self.os.open(&path, OpenMode::Write).and_then(|file| write_zeros(&file, from, to));
+        written.map_err(|e| Error::io("write", &path, e))
     }
 }
 
@@ -275,9 +297,7 @@ impl<O: Os> Commit<'_, O> {
     fn allocate_overflow(&mut self, table: Table, allocated: u64) -> Result<u64> {
         let upto = (allocated + OVERFLOW_STEP).min(table.file_bytes());
         self.admit(upto - allocated, Purpose::Free)?;
-        let path = self.store.paths.of(Name::Index(table.generation.into()));
-        let grown = self.store.os.open(&path, OpenMode::Write).and_then(|f| f.allocate(allocated, upto - allocated));
-        grown.map_err(|e| Error::io("allocate", &path, e))?;
+        self.store.zero_index(table, allocated, upto)?;
         self.add_state(state::VOLUME, signed(upto - allocated));
         Ok(upto)
     }

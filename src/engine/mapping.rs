@@ -16,6 +16,12 @@ use super::commit::Made;
 use super::store::Store;
 use super::view::{Index, Segment, View};
 
+/// To unmap a table of this many bytes takes long enough to leave it to the thread, as its last owner also gives the blocks
+/// of the file back: some ten milliseconds for 300 MiB.
+const LONG: usize = 1 << 20;
+/// The thread looks so often whether somebody still reads a table, before it lets go of it.
+const LOOKS: u32 = 64;
+
 impl<O: Os> Store<O> {
     fn replace_view(&self, change: impl FnOnce(&mut View<O>)) {
         let _one_at_a_time = self.remap.lock().unwrap_or_else(|e| e.into_inner());
@@ -145,6 +151,7 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn drop_retired_maps(&self) {
         let retired = self.state.load(state::RETIRED);
+        let mut long = Vec::new();
         self.replace_view(|view| {
             view.retired = retired;
             // Read here, where no other thread replaces the view: a table that has come since must not be dropped.
@@ -156,9 +163,40 @@ impl<O: Os> Store<O> {
                 }
             }
             if let Ok((current, next)) = tables {
-                view.indexes.retain(|index| index.table == current || Some(index.table) == next);
+                let is_used = |index: &Arc<Index<O>>| index.table == current || Some(index.table) == next;
+                long.extend(view.indexes.iter().filter(|index| !is_used(index) && index.map.len() >= LONG).cloned());
+                view.indexes.retain(is_used);
             }
         });
+        if !long.is_empty() && self.duty.allowed {
+            self.leave_to_thread(long);
+        }
+    }
+
+    /// Has the thread drop maps, which may be the last ones of files that are gone.
+    fn leave_to_thread(&self, maps: Vec<Arc<Index<O>>>) {
+        self.parting.lock().unwrap_or_else(|e| e.into_inner()).extend(maps.into_iter().map(|map| (map, 0)));
+        self.call_upkeep();
+        if !self.duty.is_done_by_thread() {
+            drop(self.take_parting());
+        }
+    }
+
+    fn take_parting(&self) -> Vec<(Arc<Index<O>>, u32)> {
+        std::mem::take(&mut *self.parting.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// For the thread: drops the maps that were left to it, but for those that somebody reads; whoever does so for long drops
+    /// them. True if there are some left, to look at again.
+    pub(super) fn drop_parting(&self) -> bool {
+        let mut parting = self.take_parting();
+        parting.retain_mut(|(map, looks)| {
+            *looks += 1;
+            Arc::strong_count(map) > 1 && *looks < LOOKS
+        });
+        let is_read = !parting.is_empty();
+        self.parting.lock().unwrap_or_else(|e| e.into_inner()).extend(parting);
+        is_read
     }
 
     /// Undoes the making of a file by a commit that failed: another process may make one of the same name.

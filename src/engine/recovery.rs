@@ -193,6 +193,7 @@ impl<O: Os> Store<O> {
             retires: AtomicBool::new(true),
             duty: Duty::new(opening.background && !opening.read_only),
             ahead: Mutex::new(None),
+            parting: Mutex::new(Vec::new()),
             notices: Notices::new(opening.listener.clone()),
             calendar: Mutex::default(),
             next_draft: AtomicU64::new(0),

@@ -473,6 +473,11 @@ fn window_end(wanted: u64, exact: bool, capacity: u64) -> u64 {
 /// Writes zeros over a part of a segment.
 pub fn zero<O: Os>(segment: &Segment<O>, from: u64, to: u64) -> std::io::Result<()> {
     let Some(file) = &segment.file else { return Err(std::io::ErrorKind::PermissionDenied.into()) };
+    write_zeros(file, from, to)
+}
+
+/// Writes zeros over a part of a file.
+pub fn write_zeros<F: OsFile>(file: &F, from: u64, to: u64) -> std::io::Result<()> {
     let mut at = from;
     while at < to {
         let step = (to - at).min(WINDOW);

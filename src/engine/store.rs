@@ -21,7 +21,7 @@ use super::due::Calendar;
 use super::duty::Duty;
 use super::notices::Notices;
 use super::siblings::Siblings;
-use super::view::{Ahead, Segment, View};
+use super::view::{Ahead, Index, Segment, View};
 
 /// An open store. Shared by all threads of a process through an `Arc`.
 pub struct Store<O: Os> {
@@ -51,6 +51,8 @@ pub struct Store<O: Os> {
     pub(super) duty: Duty<Store<O>>,
     /// A segment that the thread has made before it is needed. Held for as long as it takes to put one in its place.
     pub(super) ahead: Mutex<Option<Ahead<O>>>,
+    /// Maps of index tables that have been replaced, for the thread to drop, and how often it has looked whether they are read.
+    pub(super) parting: Mutex<Vec<(Arc<Index<O>>, u32)>>,
     /// What is to be told of evicted items.
     pub(super) notices: Notices,
     /// Where items come due, as far as `expire` has found out.

@@ -189,6 +189,35 @@ fn the_thread_is_started_by_the_first_need_and_keeps_space_free_that_no_writer_a
     put_in(&store, b"alone again", put(&[7; 500], Tag::None));
 }
 
+/// How many index tables of a store this process has mapped.
+fn mapped_tables(directory: &std::path::Path) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let prefix = directory.join("index-").to_string_lossy().into_owned();
+    maps.lines().filter(|line| line.contains(&prefix)).count()
+}
+
+/// To unmap a long table takes a while, so nobody waits for it who only wants to read or write.
+#[test]
+fn the_thread_unmaps_the_long_tables_that_a_growing_index_leaves() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with_thread(dir.path(), 64 << 20);
+    let mut keys = 0..;
+    loop {
+        let table = store.geometry().unwrap().current;
+        let some: Vec<[u8; 4]> = keys.by_ref().take(1_000).map(u32::to_be_bytes).collect();
+        let change = Change::Put(put(b"v", Tag::None));
+        let ops: Vec<Op> = some.iter().map(|key| Op { key, hash: store.hash(key), change }).collect();
+        store.batch(&ops).unwrap();
+        if table.home_bytes() > 1 << 20 && store.geometry().unwrap().current != table {
+            break;
+        }
+    }
+    assert_eq!(get(&store, &0u32.to_be_bytes()).unwrap(), b"v");
+    assert!(store.duty.companion.runs());
+    until("the table is unmapped", || mapped_tables(dir.path()) == 1);
+    assert!(!store.drop_parting());
+}
+
 #[test]
 fn a_thread_removes_what_has_expired_from_a_store_that_nobody_writes_to() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,8 +5,9 @@
 //! # The protocol
 //!
 //! Each open store has at most one thread in the background. It is started by the first write that finds the store short of
-//! room, by the first that stores an item with an expiry, and by an opening that finds such items. It works in *rounds*,
-//! each for itself, and between them does not keep the store open. A round:
+//! room, by the first that stores an item with an expiry, by an opening that finds such items, and by the first call that
+//! finds a long table of the index replaced. It works in *rounds*, each for itself, and between them does not keep the store
+//! open. A round:
 //!
 //! 1. Is there anything to do? If not, rest: until a writer calls, or until something has been due for [`GRACE`].
 //! 2. *Election*: the word `UPKEEP` from 0, or from the id of a handle that is dead, to my id. It names a living other one: that
@@ -17,6 +18,9 @@
 //!    - something waits to be unlinked: make durable what that needs, unlink, and take it out of the ring. Nothing but
 //!      the last of it is under the lock;
 //!    - something has been due for long enough: remove what has expired, and the segments in which nothing is left.
+//!
+//! And it unmaps what a growing index has left behind, first of all: the next call that had come to it would have waited for
+//! that.
 //!
 //! The election saves work and guards nothing: whatever a round does is done under the lock, or may be done by several at
 //! once, as everything was that writers did before there was a thread. So the death of whoever was elected, at any moment,
@@ -137,6 +141,18 @@ impl<O: Os> Store<O> {
         if self.read_only {
             return Ok(Next::Call);
         }
+        if self.drop_parting() {
+            return Ok(match self.round()? {
+                Next::Round => Next::Round,
+                Next::Rest(most) => Next::Rest(most.min(ROUND)),
+                Next::Call => Next::Rest(ROUND),
+            });
+        }
+        self.round()
+    }
+
+    /// Steps 1 to 3.
+    fn round(&self) -> Result<Next> {
         let due = self.due_in();
         // Where that fails, room is given back all the same, and writers make their own segments.
         if self.margin() != 0 && self.make_ahead().unwrap_or(false) {
