@@ -186,8 +186,11 @@ pub(super) trait Calls: Whole + Queues + Orders + Streams {
     fn placed<'c>(&self, change: Change<'c>) -> Result<Change<'c>>;
     /// The tag that options ask for.
     fn tag_of(&self, options: &SetOptions<'_>) -> Result<OwnedTag>;
-    fn tag_name(&self, id: u32) -> Result<Option<String>>;
+    /// The name of the tag of a record.
+    fn tag_name(&self, facts: &Facts) -> Result<Option<String>>;
     fn tag_id(&self, name: &str) -> Result<Option<u32>>;
+    /// From which sequence on a record with that id has the tag of that name. `None` if none has.
+    fn tag_since(&self, name: &str, id: u32) -> Result<Option<u64>>;
 }
 
 /// Runs `body` as a transaction on what it is given.

@@ -207,8 +207,9 @@ impl<'a> SetOptions<'a> {
 
     /// A name under which items are evicted together. At most [`MAX_TAG_BYTES`] bytes.
     ///
-    /// For names of which there are not too many: each that was ever used takes 64 bytes and its length in the directory for as
-    /// long as that lives, and there may be 16 million of them, beyond which a new one is [`Error::Full`](crate::Error::Full).
+    /// There may be as many as items: each takes 64 bytes in the directory, and its name some more. What a tag without items
+    /// takes is used again for the next new one; only tags of a [cache within another](crate::Cache::cache) keep it for as
+    /// long as the directory lives. Beyond 16 million at a time, a new one is [`Error::Full`](crate::Error::Full).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -36,6 +36,8 @@ mod recipes;
 mod scratch;
 #[path = "cache/stream.rs"]
 mod stream;
+#[path = "cache/tags.rs"]
+mod tags;
 #[path = "cache/transact.rs"]
 mod transact;
 #[path = "cache/upkeep.rs"]

@@ -26,6 +26,8 @@ mod scratch;
 mod shards;
 #[path = "cache/stream.rs"]
 mod stream;
+#[path = "cache/tags.rs"]
+mod tags;
 #[path = "cache/transact.rs"]
 mod transact;
 #[path = "cache/upkeep.rs"]

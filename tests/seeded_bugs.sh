@@ -44,6 +44,11 @@ marks_go_with_their_segment           simulation::eviction
 evicted_keys_are_not_removed          simulation::limit::a_deleted_key
 cleared_segments_leave_the_main_stream simulation::limit::whatever
 files_of_a_pending_commit_go          simulation::power::a_durable_value_stays
+rows_in_use_are_taken_over            simulation::tag_rows::g2
+rows_are_taken_over_by_who_empties_them simulation::deaths::death_at_every_step_of_a_put_of_a_new_tag
+rows_are_taken_over_without_a_mark    simulation::tag_rows::what_a_rebuild_finds
+names_are_of_any_age                  simulation::tag_rows::g1
+rebuild_frees_rows_that_others_are_behind simulation::tag_rows::a_rebuild
 queue_keeps_its_beginning             simulation::queue
 what_lasts_is_evicted                 simulation::queue::what_is_in_a_queue
 clear_takes_namespaces_too            simulation::queue::queues_are

@@ -160,7 +160,7 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn entry<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<Entry<V>>> {
-        self.with_value(&key, |store, facts, bytes| self.entry_of(facts, bytes, store.tag_name(facts.tag)?))
+        self.with_value(&key, |store, facts, bytes| self.entry_of(facts, bytes, store.tag_name(facts)?))
     }
 
     /// True if the key is there and has not expired. The value is not read, and nothing is counted.

@@ -24,12 +24,14 @@ pub(super) struct Walk<C: Codec> {
     position: Option<u64>,
     found: VecDeque<Raw>,
     with_values: bool,
+    /// The name of the tag that is wanted.
+    tag: String,
 }
 
 impl<C: Codec> Walk<C> {
     pub(super) fn new(cache: &Cache<C>, with_values: bool) -> Walk<C> {
         let left = cache.parts().into_iter().map(|part| (part, None)).collect();
-        Walk { cache: cache.clone(), left, position: Some(0), found: VecDeque::new(), with_values }
+        Walk { cache: cache.clone(), left, position: Some(0), found: VecDeque::new(), with_values, tag: String::new() }
     }
 
     /// The keys of a tag. A store that has no row for it has none.
@@ -41,7 +43,7 @@ impl<C: Codec> Walk<C> {
                 left.push((part, Some(id)));
             }
         }
-        walk.left = left;
+        (walk.left, walk.tag) = (left, tag.to_owned());
         Ok(walk)
     }
 
@@ -57,7 +59,8 @@ impl<C: Codec> Walk<C> {
                 continue;
             };
             let wanted = Wanted { with_values: self.with_values, tag: *tag, namespace: None };
-            match part.scan(position, wanted, &mut self.found) {
+            let scanned = part.scan(position, wanted, &mut self.found);
+            match scanned.and_then(|next| drop_strangers(&**part, *tag, &self.tag, &mut self.found).map(|()| next)) {
                 Ok(next) => self.position = next,
                 Err(error) => {
                     // A bucket that cannot be read ends the walk: going on could go round for ever.
@@ -71,9 +74,20 @@ impl<C: Codec> Walk<C> {
 
     /// What is known of the item that was found last.
     fn entry_of<V: DeserializeOwned>(&self, raw: &Raw) -> Result<Entry<V>> {
-        let tag = self.left.last().map_or(Ok(None), |(part, _)| part.tag_name(raw.facts.tag))?;
+        let tag = self.left.last().map_or(Ok(None), |(part, _)| part.tag_name(&raw.facts))?;
         self.cache.entry_of(&raw.facts, &raw.value, tag)
     }
+}
+
+/// Drops what was found by the id of a tag and is another tag's: the id may have become that one's meanwhile.
+fn drop_strangers(part: &dyn Calls, id: Option<u32>, tag: &str, found: &mut VecDeque<Raw>) -> Result<()> {
+    if let (Some(id), false) = (id, found.is_empty()) {
+        match part.tag_since(tag, id)? {
+            Some(since) => found.retain(|raw| raw.facts.sequence >= since),
+            None => found.clear(),
+        }
+    }
+    Ok(())
 }
 
 macro_rules! walk {

@@ -302,11 +302,15 @@ impl Calls for Handle<RealOs> {
         Ok(checked_tag(options)?.map_or(OwnedTag::None, |tag| OwnedTag::Named(Kind::Tag, tag.to_owned())))
     }
 
-    fn tag_name(&self, id: u32) -> Result<Option<String>> {
-        Handle::tag_name(self, id)
+    fn tag_name(&self, facts: &Facts) -> Result<Option<String>> {
+        Handle::tag_name(self, facts.tag, facts.sequence)
     }
 
     fn tag_id(&self, name: &str) -> Result<Option<u32>> {
         Handle::tag_id(self, Label::tag(name))
+    }
+
+    fn tag_since(&self, name: &str, id: u32) -> Result<Option<u64>> {
+        Handle::tag_since(self, Label::tag(name), id)
     }
 }

@@ -164,7 +164,8 @@ impl Whole for Within {
             for (_, name) in inside.rows_of(Kind::CacheTag, &self.tags())? {
                 items += inside.empty(Label { kind: Kind::CacheTag, name: &name })?;
             }
-            let name = inside.tag_name(self.space.id)?.unwrap_or_default();
+            let own = Facts { kind: 0, expires: 0, tag: self.space.id, sequence: u64::MAX, order: 0 };
+            let name = inside.tag_name(&own)?.unwrap_or_default();
             Ok(items + inside.empty(Label { kind: Kind::Cache, name: &name })?)
         })
     }
@@ -281,17 +282,22 @@ impl Calls for Within {
         Ok(OwnedTag::Id(tag))
     }
 
-    fn tag_name(&self, id: u32) -> Result<Option<String>> {
-        if id == self.space.id {
+    fn tag_name(&self, facts: &Facts) -> Result<Option<String>> {
+        if facts.tag == self.space.id {
             return Ok(None);
         }
-        let Some(name) = self.store.tag_name(id)? else { return Ok(None) };
+        let Some(name) = self.store.tag_name(facts)? else { return Ok(None) };
         let name = name.strip_prefix(&self.tags()).or_else(|| name.strip_prefix(&self.names()));
         Ok(name.map(str::to_owned))
     }
 
     fn tag_id(&self, name: &str) -> Result<Option<u32>> {
         self.find_tag(name)
+    }
+
+    /// The row of a tag here stays its own.
+    fn tag_since(&self, _name: &str, _id: u32) -> Result<Option<u64>> {
+        Ok(Some(0))
     }
 }
 

@@ -269,7 +269,7 @@ impl<O: Os> Commit<'_, O> {
                     _ => &[0; LARGE_REFERENCE],
                 };
                 if let Tag::Named(name) = put.tag {
-                    bytes += tag_draft(TagRow::none(), name, 0).size();
+                    bytes += new_tag_bytes(TagRow::none(), name);
                 }
             }
             bytes += draft.size();
@@ -324,8 +324,15 @@ fn plain_put<'a>(op: &Op<'a>) -> Option<Draft<'a>> {
 impl TagRow {
     /// A row for measuring records.
     fn none() -> TagRow {
-        TagRow { id: 0, place: tag_table::RowPlace { chunk: 0, offset: 0 }, is_new: true }
+        let place = tag_table::RowPlace { chunk: 0, offset: 0 };
+        TagRow { id: 0, place, is_new: true, is_taken_over: true }
     }
+}
+
+/// What a new tag takes in the log at most: its name, and a mark if its row was another's.
+pub(super) fn new_tag_bytes(tag: TagRow, label: Label<'_>) -> usize {
+    let mark = if tag.is_taken_over { Draft::bare(Type::TagEvicted, 0).size() } else { 0 };
+    tag_draft(tag, label, 0).size() + mark
 }
 
 /// The record of a tag's name.

@@ -88,6 +88,8 @@ pub struct Commit<'l, O: Os> {
     pub(super) nodes: Option<Box<Nodes>>,
     /// Where the key stands that it is about to take out of its index.
     pub(super) at_end: Option<AtEnd>,
+    /// Tags that a transaction refers to by their ids.
+    pub(super) held_tags: Vec<u32>,
 }
 
 impl<O: Os> Locked<'_, O> {
@@ -146,6 +148,7 @@ impl<'l, O: Os> Commit<'l, O> {
             removed: Vec::new(),
             nodes: None,
             at_end: None,
+            held_tags: Vec::new(),
         }
     }
 

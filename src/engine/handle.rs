@@ -181,11 +181,21 @@ impl<O: Os> Handle<O> {
         }
     }
 
-    /// The name of a tag. `None` for no tag.
-    pub fn tag_name(&self, id: u32) -> Result<Option<String>> {
+    /// The name of the tag that a record of that sequence has. `None` for no tag, and if there is no item of that age any more
+    /// that has it.
+    pub fn tag_name(&self, id: u32, sequence: u64) -> Result<Option<String>> {
         match self {
-            Handle::Store(store) => store.tag_name(id),
+            Handle::Store(store) => store.tag_name(id, sequence),
             Handle::Inside(transaction) => transaction.tag_name(id),
+        }
+    }
+
+    /// From which sequence on a record with that id has the tag of that name. `None` if none has.
+    pub fn tag_since(&self, label: Label<'_>, id: u32) -> Result<Option<u64>> {
+        match self {
+            Handle::Store(store) => store.tag_since(label, id),
+            // It has the lock.
+            Handle::Inside(_) => Ok(Some(0)),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::storage::tag_table::{CHUNKS_MAX, ROW_BYTES, RowPlace, chunk_bytes, id
 use super::commit::Commit;
 use super::room::Purpose;
 use super::store::Store;
-use super::tags::TagRow;
+use super::tags::{Named, TagRow};
 
 impl<O: Os> Store<O> {
     /// True if something is kept whatever happens: where nothing is evicted, and where there are namespaces that last.
@@ -55,7 +55,7 @@ impl<O: Os> Store<O> {
                     continue;
                 }
                 let id = id_of(RowPlace { chunk, offset });
-                if let Some((_, name)) = self.named(id)?
+                if let Some(Named { name, .. }) = self.named(id)?
                     && name.starts_with(begin)
                 {
                     rows.push((id, name));
@@ -67,7 +67,7 @@ impl<O: Os> Store<O> {
 
     /// The setting of a namespace; `u64::MAX` if it has none.
     pub fn setting(&self, namespace: Namespace) -> Result<u64> {
-        Ok(self.named(namespace.id)?.map_or(u64::MAX, |(setting, _)| setting))
+        Ok(self.named(namespace.id)?.map_or(u64::MAX, |named| named.setting))
     }
 
     /// The items of a namespace.
@@ -88,7 +88,7 @@ impl<O: Os> Store<O> {
         if self.setting(namespace)? == setting {
             return Ok(());
         }
-        let row = TagRow { id: namespace.id, place: namespace.place(), is_new: false };
+        let row = TagRow::named(namespace.place());
         self.change_by(self.enter()?, 0, |commit| {
             commit.write_setting(row, label, setting)?;
             commit.publish()
@@ -131,8 +131,8 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Where the name of a row stands that has one. What a free row may hold is none.
-    fn name_before(&mut self, row: TagRow) -> Result<Option<Location>> {
-        if row.is_new {
+    pub(super) fn name_before(&mut self, row: TagRow) -> Result<Option<Location>> {
+        if row.is_new && !row.is_taken_over {
             return Ok(None);
         }
         let location = match self.name_of_tag(row.place)? {

@@ -55,6 +55,8 @@ struct Truth {
 #[derive(Default)]
 struct TagTruth {
     name: Option<(TagHash, Location)>,
+    /// The sequence of the name.
+    named: u64,
     evicted: u64,
 }
 
@@ -233,7 +235,7 @@ impl<O: Os> Store<O> {
         }
     }
 
-    /// Every row of the tag table as the log has it; a row that the log does not know is free.
+    /// Every row of the tag table as the log has it; a row that the log does not know is free, if it may be.
     fn stage_tags(&self, commit: &mut Commit<'_, O>, survivors: &Survivors, truth: &Truth) -> Result<()> {
         let chunks = usize::try_from(commit.state(state::TAG_CHUNKS)).unwrap_or(0).min(tag_table::CHUNKS_MAX);
         let (mut lasting, mut namespaces) = (0u64, commit.state(state::NAMESPACES));
@@ -241,6 +243,8 @@ impl<O: Os> Store<O> {
             self.map_tags(chunk)?;
             commit.refresh_view();
             let place = Place::Tags(chunk as u32);
+            // Rows that may not be free, as others are behind them.
+            let mut behind = HashSet::new();
             for offset in (0..tag_table::chunk_bytes(chunk)).step_by(tag_table::ROW_BYTES) {
                 let id = tag_table::id_of(tag_table::RowPlace { chunk, offset });
                 let (items, bytes) = survivors.tags.get(&id).copied().unwrap_or_default();
@@ -256,8 +260,11 @@ impl<O: Os> Store<O> {
                 lasting = lasting.saturating_add(if kind.is_kept() { bytes } else { 0 });
                 namespaces |= if kind.is_lasting() { HAS_LASTING } else { 0 };
                 namespaces |= if kind.is_inner() { HAS_INNER } else { 0 };
+                let row = tag_table::RowPlace { chunk, offset };
+                behind.extend(hash.into_iter().flat_map(|hash| tag_table::probed_before(hash, row)));
+                let unnamed = if items == 0 { 0 } else { tag_table::LOST };
                 for (word, value) in [
-                    (tag_table::row::HASH_LOW, hash.map_or(0, |hash| hash.low)),
+                    (tag_table::row::HASH_LOW, hash.map_or(unnamed, |hash| hash.low)),
                     (tag_table::row::HASH_HIGH, hash.map_or(0, |hash| hash.high)),
                     (tag_table::row::EVICTED, known.map_or(0, |tag| tag.evicted)),
                     (tag_table::row::EVICTED_BEFORE, 0),
@@ -269,6 +276,11 @@ impl<O: Os> Store<O> {
                     if commit.word(place, offset + word) != value {
                         commit.stage(place, offset + word, value);
                     }
+                }
+            }
+            for offset in behind {
+                if commit.word(place, offset + tag_table::row::HASH_LOW) == 0 {
+                    commit.stage(place, offset + tag_table::row::HASH_LOW, tag_table::LOST);
                 }
             }
         }
@@ -329,7 +341,10 @@ impl Truth {
                     && let Some((_, name)) = parse_name(kind, &value)
                 {
                     let hash = TagHash::new(seed, Label { kind, name });
-                    self.tags.entry(header.tag).or_default().name = Some((hash, location));
+                    let tag = self.tags.entry(header.tag).or_default();
+                    if tag.named <= sequence {
+                        (tag.name, tag.named) = (Some((hash, location)), sequence);
+                    }
                 }
             }
             Type::Dead => {

@@ -4,7 +4,7 @@
 mod anchors;
 mod tags;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::os::{OpenMode, Os, OsMap};
@@ -67,6 +67,8 @@ pub struct Replay<'c, O: Os> {
     newest: u64,
     /// Tags whose names the log has.
     named: HashSet<u32>,
+    /// The sequence of each name that has been met.
+    names: HashMap<u32, u64>,
     pub values: HashSet<u64>,
     /// The largest id of a value that the log or a file's name mentions: no id is used twice.
     pub last_value: u64,
@@ -125,6 +127,7 @@ impl<'c, O: Os> Replay<'c, O> {
             cut,
             newest: 0,
             named: HashSet::new(),
+            names: HashMap::new(),
             values: HashSet::new(),
             last_value: 0,
             value_bytes: 0,
@@ -288,6 +291,9 @@ impl<'c, O: Os> Replay<'c, O> {
         // After the old record is counted out: both may refer to one file.
         // An item whose tag's name is lost could not be evicted by it: it is absent too.
         let is_named = header.tag == 0 || self.named.contains(&header.tag);
+        if !is_named {
+            self.keep_row(header.tag);
+        }
         let readable = is_named && self.large(location, header).map_or(Ok(true), |large| self.adopt_value(large))?;
         let entry = if readable { Entry::new(self.table.tag(hash), location).bits() } else { 0 };
         match spot {

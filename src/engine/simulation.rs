@@ -42,6 +42,8 @@ mod random;
 #[cfg(test)]
 mod rot;
 #[cfg(test)]
+mod tag_rows;
+#[cfg(test)]
 mod transactions;
 #[cfg(test)]
 mod trees;

@@ -1,5 +1,26 @@
 //! Tags: a name's row, its counts, and evicting all items of a tag at once by one mark. The rows of namespaces are such
 //! rows too; what is different about them is told by their kind.
+//!
+//! # Rows without items
+//!
+//! A row stays its tag's when the last item of it has gone. If a new tag finds no free row where it looks for one, it takes
+//! over such a row, so that the table is as long as the most tags that had items at one time need, and not as there ever
+//! were. The commit that does so
+//!
+//! 1. marks the id as evicted, in the log and in the row: whatever is left of the former tag's records, in the log or behind
+//!    a cell, is older than the mark and so stays dead, also to a rebuild that knows the id by its new name alone;
+//! 2. gives the row the new name, which is younger in the log than the former one: of two names of an id a rebuild takes the
+//!    younger;
+//! 3. may put items of the new tag: they are as old as the mark, and not older.
+//!
+//! Who has found out an id without the lock, or looks up a name for one, asks afterwards how old the row's name is: a record
+//! that is older has not that tag.
+//!
+//! - **G1** An item is only ever listed under, said to have, or evicted with the tag that it was put with.
+//! - **G2** No row is taken over that has an item, or had one before the commit, or that the transaction refers to which looks
+//!   for one.
+//!
+//! Rows of namespaces, and of the tags in caches within the store, are used by their ids without the lock: they stay.
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
@@ -8,7 +29,7 @@ use crate::storage::namespace::{Kind, Label, Namespace, parse_name};
 use crate::storage::paths::Name;
 use crate::storage::record::{Draft, Type};
 use crate::storage::redo::Place;
-use crate::storage::state;
+use crate::storage::state::{self, LIVE_NAME, row_word};
 use crate::storage::tag_table::{self, CHUNKS_MAX, Probe, RowPlace, TagHash, row};
 
 use super::commit::{Commit, Made, signed};
@@ -23,6 +44,23 @@ pub struct TagRow {
     pub place: RowPlace,
     /// The commit has to write the tag's name into the log.
     pub is_new: bool,
+    /// The row was that of another tag.
+    pub is_taken_over: bool,
+}
+
+impl TagRow {
+    /// A row that has its name in the log.
+    pub(super) fn named(place: RowPlace) -> TagRow {
+        TagRow { id: tag_table::id_of(place), place, is_new: false, is_taken_over: false }
+    }
+}
+
+/// What the log says of a row.
+pub(super) struct Named {
+    pub setting: u64,
+    pub name: String,
+    /// Of a tag: items that are older are not of it.
+    since: u64,
 }
 
 fn place_in(row: RowPlace) -> Place {
@@ -47,7 +85,7 @@ impl<O: Os> Commit<'_, O> {
     #[inline(never)]
     pub fn tag(&mut self, label: Label<'_>) -> Result<TagRow> {
         if let Some(place) = self.find_tag(label)? {
-            return Ok(TagRow { id: tag_table::id_of(place), place, is_new: false });
+            return Ok(TagRow::named(place));
         }
         let hash = TagHash::new(self.store.seed, label);
         for chunk in 0..CHUNKS_MAX {
@@ -55,20 +93,60 @@ impl<O: Os> Commit<'_, O> {
                 self.make_chunk(chunk)?;
             }
             self.map_chunk(chunk)?;
-            let tags = Place::Tags(chunk as u32);
-            let load = |offset| self.word(tags, offset);
-            if let Probe::Free(offset) = tag_table::find(hash, chunk, load) {
+            let load = |offset| self.word(Place::Tags(chunk as u32), offset);
+            let found = match tag_table::find(hash, chunk, load) {
+                Probe::Free(offset) => Some((RowPlace { chunk, offset }, false)),
+                _ => self.row_without_items(hash, chunk, label.kind).map(|place| (place, true)),
+            };
+            if let Some((place, is_taken_over)) = found {
+                if is_taken_over {
+                    // What it counts may be what was cleared.
+                    self.count_anew(place);
+                }
                 let since = if label.kind.is_inner() { 0 } else { self.state(state::CLEARED) };
                 for (word, value) in
                     [(row::HASH_LOW, hash.low), (row::HASH_HIGH, hash.high), (row::COUNTED_SINCE, since)]
                 {
-                    self.stage(tags, offset + word, value);
+                    self.stage(place_in(place), place.offset + word, value);
                 }
-                let place = RowPlace { chunk, offset };
-                return Ok(TagRow { id: tag_table::id_of(place), place, is_new: true });
+                return Ok(TagRow { is_new: true, is_taken_over, ..TagRow::named(place) });
             }
         }
         Err(Error::Full)
+    }
+
+    /// A row that a new tag may take over (G2): until the commit is visible, readers find the items that there were before it.
+    fn row_without_items(&self, hash: TagHash, chunk: usize, kind: Kind) -> Option<RowPlace> {
+        if kind != Kind::Tag {
+            return None;
+        }
+        tag_table::probe(hash, chunk).map(|offset| RowPlace { chunk, offset }).find(|&place| {
+            self.kind_of_tag(place) == Kind::Tag
+                && self.items_of_tag(place) == 0
+                && (self.had_no_items(place) || seeded!("rows_are_taken_over_by_who_empties_them"))
+                && (!self.held_tags.contains(&tag_table::id_of(place)) || seeded!("rows_in_use_are_taken_over"))
+        })
+    }
+
+    /// True if a tag's row had no items before this commit.
+    fn had_no_items(&self, place: RowPlace) -> bool {
+        let cleared = self.store.state.load(state::CLEARED);
+        self.map_of(place_in(place)).is_some_and(|map| {
+            map.load(place.offset + row::COUNTED_SINCE) != cleared || map.load(place.offset + row::LIVE) == 0
+        })
+    }
+
+    /// Step 1 for a row that is taken over, once there is room for the mark: its former name counts no more.
+    pub(super) fn end_former_tag(&mut self, tag: TagRow) -> Result<()> {
+        let former = self.name_before(tag)?;
+        if !seeded!("rows_are_taken_over_without_a_mark") {
+            self.append(&Draft { tag: tag.id, ..Draft::bare(Type::TagEvicted, self.sequence) })?;
+            self.stage_eviction(tag.place)?;
+        }
+        if let Some(former) = former {
+            self.add_state(row_word(former.slot(), state::row::LIVE), -LIVE_NAME);
+        }
+        Ok(())
     }
 
     /// Remembers where a new tag's name stands in the log.
@@ -241,13 +319,21 @@ impl<O: Os> Store<O> {
         Ok(items)
     }
 
-    /// The name of a tag. `None` for no tag.
-    pub fn tag_name(&self, id: u32) -> Result<Option<String>> {
-        Ok(self.named(id)?.map(|(_, name)| name))
+    /// The name of the tag that a record of that sequence has. `None` for no tag, and for a record that is gone and whose tag
+    /// has lost its row.
+    pub fn tag_name(&self, id: u32, sequence: u64) -> Result<Option<String>> {
+        let name = self.named(id)?.filter(|name| name.since <= sequence || seeded!("names_are_of_any_age"));
+        Ok(name.map(|name| name.name))
     }
 
-    /// Setting and name of a row. `None` for no tag.
-    pub(super) fn named(&self, id: u32) -> Result<Option<(u64, String)>> {
+    /// From which sequence on a record with that id has the tag of that name. `None` if none has: the row is another's.
+    pub fn tag_since(&self, label: Label<'_>, id: u32) -> Result<Option<u64>> {
+        let name = self.named(id)?.filter(|name| name.name == label.name);
+        Ok(name.map(|name| name.since))
+    }
+
+    /// What the log says of a row. `None` for no tag.
+    pub(super) fn named(&self, id: u32) -> Result<Option<Named>> {
         let Some(place) = tag_table::place_of(id) else { return Ok(None) };
         if place.chunk as u64 >= self.state.load(state::TAG_CHUNKS) {
             return Ok(None);
@@ -267,7 +353,7 @@ impl<O: Os> Store<O> {
         }
     }
 
-    fn name_at(&self, id: u32, place: RowPlace, location: Location) -> Result<(u64, String)> {
+    fn name_at(&self, id: u32, place: RowPlace, location: Location) -> Result<Named> {
         let path = self.paths.of(Name::Tags(place.chunk as u64));
         let damaged = || Error::corrupt(&path, place.offset as u64, Corruption::Index);
         let slot = location.slot();
@@ -288,7 +374,9 @@ impl<O: Os> Store<O> {
         }
         let kind = Kind::from_bits(record.header.kind.into()).ok_or_else(damaged)?;
         let (setting, name) = parse_name(kind, &bytes).ok_or_else(damaged)?;
-        Ok((setting, name.to_owned()))
+        // A namespace's name is written again with each setting.
+        let since = if kind == Kind::Tag { record.header.sequence } else { 0 };
+        Ok(Named { setting, name: name.to_owned(), since })
     }
 
     /// The id of a tag by name, without the lock; `None` if it was never used.

@@ -19,7 +19,7 @@ use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, order_o
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
 
-use super::batch::{AHEAD, Batch, RECORD_LINES, tag_draft};
+use super::batch::{AHEAD, Batch, RECORD_LINES, new_tag_bytes, tag_draft};
 use super::cells::{Cell, KeyPlace, Old, Present};
 use super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::commit::{Commit, signed};
@@ -294,7 +294,7 @@ impl<O: Os> Commit<'_, O> {
         let Some((tag, name)) = new_tag else {
             return self.reserve(draft.size(), true, Purpose::Store).map(|()| None);
         };
-        let members = tag_draft(tag, name, self.sequence).size() + draft.size();
+        let members = new_tag_bytes(tag, name) + draft.size();
         let batch = self.open_batch(BATCH_RECORD + members, Purpose::Store)?;
         self.append_tag_name(tag, name)?;
         Ok(Some(batch))
@@ -302,6 +302,9 @@ impl<O: Os> Commit<'_, O> {
 
     #[inline(never)]
     fn append_tag_name(&mut self, tag: TagRow, name: Label<'_>) -> Result<()> {
+        if tag.is_taken_over {
+            self.end_former_tag(tag)?;
+        }
         let location = self.append(&tag_draft(tag, name, self.sequence))?;
         self.stage_tag_name(tag.place, location);
         self.add_state(row_word(location.slot(), row::LIVE), LIVE_NAME);
@@ -312,7 +315,7 @@ impl<O: Os> Commit<'_, O> {
         match tag {
             Tag::None => Ok(None),
             Tag::Named(label) => self.tag(label).map(Some),
-            Tag::Id(id) => Ok(tag_table::place_of(id).map(|place| TagRow { id, place, is_new: false })),
+            Tag::Id(id) => Ok(tag_table::place_of(id).map(TagRow::named)),
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! A chunk file `tags-<chunk>` holds 256 << chunk rows and nothing else. A row:
-//!      0  8  low half of the name's seeded 128-bit hash, never 0; 0 for a free row
+//!      0  8  low half of the name's seeded 128-bit hash, never 0; 0 for a free row; 1, and 0 as the high half, for one whose
+//!            name was lost with a part of the log
 //!      8  8  high half, with the kind of the row in its lowest three bits (see `namespace`)
 //!     16  8  sequence of the newest eviction of the tag
 //!     24  8  sequence of the eviction before it
@@ -14,14 +15,18 @@
 //!     56  8  location of the record that holds the tag's name
 //! Id of a row: 1 + rows of the chunks before + its number in its chunk. 24 bits; 0 means no tag.
 //! ```
-//! Rows are found by linear probing from the low half of the hash, at most [`PROBES`] long; when none is free there, the
-//! tag goes to the next chunk. All words change through the redo list.
+//! Rows are found by linear probing from the low half of the hash, at most [`PROBES`] long; when none is free there, nor one
+//! that can be taken over, the tag goes to the next chunk. A free row ends the search in a chunk, so no row becomes free, and
+//! who makes a table from the log leaves none free in front of a row that is found behind it. All words change through the
+//! redo list.
 
 use super::namespace::{KIND_BITS, Kind, Label, Namespace};
 use crate::os::OsMap;
 
-/// Rows of the first chunk.
-const FIRST_ROWS: usize = 256;
+/// Rows of the first chunk. Few where the tests of the crate have few tags: there they are taken over all the time.
+const FIRST_ROWS: usize = if cfg!(any(test, fuzzing)) { 4 } else { 256 };
+/// The low half of the hash of a row whose name was lost.
+pub const LOST: u64 = 1;
 /// The longest probe.
 pub const PROBES: usize = 32;
 /// Chunks that 24-bit ids can name.
@@ -106,6 +111,12 @@ pub fn probe(hash: TagHash, chunk: usize) -> impl Iterator<Item = usize> {
     (0..PROBES).map(move |step| (start.wrapping_add(step) & mask) * ROW_BYTES)
 }
 
+/// The offsets that are probed before that of a row, if it is where its hash says.
+pub fn probed_before(hash: TagHash, place: RowPlace) -> impl Iterator<Item = usize> {
+    let is_there = probe(hash, place.chunk).any(|offset| offset == place.offset);
+    probe(hash, place.chunk).take_while(move |&offset| is_there && offset != place.offset)
+}
+
 /// What probing a chunk finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
@@ -171,11 +182,13 @@ mod tests {
 
     #[test]
     fn a_probe_stays_in_its_chunk_and_ends() {
-        let hash = TagHash { low: u64::MAX, high: 0 };
-        let offsets: Vec<usize> = probe(hash, 0).collect();
+        let (hash, chunk) = (TagHash { low: u64::MAX, high: 0 }, 6);
+        let offsets: Vec<usize> = probe(hash, chunk).collect();
         assert_eq!(offsets.len(), PROBES);
-        assert!(offsets.iter().all(|&o| o < chunk_bytes(0)));
-        assert_eq!(find(hash, 0, |_| 7), Probe::Full);
-        assert_eq!(find(hash, 0, |_| 0), Probe::Free(255 * ROW_BYTES));
+        assert!(offsets.iter().all(|&o| o < chunk_bytes(chunk)));
+        assert_eq!(find(hash, chunk, |_| 7), Probe::Full);
+        assert_eq!(find(hash, chunk, |_| 0), Probe::Free((rows(chunk) - 1) * ROW_BYTES));
+        let before = |offset| probed_before(hash, RowPlace { chunk, offset }).count();
+        assert_eq!((before(offsets[0]), before(offsets[5]), before(offsets[5] + 40 * ROW_BYTES)), (0, 5, 0));
     }
 }

@@ -13,7 +13,22 @@ use crate::storage::tag_table::{self, TagHash};
 
 use super::Replay;
 
+/// Says that a row is not free, whose name is lost, if none was met so far.
+fn keep_in_use<M: OsMap>(chunk: &M, offset: usize) {
+    if chunk.load(offset + tag_table::row::HASH_LOW) == 0 && !seeded!("rebuild_frees_rows_that_others_are_behind") {
+        chunk.store(offset + tag_table::row::HASH_LOW, tag_table::LOST);
+    }
+}
+
 impl<O: Os> Replay<'_, O> {
+    /// The name of an item's tag is lost: its row may only be used again by a tag that leaves a mark, or the item would be that
+    /// one's to the next rebuild.
+    pub(super) fn keep_row(&self, id: u32) {
+        if let Some((map, place)) = self.tag_row(id) {
+            keep_in_use(map, place.offset);
+        }
+    }
+
     /// Bytes of the items that are never evicted.
     pub fn lasting_bytes(&self) -> u64 {
         let lasting = self.ends.inner.iter().filter(|(_, kind)| kind.is_kept());
@@ -31,7 +46,16 @@ impl<O: Os> Replay<'_, O> {
         let Some(kind) = Kind::from_bits(header.kind.into()) else { return };
         let Some((_, name)) = parse_name(kind, &name) else { return };
         let hash = TagHash::new(self.seed, Label { kind, name });
+        // A row that was taken over had another name before.
+        let named = self.names.entry(header.tag).or_default();
+        if header.sequence < *named {
+            return;
+        }
+        *named = header.sequence;
         let Some((map, place)) = self.tag_row(header.tag) else { return };
+        for offset in tag_table::probed_before(hash, place) {
+            keep_in_use(map, offset);
+        }
         map.store(place.offset + tag_table::row::HASH_LOW, hash.low);
         map.store(place.offset + tag_table::row::HASH_HIGH, hash.high);
         if !kind.is_inner() {

@@ -63,6 +63,11 @@ pub fn key_bytes(key: u32) -> Vec<u8> {
     format!("key {key}").into_bytes()
 }
 
+/// A tag that was drawn, of those that are in use by a version: as time goes on others are, so that rows are taken over.
+pub fn tag_by(version: u32, drawn: u64) -> u8 {
+    (u64::from(version / 16 % 8) * 5 + drawn) as u8
+}
+
 pub fn tag_name(tag: u8) -> String {
     format!("tag {tag}")
 }

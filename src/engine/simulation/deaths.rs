@@ -264,6 +264,25 @@ fn death_at_every_step_of_an_eviction() {
     die_at_every_step(&Case::new(again, Act::Evict(1)));
 }
 
+/// The first chunk of the tests has four rows: the fifth tag is put in the commit that removes the last item of another.
+#[test]
+fn death_at_every_step_of_a_put_of_a_new_tag_beside_the_removal_of_another_ones_last_item() {
+    let tags = (0..4u8).map(|tag| tagged(tag.into(), 1, 30, tag)).collect();
+    die_at_every_step(&Case::new(tags, Act::Batch(vec![Act::Remove(1), tagged(50, 1, 30, 9)])));
+}
+
+/// The same where the row is free to be taken over.
+#[test]
+fn death_at_every_step_of_a_put_whose_tag_takes_over_a_row() {
+    let mut tags: Vec<Act> = (0..4u8).map(|tag| tagged(tag.into(), 1, 30, tag)).collect();
+    tags.push(Act::Remove(1));
+    die_at_every_step(&Case::new(tags.clone(), tagged(50, 1, 30, 9)));
+    die_at_every_step(&Case::new(
+        tags,
+        Act::Batch(vec![tagged(50, 1, 30, 9), tagged(51, 1, 9_000, 9), Act::Remove(2)]),
+    ));
+}
+
 #[test]
 fn death_at_every_step_of_a_clear() {
     die_at_every_step(&Case::new(furniture(), Act::Clear));

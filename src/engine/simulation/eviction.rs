@@ -10,7 +10,7 @@ use super::super::room::segment_bytes;
 use super::super::statistics::Counter;
 use super::super::store::Store;
 use super::super::upkeep::Next;
-use super::acts::{Act, Contents, Item};
+use super::acts::{Act, Contents, Item, tag_by};
 use super::audit::{audit, live};
 use super::world::{Handle, SMALL_LIMIT, World, living, opening, path};
 use super::{Dice, rounds};
@@ -96,7 +96,7 @@ impl Full {
             1..4 => 2_000 + self.dice.below(6_000),
             _ => 8 + self.dice.below(4_000),
         };
-        let tag = (self.dice.below(4) == 0).then(|| self.dice.below(4) as u8);
+        let tag = (self.dice.below(4) == 0).then(|| tag_by(self.version, self.dice.below(4)));
         let now = self.handles[0].store.now();
         let expires = (self.dice.below(8) == 0).then(|| now + self.dice.below(60) * SECOND);
         Item { version: self.version, len: len as usize, tag, expires }
@@ -110,7 +110,7 @@ impl Full {
 
     pub(super) fn act(&mut self) -> Act {
         match self.dice.below(60) {
-            0 => Act::Evict(self.dice.below(4) as u8),
+            0 => Act::Evict(tag_by(self.version, self.dice.below(4))),
             1 if self.dice.below(20) == 0 => Act::Clear,
             2 => Act::Expire,
             3..10 => Act::Remove(self.key()),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::acts::{Act, Contents, Item};
+use super::acts::{Act, Contents, Item, tag_by};
 use super::audit::{audit, inserted_order, live, lookup};
 #[cfg(test)]
 use super::rounds;
@@ -61,7 +61,7 @@ impl<D: Chance> Run<D> {
             1..4 => 1_000 + self.dice.below(6_000),
             _ => 8 + self.dice.below(300),
         };
-        let tag = (self.dice.below(3) == 0).then(|| self.dice.below(5) as u8);
+        let tag = (self.dice.below(3) == 0).then(|| tag_by(self.version, self.dice.below(5)));
         let expires = (self.dice.below(5) == 0).then(|| now + self.dice.below(40) * SECOND);
         Item { version: self.version, len: len as usize, tag, expires }
     }
@@ -77,7 +77,7 @@ impl<D: Chance> Run<D> {
     pub fn act(&mut self) -> Act {
         match self.dice.below(40) {
             0 if self.dice.below(4) == 0 => Act::Clear,
-            1 | 2 => Act::Evict(self.dice.below(5) as u8),
+            1 | 2 => Act::Evict(tag_by(self.version, self.dice.below(5))),
             3 | 4 => Act::Expire,
             5..9 => {
                 let changes: Vec<Act> = (0..1 + self.dice.below(6)).map(|_| self.change()).collect();

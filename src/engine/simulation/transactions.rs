@@ -79,7 +79,7 @@ fn change(inside: &Handle<SimOs>, acts: &[Act]) -> Result<u64> {
 }
 
 /// Runs operations as one transaction on a store that holds `contents`.
-fn transact(store: &Arc<Store<SimOs>>, acts: &[Act], contents: &Contents) -> Result<()> {
+pub(super) fn transact(store: &Arc<Store<SimOs>>, acts: &[Act], contents: &Contents) -> Result<()> {
     handle(store).transact(None, |inside| stage(inside, acts, &mut contents.clone()))
 }
 
@@ -202,7 +202,7 @@ fn t2_a_power_cut_leaves_a_prefix_of_whole_transactions() {
                 .map(|_| match dice.below(8) {
                     0 => Act::Evict(dice.below(3) as u8),
                     1 | 2 => Act::Remove(dice.below(16) as u32),
-                    3 => put(dice.below(16) as u32, 200 + number, dice.below(3_000) as usize),
+                    3 => put(dice.below(16) as u32, 200 + number, 4 + dice.below(3_000) as usize),
                     _ => tagged(dice.below(16) as u32, 200 + number, 10, dice.below(3) as u8),
                 })
                 .collect();

@@ -2,7 +2,7 @@
 //! keeps the history of what was held; it knows nothing of what a power cut leaves.
 
 use super::super::store::Store;
-use super::acts::{Act, Contents, Item};
+use super::acts::{Act, Contents, Item, tag_by};
 use super::audit::live;
 use super::history::History;
 use super::world::{Handle, SMALL_LIMIT, living, open_sized};
@@ -92,7 +92,7 @@ impl<D: Chance> Workload<D> {
             true => LARGE as u64 + self.dice.below(12_000),
             false => 8 + self.dice.below(self.shape.len),
         };
-        let tag = (self.dice.below(3) == 0).then(|| self.dice.below(4) as u8);
+        let tag = (self.dice.below(3) == 0).then(|| tag_by(self.version, self.dice.below(4)));
         let expires = (self.dice.below(8) == 0).then(|| self.now() + self.dice.below(60) * SECOND);
         Item { version: self.version, len: len as usize, tag, expires }
     }
@@ -124,7 +124,7 @@ impl<D: Chance> Workload<D> {
             return match self.dice.below(8) {
                 0 => Act::Clear,
                 1..4 => Act::Expire,
-                _ => Act::Evict(self.dice.below(4) as u8),
+                _ => Act::Evict(tag_by(self.version, self.dice.below(4))),
             };
         }
         match self.dice.below(6) {

@@ -1,5 +1,7 @@
 //! Making one commit of everything that a transaction has staged: step 5 of `transaction`.
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::namespace::Label;
@@ -115,6 +117,7 @@ fn publish<'l, O: Os>(
     }
     let mut commit = locked.begin(count.puts)?;
     commit.joint = joint;
+    commit.held_tags = held_tags(overlay);
     commit.stage_queues(overlay);
     if is_marked {
         commit.carry_out_marked(overlay, &ops().collect::<Vec<_>>())?;
@@ -129,6 +132,17 @@ fn publish<'l, O: Os>(
         }
     };
     Ok(commit)
+}
+
+/// The ids of tags that a transaction refers to, if it has new tags too: they may not get the rows of those.
+fn held_tags(overlay: &Overlay) -> Vec<u32> {
+    if overlay.names.is_empty() {
+        return Vec::new();
+    }
+    let put = overlay.iter().filter_map(|staged| staged.put).map(|put| put.tag);
+    let ids = put.filter(|&tag| tag != 0 && own_tag(tag).is_none()).chain(overlay.evicted.iter().copied());
+    let unique: HashSet<u32> = ids.collect();
+    unique.into_iter().collect()
 }
 
 /// Fetches what was not fetched while it was staged, or is perhaps gone from the processor's caches by now.

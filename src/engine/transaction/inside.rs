@@ -260,7 +260,8 @@ impl<O: Os> Transaction<O> {
     pub fn tag_name(&self, id: u32) -> Result<Option<String>> {
         match own_tag(id) {
             Some(at) => self.with(|overlay| Ok(overlay.names.get(at).map(|(_, name)| name.clone()))),
-            None => self.store.tag_name(id),
+            // It has the lock: the item that has the tag is there.
+            None => self.store.tag_name(id, u64::MAX),
         }
     }
 
