@@ -25,7 +25,7 @@ use super::commit::{Commit, Made, signed};
 use super::lock::Locked;
 use super::marks::Moved;
 use super::read::{Life, Try};
-use super::room::{Purpose, write_zeros};
+use super::room::{self, Purpose, write_zeros};
 use super::store::Store;
 use super::view::{Index, View};
 
@@ -35,9 +35,10 @@ const QUANTUM: u64 = 16;
 const BULK: u64 = 64;
 /// With fewer free overflow buckets than this the table grows at once.
 const OVERFLOW_SPARE: u64 = 8;
-/// Home buckets of the next table are zeroed so many at a time, 64 KiB, by a call that writes them, and so are overflow buckets.
+/// Home buckets of the next table are zeroed so many at a time, 64 KiB, by calls that write them, and so are overflow buckets.
 /// Where a map is touched first at a page that nobody wrote, the kernel reads around it as far as the disk is set to read
-/// ahead: that may be thousands of pages, in one write.
+/// ahead: that may be thousands of pages, in one write. A call for each block: what one call writes the kernel writes back to
+/// the disk as one piece, and of a table a few bytes here and there change.
 const WINDOW: u64 = 1 << 10;
 /// Space for overflow buckets is taken this many bytes at a time.
 const OVERFLOW_STEP: u64 = 64 << 10;
@@ -138,7 +139,7 @@ impl<O: Os> Store<O> {
     /// Writes zeros over a part of the file of a table.
     fn zero_index(&self, table: Table, from: u64, to: u64) -> Result<()> {
         let path = self.paths.of(Name::Index(table.generation.into()));
-        let written = self.os.open(&path, OpenMode::Write).and_then(|file| write_zeros(&file, from, to));
+        let written = self.os.open(&path, OpenMode::Write).and_then(|file| write_zeros(&file, from, to, room::BLOCK));
         written.map_err(|e| Error::io("write", &path, e))
     }
 }
