@@ -48,6 +48,8 @@ rows_in_use_are_taken_over            simulation::tag_rows::g2
 rows_are_taken_over_by_who_empties_them simulation::deaths::death_at_every_step_of_a_put_of_a_new_tag
 rows_are_taken_over_without_a_mark    simulation::tag_rows::what_a_rebuild_finds
 names_are_of_any_age                  simulation::tag_rows::g1
+a_lost_name_brings_the_former_one_back simulation::tag_rows::g1
+what_the_power_took_comes_back        simulation::again
 rebuild_frees_rows_that_others_are_behind simulation::tag_rows::a_rebuild
 queue_keeps_its_beginning             simulation::queue
 what_lasts_is_evicted                 simulation::queue::what_is_in_a_queue

@@ -38,6 +38,7 @@
 //!   that was evicted from the first half of a segment, put again, and evicted again, would else be there in its first
 //!   version.
 //! - **K6** A copy counts only if its sequence is not beyond the end of the commit stream, so a prefix stays a prefix.
+//!   What is left out for that stays out of every later rebuild (K9 in `voids`).
 //! - **K7** No record says that an item was evicted, so until its segment is gone for good a rebuild may find it. A removal
 //!   of a key that is absent is therefore written down once anything was evicted (`remove_evicted`).
 //! - **K8** A segment of the commit stream that was cleared goes without a look at its records only after everything in the
@@ -411,7 +412,8 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
             Kept::Name { candidate, place } => self.move_name(candidate, place),
             Kept::Mark { candidate } => {
                 let header = self.candidates[candidate].header;
-                let mark = Draft { tag: header.tag, ..Draft::bare(header.kind_of_record, header.sequence) };
+                let mark =
+                    Draft { kind: header.kind, tag: header.tag, ..Draft::bare(header.kind_of_record, header.sequence) };
                 self.commit.append(&mark).map(drop)
             }
             Kept::Dead { candidate } => {

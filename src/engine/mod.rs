@@ -99,6 +99,7 @@ mod tests;
 mod transaction;
 mod upkeep;
 mod view;
+mod voids;
 mod write;
 
 #[cfg(any(test, fuzzing))]

@@ -10,7 +10,9 @@
 //! 2. Replay the records of the chain into a new index, new tag chunks and a new state file under a draft name.
 //! 3. Seal the last segment at the break, so that nothing is ever written over what was there.
 //!    What could not be made durable before stays so: those words are taken over from a state file of this boot.
-//! 4. The state file gets its name. Until then nothing that is looked at has changed, and a crash begins anew.
+//! 4. What of the main stream is younger than the end of the commit stream is left out, and the file `void` says so, durably, to
+//!    every later rebuild (K9 in `voids`).
+//! 5. The state file gets its name. Until then nothing that is looked at has changed, and a crash begins anew.
 //!
 //! Nothing here edits a byte of the log, but that in a shard the batch of a joint commit that was not decided gets an empty header,
 //! durably (J4 in `joint`): what is decided later must not count it.
@@ -23,8 +25,9 @@ use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::index::{FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table};
 use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
 use crate::storage::manifest::Manifest;
+use crate::storage::namespace::Kind;
 use crate::storage::paths::{Name, Paths};
-use crate::storage::record::{DEAD_VALUE, HEADER, JOINT_VALUE, Type};
+use crate::storage::record::{DEAD_VALUE, HEADER, Header, JOINT_VALUE, Type};
 use crate::storage::segment::{self, Head, MAIN};
 use crate::storage::state::{self, row, row_word};
 use crate::storage::synced::{self, Mark};
@@ -34,6 +37,7 @@ use super::ends::Ends;
 use super::log::{Batches, Found, Member};
 use super::repair::OVERHEAD;
 use super::replay::{Chained, Replay};
+use super::voids::{Cut, read_voids, write_voids};
 
 /// The generation of a rebuilt index.
 const GENERATION: u32 = 1;
@@ -47,7 +51,8 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usi
     let newest = commits.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
     // The youngest commit may be lost to damage; its number is not given twice.
     let newest = mark.map_or(newest, |mark| newest.max(mark.sequence));
-    let (mut chain, survivors) = read_main(os, paths, manifest, &mut ends, newest)?;
+    let cut = Cut { newest, voids: read_voids(os, paths, manifest.store)? };
+    let (mut chain, survivors) = read_main(os, paths, manifest, &mut ends, &cut)?;
     chain.truncate((manifest.rows as usize).saturating_sub(commits.len()));
     // What cannot be read of the main stream would be in nobody's count.
     let all_of_main = ids_of_stream(os, paths, MAIN)?;
@@ -63,11 +68,12 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usi
     }
     let table = Table { generation: GENERATION, level, base: level };
     let index = make_index(os, paths, manifest, table)?;
-    let mut replay = Replay::new(os, paths, manifest, table, &index, (&chain, &ends, newest));
+    let mut replay = Replay::new(os, paths, manifest, table, &index, (&chain, &ends, &cut));
     replay.run()?;
     let values: HashSet<u64> = replay.values.clone();
     // What the log does not name is in nobody's way, and would be in nobody's count once the state file has its name.
     sweep_values(os, paths, &values)?;
+    write_voids(os, paths, manifest.store, &cut, (survivors, &all_of_main))?;
     // A batch of the main stream has a number too, and it may be younger than what is left of the other.
     let newest = newest.max(survivors);
     let next_main = all_of_main.last().map_or(1, |id| (id & !MAIN) + 1);
@@ -207,9 +213,14 @@ struct Verified {
     puts: u64,
     newest: u64,
     epoch: Option<u8>,
-    tags: Vec<u32>,
+    tags: Vec<(u32, Kind, u64)>,
     /// What follows is part of a joint commit that was not decided.
     undecided: bool,
+}
+
+/// The row that a name is of, as what, and since when.
+fn name_of(header: &Header) -> Option<(u32, Kind, u64)> {
+    Kind::from_bits(header.kind.into()).map(|kind| (header.tag, kind, header.sequence))
 }
 
 /// Writes an empty header over a batch that is no commit, durably: a later decision must not count it. Where a header is empty, who
@@ -256,14 +267,14 @@ fn verify<M: OsMap>(
                     found.puts += u64::from(header.kind_of_record == Type::Put);
                     found.newest = found.newest.max(header.sequence);
                     if header.kind_of_record == Type::TagDefined {
-                        found.tags.push(header.tag);
+                        found.tags.extend(name_of(header));
                     }
                     ends.learn(header, header.sequence);
                 }
             }
             // Their sequences may be damaged; they were one more than the last at least.
             Found::Lost(members) => {
-                members.iter().for_each(|member| ends.learn(&member.header, found.newest.saturating_add(1)));
+                members.iter().for_each(|member| ends.learn_lost(&member.header, found.newest.saturating_add(1)));
             }
         }
     }
@@ -273,7 +284,7 @@ fn verify<M: OsMap>(
 }
 
 /// The segments of the main stream, each up to the first batch that is not whole, and the newest number of a batch in it.
-/// What is younger than `cut` does not count: the commit stream does not have it.
+/// What `cut` does not have does not count.
 ///
 /// A segment that is missing or damaged costs what stood in it and no more: each record in it is the copy of one that
 /// was committed, and what ended it since is in the commit stream, or was carried over into this one.
@@ -282,7 +293,7 @@ fn read_main<O: Os>(
     paths: &Paths,
     manifest: &Manifest,
     ends: &mut Ends,
-    cut: u64,
+    cut: &Cut,
 ) -> Result<(Vec<Chained<O>>, u64)> {
     let mut opened = Vec::new();
     for id in ids_of_stream(os, paths, MAIN)? {
@@ -301,11 +312,11 @@ fn read_main<O: Os>(
         let mut batches = Batches::of(&map, head.id, head.nonce, usize::try_from(limit).unwrap_or(0));
         let mut found = Verified::default();
         while let Some(members) = batches.next_batch() {
-            for Member { header, offset } in members.iter().filter(|member| member.header.sequence <= cut) {
+            for Member { header, offset } in members.iter().filter(|member| cut.has(member.header.sequence)) {
                 found.puts += u64::from(header.kind_of_record == Type::Put);
                 match header.kind_of_record {
                     Type::TagDefined => {
-                        found.tags.push(header.tag);
+                        found.tags.extend(name_of(header));
                         ends.learn(header, header.sequence);
                     }
                     Type::Dead => {
@@ -346,7 +357,9 @@ fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64], state_too: bool)
     for name in names.iter().filter_map(|name| Name::parse(name)) {
         let derived = match name {
             Name::State => state_too,
-            Name::StateDraft | Name::Index(_) | Name::Tags(_) | Name::Order(_) | Name::Spill(_) => true,
+            Name::StateDraft | Name::VoidDraft | Name::Index(_) | Name::Tags(_) | Name::Order(_) | Name::Spill(_) => {
+                true
+            }
             Name::ValueDraft(..) => true,
             _ => false,
         };
@@ -388,7 +401,7 @@ fn make_index<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, table: Table) -
     make().map_err(|e| Error::io("create", &path, e))
 }
 
-/// Steps 3 and 4.
+/// Steps 3 and 5.
 fn write_state<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, found: &Rebuilt<'_, '_, O>) -> Result<O::Map> {
     let draft = paths.of(Name::StateDraft);
     let bytes = state::file_bytes(manifest.rows as usize);

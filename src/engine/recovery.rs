@@ -290,7 +290,7 @@ impl<O: Os> Store<O> {
         for name in names.iter().filter_map(|name| Name::parse(name)) {
             let useless = match name {
                 Name::ValueDraft(owner, _) => !self.os.is_alive(&self.paths.presence(owner)),
-                Name::StateDraft => true,
+                Name::StateDraft | Name::VoidDraft => true,
                 Name::Spill(sequence) => sequence <= self.state.load(VISIBLE) && self.state.load(PENDING) == 0,
                 _ => false,
             };

@@ -28,14 +28,16 @@ use crate::storage::tag_table::{self, TagHash};
 use super::cells::Old;
 use super::check::{Progress, Report};
 use super::commit::Commit;
+use super::ends::Names;
 use super::growth::fill_bucket;
 use super::large::file_space;
 use super::lock::Locked;
-use super::log::Batches;
+use super::log::{Batches, Found, Member};
 use super::marks::Moved;
 use super::queue::Span;
 use super::room::Purpose;
 use super::store::Store;
+use super::voids::read_voids;
 
 /// Volume charged for the manifest, presences and directories.
 pub const OVERHEAD: u64 = 64 << 10;
@@ -48,6 +50,7 @@ struct Truth {
     /// By the hash of a key: what the main stream has of it with a smaller sequence is dead.
     dead: HashMap<u64, u64>,
     tags: HashMap<u32, TagTruth>,
+    names: Names,
     cleared: u64,
 }
 
@@ -98,16 +101,35 @@ impl<O: Os> Store<O> {
     /// Step 2.
     fn replay_truth(&self) -> Truth {
         let mut truth = Truth::default();
+        // Damage of that file costs what it says, no more.
+        let voids = read_voids(&self.os, &self.paths, self.store_id).unwrap_or_default();
         let mut slots: Vec<usize> = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0).collect();
         // The main stream first: what is in that of commits is as new, or newer.
         slots.sort_unstable_by_key(|&slot| self.segment_in(slot) ^ MAIN);
+        let mut newest = 0u64;
         for slot in slots {
             let Ok(segment) = self.map_segment(slot, self.segment_in(slot), Access::Read) else { continue };
             let end = usize::try_from(self.committed_end(slot)).unwrap_or(0);
+            let is_main = segment.id & MAIN != 0;
             let mut batches = Batches::of(&segment.map, segment.id, segment.nonce, end);
             loop {
-                while let Some(members) = batches.next_batch() {
-                    for member in members {
+                while let Some(found) = batches.next(end) {
+                    let members = match found {
+                        Found::Batch(members) => members,
+                        // Nothing is known of the age of what the main stream has lost.
+                        Found::Lost(_) if is_main => continue,
+                        Found::Lost(members) => {
+                            members
+                                .iter()
+                                .for_each(|member| truth.names.learn_lost(&member.header, newest.saturating_add(1)));
+                            continue;
+                        }
+                    };
+                    if !is_main {
+                        newest = members.iter().map(|member| member.header.sequence).fold(newest, u64::max);
+                    }
+                    let counts = |member: &&Member| !is_main || !voids.have(member.header.sequence);
+                    for member in members.iter().filter(counts) {
                         let bytes = |(at, len)| {
                             let mut bytes = Vec::new();
                             let _ = segment.map.append_to(at, len, &mut bytes);
@@ -122,6 +144,10 @@ impl<O: Os> Store<O> {
                     break;
                 }
             }
+        }
+        let Truth { tags, names, .. } = &mut truth;
+        for (&id, tag) in tags {
+            tag.name.take_if(|(hash, _)| !names.count(id, tag_table::kind_of(hash.high), tag.named));
         }
         truth
     }
@@ -332,6 +358,7 @@ impl Truth {
             }
             Type::Cleared => self.cleared = self.cleared.max(sequence),
             Type::TagEvicted => {
+                self.names.learn(header, sequence);
                 let evicted = &mut self.tags.entry(header.tag).or_default().evicted;
                 *evicted = sequence.max(*evicted);
             }

@@ -11,6 +11,7 @@ use crate::os::{OpenMode, Os, OsMap};
 use crate::storage::index::{self, CELLS, CHAIN_MAX, Table};
 use crate::storage::location::{Entry, Location};
 use crate::storage::manifest::Manifest;
+use crate::storage::namespace::Kind;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{Header, LargeReference, Type};
 use crate::storage::segment::is_main;
@@ -19,6 +20,7 @@ use crate::storage::tag_table::{self, RowPlace};
 use super::ends::Ends;
 use super::large::{file_space, is_whole};
 use super::log::{Batches, Found, Member};
+use super::voids::Cut;
 
 /// A segment of the chain, verified up to its end.
 pub struct Chained<O: Os> {
@@ -35,7 +37,7 @@ pub struct Chained<O: Os> {
     /// That of its last batch, if it is known.
     pub epoch: Option<u8>,
     /// Tags whose names stand in it.
-    pub tags: Vec<u32>,
+    pub tags: Vec<(u32, Kind, u64)>,
 }
 
 /// What a segment's row will say.
@@ -61,12 +63,13 @@ pub struct Replay<'c, O: Os> {
     /// Items of namespaces.
     pub inner: u64,
     pub ends: &'c Ends,
-    /// The newest commit that the commit stream has: nothing younger counts.
-    cut: u64,
+    cut: &'c Cut,
     /// The newest commit replayed so far.
     newest: u64,
     /// Tags whose names the log has.
     named: HashSet<u32>,
+    /// Tags that items have and whose names the log has not.
+    unnamed: HashSet<u32>,
     /// The sequence of each name that has been met.
     names: HashMap<u32, u64>,
     pub values: HashSet<u64>,
@@ -110,7 +113,7 @@ impl<'c, O: Os> Replay<'c, O> {
         manifest: &Manifest,
         table: Table,
         index: &'c O::Map,
-        (chain, ends, cut): (&'c [Chained<O>], &'c Ends, u64),
+        (chain, ends, cut): (&'c [Chained<O>], &'c Ends, &'c Cut),
     ) -> Self {
         Replay {
             os,
@@ -127,6 +130,7 @@ impl<'c, O: Os> Replay<'c, O> {
             cut,
             newest: 0,
             named: HashSet::new(),
+            unnamed: HashSet::new(),
             names: HashMap::new(),
             values: HashSet::new(),
             last_value: 0,
@@ -165,7 +169,7 @@ impl<'c, O: Os> Replay<'c, O> {
                 match found {
                     Found::Batch(members) => {
                         for member in members {
-                            if is_main && member.header.sequence > self.cut {
+                            if is_main && !self.cut.has(member.header.sequence) {
                                 continue;
                             }
                             self.newest = self.newest.max(if is_main { 0 } else { member.header.sequence });
@@ -184,6 +188,7 @@ impl<'c, O: Os> Replay<'c, O> {
             }
         }
         self.apply_all()?;
+        self.keep_rows()?;
         self.index.store(index::CELLS_USED, self.cells);
         self.anchor();
         Ok(())
@@ -292,7 +297,7 @@ impl<'c, O: Os> Replay<'c, O> {
         // An item whose tag's name is lost could not be evicted by it: it is absent too.
         let is_named = header.tag == 0 || self.named.contains(&header.tag);
         if !is_named {
-            self.keep_row(header.tag);
+            self.unnamed.insert(header.tag);
         }
         let readable = is_named && self.large(location, header).map_or(Ok(true), |large| self.adopt_value(large))?;
         let entry = if readable { Entry::new(self.table.tag(hash), location).bits() } else { 0 };
@@ -414,7 +419,7 @@ impl<'c, O: Os> Replay<'c, O> {
 
     /// The count of items that one with such a tag is in.
     fn count_of(&mut self, tag: u32) -> &mut u64 {
-        if self.ends.inner.contains_key(&tag) { &mut self.inner } else { &mut self.live }
+        if self.ends.is_inner(tag) { &mut self.inner } else { &mut self.live }
     }
 
     fn count_in(&mut self, location: Location, header: &Header) {

@@ -7,6 +7,8 @@
 
 mod acts;
 #[cfg(test)]
+mod again;
+#[cfg(test)]
 mod ahead;
 mod audit;
 #[cfg(test)]

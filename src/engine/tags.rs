@@ -7,10 +7,10 @@
 //! over such a row, so that the table is as long as the most tags that had items at one time need, and not as there ever
 //! were. The commit that does so
 //!
-//! 1. marks the id as evicted, in the log and in the row: whatever is left of the former tag's records, in the log or behind
-//!    a cell, is older than the mark and so stays dead, also to a rebuild that knows the id by its new name alone;
-//! 2. gives the row the new name, which is younger in the log than the former one: of two names of an id a rebuild takes the
-//!    younger;
+//! 1. marks the id as taken over, in the log, and as evicted, in the row: whatever is left of the former tag's records, in the
+//!    log or behind a cell, is older than the mark and so stays dead, also to a rebuild that knows the id by its new name alone;
+//! 2. gives the row the new name: of the names of an id a rebuild takes the youngest, and none that is older than the mark, so
+//!    that the former one is not the row's again when the new one is lost;
 //! 3. may put items of the new tag: they are as old as the mark, and not older.
 //!
 //! Who has found out an id without the lock, or looks up a name for one, asks afterwards how old the row's name is: a record
@@ -27,7 +27,7 @@ use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::Location;
 use crate::storage::namespace::{Kind, Label, Namespace, parse_name};
 use crate::storage::paths::Name;
-use crate::storage::record::{Draft, Type};
+use crate::storage::record::{Draft, TAKEN_OVER, Type};
 use crate::storage::redo::Place;
 use crate::storage::state::{self, LIVE_NAME, row_word};
 use crate::storage::tag_table::{self, CHUNKS_MAX, Probe, RowPlace, TagHash, row};
@@ -140,7 +140,7 @@ impl<O: Os> Commit<'_, O> {
     pub(super) fn end_former_tag(&mut self, tag: TagRow) -> Result<()> {
         let former = self.name_before(tag)?;
         if !seeded!("rows_are_taken_over_without_a_mark") {
-            self.append(&Draft { tag: tag.id, ..Draft::bare(Type::TagEvicted, self.sequence) })?;
+            self.append(&Draft { kind: TAKEN_OVER, tag: tag.id, ..Draft::bare(Type::TagEvicted, self.sequence) })?;
             self.stage_eviction(tag.place)?;
         }
         if let Some(former) = former {

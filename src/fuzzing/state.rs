@@ -14,6 +14,7 @@ use crate::storage::redo::{self, Address, CHANGE, CHANGES_INLINE};
 use crate::storage::state::{self, Marks, REDO, Retiree};
 use crate::storage::synced::{self, Mark};
 use crate::storage::tag_table::{self, Probe, TagHash};
+use crate::storage::void::Voids;
 use crate::storage::{u32_at, u64_at};
 use std::path::Path;
 
@@ -26,7 +27,10 @@ pub fn state(bytes: &[u8]) {
         match what % 7 {
             0 => read_manifest(is_repaired, rest),
             1 => read_head(is_repaired, rest),
-            2 => read_mark(is_repaired, rest),
+            2 => {
+                read_mark(is_repaired, rest);
+                read_void(is_repaired, rest);
+            }
             3 => read_redo(rest),
             4 => read_spill(is_repaired, rest),
             5 => read_tags(rest),
@@ -46,6 +50,24 @@ fn read_manifest(is_repaired: bool, rest: &[u8]) {
     assert_eq!(Manifest::decode(&again), Ok(found));
     // A number stands for a truth, and four bytes mean nothing.
     assert!(again[..] == file[..] || u32_at(&file, 52) > 1 || u32_at(&file, 56) != 0);
+}
+
+fn read_void(is_repaired: bool, rest: &[u8]) {
+    let mut file = rest.to_vec();
+    if is_repaired && file.len() >= 24 {
+        let whole = file.len() - file.len() % 24;
+        file.truncate(whole);
+        let zero = Voids::default().encode(u64_at(&file, 16));
+        file[..12].copy_from_slice(&zero[..12]);
+        let crc = crc32fast::hash(&file[16..]);
+        file[12..16].copy_from_slice(&crc.to_le_bytes());
+    }
+    if file.len() >= 24
+        && let Some(voids) = Voids::decode(&file, u64_at(&file, 16))
+    {
+        assert_eq!(voids.encode(u64_at(&file, 16)), file);
+        assert!(voids.0.iter().all(|void| voids.have(void.upto)));
+    }
 }
 
 fn read_head(is_repaired: bool, rest: &[u8]) {

@@ -8,6 +8,7 @@
 //! | `log-<id>` | [`segment`], [`record`] | the commit stream: batches of records, in order |
 //! | `index-<generation>` | [`index`] | hash of a key → location of its newest record |
 //! | `tags-<chunk>` | [`tag_table`] | a tag's eviction marks and live count |
+//! | `void` | [`void`] | commits that a power cut took and of which it kept copies |
 //! | `value-<id>` | [`record`] | one large value |
 //! | `procs/<id>` | | the sign of life of one handle, and its statistics |
 //!
@@ -37,6 +38,7 @@ pub mod state;
 pub mod synced;
 pub mod tag_table;
 pub mod tree;
+pub mod void;
 
 /// A field of a fixed-size byte table; zero if the table is too short, which its checksum then shows.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> u32 {

@@ -48,6 +48,8 @@ pub const LARGE_REFERENCE: usize = 24;
 /// Bytes of a `dead` record's value.
 pub const DEAD_VALUE: usize = 8;
 /// Bytes of a `joint` record's value.
+/// The kind of a mark by which a tag takes over a row: names of the row that are older are none.
+pub const TAKEN_OVER: u8 = 1;
 pub const JOINT_VALUE: usize = 8;
 /// Bytes of a whole batch record.
 pub const BATCH_RECORD: usize = HEADER + 16;

@@ -15,7 +15,7 @@ use super::Replay;
 impl<O: Os> Replay<'_, O> {
     /// Sets the own words of the rows of namespaces.
     pub(super) fn anchor(&mut self) {
-        if self.ends.inner.values().all(|&kind| kind != Kind::Deque) {
+        if self.ends.inner().all(|(_, kind)| kind != Kind::Deque) {
             return;
         }
         let mut spans: HashMap<u32, (u64, u64)> = HashMap::new();
@@ -34,7 +34,7 @@ impl<O: Os> Replay<'_, O> {
         }
         for (id, (first, last)) in spans {
             // What a damaged key says is nobody's row.
-            if self.ends.inner.get(&id) == Some(&Kind::Deque)
+            if self.ends.kind_of(id) == Kind::Deque
                 && let Some((map, place)) = self.tag_row(id)
             {
                 let span = Span { first, len: (last - first).saturating_add(1) };

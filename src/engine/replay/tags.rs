@@ -21,18 +21,23 @@ fn keep_in_use<M: OsMap>(chunk: &M, offset: usize) {
 }
 
 impl<O: Os> Replay<'_, O> {
-    /// The name of an item's tag is lost: its row may only be used again by a tag that leaves a mark, or the item would be that
-    /// one's to the next rebuild.
-    pub(super) fn keep_row(&self, id: u32) {
-        if let Some((map, place)) = self.tag_row(id) {
-            keep_in_use(map, place.offset);
+    /// Where the name of an item's tag is lost, its row may only be used again by a tag that leaves a mark, or the item would be
+    /// that one's to the next rebuild.
+    pub(super) fn keep_rows(&mut self) -> Result<()> {
+        let unnamed = std::mem::take(&mut self.unnamed);
+        self.make_chunks_for(&unnamed, self.named.len() + unnamed.len())?;
+        for &id in &unnamed {
+            if let Some((map, place)) = self.tag_row(id) {
+                keep_in_use(map, place.offset);
+            }
         }
+        Ok(())
     }
 
     /// Bytes of the items that are never evicted.
     pub fn lasting_bytes(&self) -> u64 {
-        let lasting = self.ends.inner.iter().filter(|(_, kind)| kind.is_kept());
-        let bytes = lasting.filter_map(|(&id, _)| {
+        let lasting = self.ends.inner().filter(|(_, kind)| kind.is_kept());
+        let bytes = lasting.filter_map(|(id, _)| {
             let (map, place) = self.tag_row(id)?;
             Some(map.load(place.offset + tag_table::row::BYTES))
         });
@@ -45,6 +50,9 @@ impl<O: Os> Replay<'_, O> {
         let _ = self.chain[location.slot()].map.append_to(at, len, &mut name);
         let Some(kind) = Kind::from_bits(header.kind.into()) else { return };
         let Some((_, name)) = parse_name(kind, &name) else { return };
+        if !self.ends.names.count(header.tag, kind, header.sequence) {
+            return;
+        }
         let hash = TagHash::new(self.seed, Label { kind, name });
         // A row that was taken over had another name before.
         let named = self.names.entry(header.tag).or_default();
@@ -77,11 +85,19 @@ impl<O: Os> Replay<'_, O> {
     /// Makes the tag table before anything is replayed: a name that was written again may stand behind everything that
     /// is about its tag.
     pub(super) fn make_chunks(&mut self) -> Result<()> {
-        let ids: HashSet<u32> = self.chain.iter().flat_map(|segment| segment.tags.iter().copied()).collect();
-        self.named.clone_from(&ids);
+        let all = self.chain.iter().flat_map(|segment| &segment.tags);
+        let names = all.filter(|&&(id, kind, sequence)| self.ends.names.count(id, kind, sequence));
+        let ids: HashSet<u32> = names.map(|&(id, ..)| id).collect();
+        self.make_chunks_for(&ids, ids.len())?;
+        self.named = ids;
+        Ok(())
+    }
+
+    /// Makes the chunks in which the rows of these ids are, of a table of so many names.
+    fn make_chunks_for(&mut self, ids: &HashSet<u32>, names: usize) -> Result<()> {
         let chunks = ids.iter().filter_map(|&id| Some(tag_table::place_of(id)?.chunk));
         // A chunk that so few names could not have come to is damage.
-        let last = chunks.filter(|&chunk| tag_table::can_come_to(chunk, ids.len())).max();
+        let last = chunks.filter(|&chunk| tag_table::can_come_to(chunk, names)).max();
         while last.is_some_and(|last| self.tags.len() <= last) {
             self.make_chunk()?;
         }

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use super::acts::{Act, key_bytes, put, tag_name, tagged};
-use super::audit::live;
+use super::audit::{audit, live};
 use super::transactions::transact;
 use super::world::{Handle, World};
+use crate::engine::change::{Put, Tag, Value};
 use crate::engine::commit::Commit;
 use crate::os::OsMap;
 use crate::storage::location::Location;
-use crate::storage::namespace::Label;
+use crate::storage::namespace::{Kind, Label, prefix};
 use crate::storage::paths::Name;
 use crate::storage::state;
 use crate::storage::tag_table::{place_of, row};
@@ -121,6 +122,87 @@ fn what_a_rebuild_finds_of_a_former_tag_is_ended_by_the_mark_of_the_next() {
     world.check(&again);
 }
 
+/// The file that a tag's name stands in, and where.
+fn name_at(handle: &Handle, tag: u8) -> (std::path::PathBuf, u64) {
+    let place = place_of(id(handle, tag).unwrap()).unwrap();
+    let name = Location::from_bits(handle.store.map_tags(place.chunk).unwrap().load(place.offset + row::NAME));
+    (handle.store.paths.of(Name::Segment(handle.store.segment_in(name.slot()))), name.offset() as u64)
+}
+
+/// A store in which a tag has taken over a row and has two items, and where its name stands.
+fn taken_over() -> (World, Handle, (std::path::PathBuf, u64)) {
+    let (mut world, one) = World::with(5, &rows_in_use());
+    world.apply(&one, &Act::Remove(1));
+    (50..52).for_each(|key| world.apply(&one, &tagged(key, 1, 30, 9)));
+    one.store.sync().unwrap();
+    let name = name_at(&one, 9);
+    (world, one, name)
+}
+
+/// The name of a tag that took over a row is lost: its items have no tag, or are absent, and are not those of the former one.
+#[test]
+fn g1_a_name_that_is_lost_does_not_bring_the_former_one_back() {
+    for at in [8, 24] {
+        for repairs in [false, true] {
+            let (world, mut one, (file, offset)) = taken_over();
+            assert!(world.machine.corrupt(&file, offset + at, &[0x55]));
+            if repairs {
+                assert!(!one.store.repair(&mut |_| ()).unwrap().is_clean());
+            } else {
+                drop(one);
+                one = world.rebuild();
+            }
+            let found = live(&one.store);
+            assert!([50, 51].iter().all(|key| found.get(key).is_none_or(|item| item.tag.is_none())), "{at}: {found:?}");
+            assert_eq!(Act::Evict(1).apply(&one.store).unwrap(), 0);
+            assert_eq!(live(&one.store), found);
+        }
+    }
+}
+
+/// The only name of a chunk is lost, and the chunk made again all the same: what has the id of its row is nobody's.
+#[test]
+fn items_of_a_lost_name_stay_absent_in_a_chunk_without_others() {
+    for other in 101..=180 {
+        let (mut world, one) = World::with(5, &rows_in_use());
+        (50..52).for_each(|key| world.apply(&one, &tagged(key, 1, 30, 100)));
+        one.store.sync().unwrap();
+        let (file, offset) = name_at(&one, 100);
+        drop(one);
+        assert!(world.machine.corrupt(&file, offset + 24, &[0x55]));
+        let again = world.rebuild();
+        assert!(!live(&again.store).contains_key(&51));
+        tagged(60, 1, 30, other).apply_alone(&again.store);
+        drop(again);
+        assert!(!live(&world.rebuild().store).contains_key(&51), "with tag {other}");
+    }
+}
+
+/// A tag has the row of a namespace whose name is lost: its items are the store's own, which a `clear` removes.
+#[test]
+fn a_tag_over_the_row_of_a_lost_namespace_is_a_tag_to_a_rebuild() {
+    let (mut world, one) = World::with(5, &rows_in_use()[1..]);
+    let namespace = one.store.namespace(Label { kind: Kind::Cache, name: "within" }).unwrap();
+    let key = [&prefix(Kind::Cache, namespace.id)[..], b"k"].concat();
+    let put = Put { kind: 0, value: Value::Inline(b"v"), expires: None, tag: Tag::Id(namespace.id) };
+    one.store.put_hashed(&key, one.store.hash(&key), put).unwrap();
+    one.store.sync().unwrap();
+    let place = place_of(namespace.id).unwrap();
+    let name = Location::from_bits(one.store.map_tags(place.chunk).unwrap().load(place.offset + row::NAME));
+    let file = one.store.paths.of(Name::Segment(one.store.segment_in(name.slot())));
+    drop(one);
+    assert!(world.machine.corrupt(&file, name.offset() as u64 + 28, &[0x55]));
+    let again = world.rebuild();
+    world.apply(&again, &tagged(70, 1, 30, 9));
+    assert_eq!(id(&again, 9), Some(namespace.id));
+    world.apply(&again, &Act::Clear);
+    again.store.sync().unwrap();
+    drop(again);
+    let third = world.rebuild();
+    assert_eq!(third.store.state.load(state::INNER), 0);
+    audit(&third.store);
+}
+
 /// The name of a tag is lost with a damaged part of the log. The tags that are found behind its row still are.
 #[test]
 fn a_rebuild_leaves_no_free_row_in_front_of_another() {
@@ -128,11 +210,9 @@ fn a_rebuild_leaves_no_free_row_in_front_of_another() {
         let (world, one) = World::with(5, &rows_in_use());
         one.store.sync().unwrap();
         let ids: Vec<u32> = (0..ROWS).map(|tag| id(&one, tag).unwrap()).collect();
-        let place = place_of(ids[usize::from(lost)]).unwrap();
-        let name = Location::from_bits(one.store.map_tags(place.chunk).unwrap().load(place.offset + row::NAME));
-        let segment = one.store.paths.of(Name::Segment(one.store.segment_in(name.slot())));
+        let (file, offset) = name_at(&one, lost);
         drop(one);
-        assert!(world.machine.corrupt(&segment, name.offset() as u64 + 24, &[0xFF]));
+        assert!(world.machine.corrupt(&file, offset + 24, &[0xFF]));
         let again = world.rebuild();
         for tag in (0..ROWS).filter(|&tag| tag != lost) {
             assert_eq!(id(&again, tag), Some(ids[usize::from(tag)]), "tag {tag} without {lost}");
