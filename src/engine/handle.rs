@@ -194,8 +194,8 @@ impl<O: Os> Handle<O> {
     pub fn tag_since(&self, label: Label<'_>, id: u32) -> Result<Option<u64>> {
         match self {
             Handle::Store(store) => store.tag_since(label, id),
-            // It has the lock.
-            Handle::Inside(_) => Ok(Some(0)),
+            // It has the lock; an id of its own may go with a part that is taken back.
+            Handle::Inside(transaction) => Ok((transaction.tag_id(label)? == Some(id)).then_some(0)),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::os::{Os, OsMap};
 use crate::storage::state;
 
 use super::compaction::Step;
-use super::durable::Purpose as Durably;
+use super::durable::{Lead, Purpose as Durably};
 use super::lock::Locked;
 use super::room::segment_bytes;
 use super::statistics::Counter;
@@ -226,17 +226,20 @@ impl<O: Os> Store<O> {
         Ok(())
     }
 
-    /// As [`Store::until_there_is_room`], for a thread that holds the lock. True if something was given back. It ends, because
-    /// each round but the last one retires something, and there is no room for that for ever.
-    pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>) -> Result<bool> {
+    /// As [`Store::until_there_is_room`], for a thread that holds the lock, and leads already if it has a `lead`. True if
+    /// something was given back. It ends, because each round but the last one retires something, and there is no room for that
+    /// for ever.
+    pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>, lead: Option<&Lead<'_, O>>) -> Result<bool> {
         if self.give_up_ahead() {
             return Ok(true);
         }
         let mut retired = self.state.load(state::RETIRED);
+        let mut may_ask = true;
         while self.make_room(locked, QUANTA * STEPS)?.is_some() {
             let (waiting, _) = self.waiting();
             self.unlink_retired_by(|| Ok(self.held()))?;
-            if self.waiting().0 == waiting && self.make_durable_inside()? {
+            if may_ask && self.waiting().0 == waiting {
+                may_ask = self.make_durable_inside(lead)?;
                 self.unlink_retired_by(|| Ok(self.held()))?;
             }
             if self.waiting().0 < waiting {
@@ -255,19 +258,35 @@ impl<O: Os> Store<O> {
     /// only a transaction does it that finds no room else. False if it would need whoever leads to have the lock, which this
     /// thread holds, or if another leads for longer than [`INSIDE`]: it may wait for the lock.
     #[cold]
-    fn make_durable_inside(&self) -> Result<bool> {
-        let start = self.os.uptime();
-        while self.os.uptime().saturating_sub(start) < INSIDE {
-            let Some(lead) = self.try_to_lead() else { continue };
-            // To put right what failed, or what a dead leader was at, takes the lock.
-            if self.state.load(state::SYNC_FAILED) != 0 || self.state.load(state::SYNC_STAGE) != 0 {
-                return Ok(false);
-            }
-            return match lead.carry_out(Durably::Change) {
-                Err(error) if error.is_for_want_of_space() => Ok(false),
-                done => done.map(|()| true),
-            };
+    fn make_durable_inside(&self, lead: Option<&Lead<'_, O>>) -> Result<bool> {
+        let own;
+        let lead = match lead {
+            Some(lead) => lead,
+            None => match self.lead_soon() {
+                Some(lead) => {
+                    own = lead;
+                    &own
+                }
+                None => return Ok(false),
+            },
+        };
+        // To put right what failed, or what a dead leader was at, takes the lock.
+        if self.state.load(state::SYNC_FAILED) != 0 || self.state.load(state::SYNC_STAGE) != 0 {
+            return Ok(false);
         }
-        Ok(false)
+        match lead.carry_out(Durably::Change) {
+            Err(error) if error.is_for_want_of_space() => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Waits for at most [`INSIDE`] to lead.
+    fn lead_soon(&self) -> Option<Lead<'_, O>> {
+        let start = self.os.uptime();
+        let mut lead = self.try_to_lead();
+        while lead.is_none() && self.os.uptime().saturating_sub(start) < INSIDE {
+            lead = self.try_to_lead();
+        }
+        lead
     }
 }

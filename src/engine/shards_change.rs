@@ -9,6 +9,7 @@ use crate::os::Os;
 
 use super::change::{Change, Op};
 use super::commit::Commit;
+use super::durable::Lead;
 use super::lock::{Inside, Locked};
 use super::shards::Shards;
 use super::siblings::Joint;
@@ -59,7 +60,7 @@ impl<O: Os> Shards<O> {
             let mut replaced = 0;
             for (i, ops) in groups {
                 full.set(*i);
-                let (commit, live) = prepare(&locked[*i], ops, joint)?;
+                let (commit, live) = prepare((&locked[*i], leads.get(*i)), ops, joint)?;
                 replaced += live;
                 commits.extend(Some(commit).filter(|commit| commit.joint.is_some_and(|joint| joint.is_ready)));
             }
@@ -74,7 +75,11 @@ impl<O: Os> Shards<O> {
 }
 
 /// Step 1 of a joint commit, for changes of keys of one shard.
-fn prepare<'l, O: Os>(locked: &'l Locked<'_, O>, ops: &[Op<'_>], joint: Joint) -> Result<(Commit<'l, O>, u64)> {
+fn prepare<'l, O: Os>(
+    (locked, lead): (&'l Locked<'_, O>, Option<&Lead<'_, O>>),
+    ops: &[Op<'_>],
+    joint: Joint,
+) -> Result<(Commit<'l, O>, u64)> {
     let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
     let attempt = || {
         let mut commit = locked.begin(puts)?;
@@ -84,7 +89,7 @@ fn prepare<'l, O: Os>(locked: &'l Locked<'_, O>, ops: &[Op<'_>], joint: Joint) -
     };
     loop {
         match attempt() {
-            Err(Error::Full) if locked.store.make_room_inside(locked)? => {}
+            Err(Error::Full) if locked.store.make_room_inside(locked, lead)? => {}
             outcome => return outcome,
         }
     }

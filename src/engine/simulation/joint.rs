@@ -499,3 +499,27 @@ fn j3_a_handle_of_one_shard_keeps_what_it_needs_of_the_others() {
         assert!(found == before || found == after, "death at step {step}");
     }
 }
+
+/// Whoever leads in all shards asks the disk by that where room has to be made, and does not wait for itself.
+#[test]
+fn a_lasting_commit_of_full_shards_that_were_synced_evicts() {
+    for way in [Way::Torn, Way::Lasting] {
+        let machine = Machine::with_file_capacity(1, FILE_CAPACITY);
+        let os = machine.process();
+        let policy = crate::options::Eviction::LeastRecentlyUsed.to_bits();
+        let opening = super::super::recovery::Opening { eviction: Some(policy), ..opening(Some(LIMIT)) };
+        let shards = Shards::open(|| Ok(os.clone()), Path::new(ROOT), Some(SHARDS), &opening).unwrap();
+        for key in 0..1_500 {
+            commit(&shards, &[put(key, 1, 8_000)], Way::Batch).unwrap();
+        }
+        for size in [20, 40, 60] {
+            shards.members.iter().for_each(|member| member.store().sync().unwrap());
+            let acts: Vec<Act> = (0..size).map(|key| put(10_000 * size + key, 1, 7_000)).collect();
+            let before = os.uptime();
+            commit(&shards, &acts, way).unwrap();
+            assert!(os.uptime() - before < std::time::Duration::from_millis(100), "{size} puts");
+            let found = live_in_all(&shards);
+            assert!((0..size).all(|key| found.contains_key(&(10_000 * size + key))));
+        }
+    }
+}

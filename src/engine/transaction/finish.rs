@@ -12,6 +12,7 @@ use crate::storage::tag_table;
 use super::super::batch::{AHEAD, RECORD_LINES};
 use super::super::change::{Change, Op, Put, Tag, Value};
 use super::super::commit::Commit;
+use super::super::durable::Lead;
 use super::super::large;
 use super::super::lock::Locked;
 use super::super::read::Life;
@@ -22,19 +23,24 @@ use super::inside::{BUCKET_TAKES, is_ended, own_tag};
 use super::overlay::{Overlay, Staged};
 
 /// Commits what is staged. True if the store was cleared, and its space waits to be given back.
-pub(super) fn commit<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, overlay: &Overlay) -> Result<bool> {
+pub(super) fn commit<O: Os>(
+    store: &Store<O>,
+    locked: &Locked<'_, O>,
+    overlay: &Overlay,
+    lead: Option<&Lead<'_, O>>,
+) -> Result<bool> {
     if overlay.is_empty() {
         return Ok(false);
     }
-    let drafts = drafts(store, locked, overlay)?;
-    drop(prepare(store, locked, overlay, &drafts, None)?);
+    let drafts = drafts(store, (locked, lead), overlay)?;
+    drop(prepare(store, (locked, lead), overlay, &drafts, None)?);
     Ok(give_index_back(store, locked, overlay))
 }
 
 /// Steps 3 to 8 of a commit of what is staged; of a part of a joint commit, all that can fail.
 pub(super) fn prepare<'l, O: Os>(
     store: &Store<O>,
-    locked: &'l Locked<'_, O>,
+    (locked, lead): (&'l Locked<'_, O>, Option<&Lead<'_, O>>),
     overlay: &Overlay,
     drafts: &[Option<large::Draft<'_, O>>],
     joint: Option<Joint>,
@@ -44,7 +50,7 @@ pub(super) fn prepare<'l, O: Os>(
     }
     loop {
         match publish(store, locked, overlay, drafts, joint) {
-            Err(Error::Full) if store.make_room_inside(locked)? => {}
+            Err(Error::Full) if store.make_room_inside(locked, lead)? => {}
             outcome => return outcome,
         }
     }
@@ -63,7 +69,7 @@ pub(super) fn give_index_back<O: Os>(store: &Store<O>, locked: &Locked<'_, O>, o
 /// A draft file for each value that gets a file of its own; nothing at all if none does.
 pub(super) fn drafts<'s, O: Os>(
     store: &'s Store<O>,
-    locked: &Locked<'_, O>,
+    (locked, lead): (&Locked<'_, O>, Option<&Lead<'_, O>>),
     overlay: &Overlay,
 ) -> Result<Vec<Option<large::Draft<'s, O>>>> {
     if !store.is_large(overlay.longest()) {
@@ -71,7 +77,7 @@ pub(super) fn drafts<'s, O: Os>(
     }
     let draft = |staged: Staged<'_>| match staged.put {
         Some(put) if !put.large && store.is_large(staged.value.len()) => {
-            store.draft_with(staged.value, || store.make_room_inside(locked)).map(Some)
+            store.draft_with(staged.value, || store.make_room_inside(locked, lead)).map(Some)
         }
         _ => Ok(None),
     };

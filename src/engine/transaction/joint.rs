@@ -87,7 +87,7 @@ impl<O: Os> Shards<O> {
         let changed: Vec<usize> = (0..stores.len()).filter(|&i| !overlays[i].is_empty()).collect();
         let mut cleared = vec![false; stores.len()];
         if let [only] = changed[..] {
-            cleared[only] = finish::commit(&stores[only], &locked[only], &overlays[only])?;
+            cleared[only] = finish::commit(&stores[only], &locked[only], &overlays[only], leads.get(only))?;
             return Ok(cleared);
         }
         if changed.is_empty() {
@@ -96,12 +96,15 @@ impl<O: Os> Shards<O> {
         let joint = Joint { number: self.next_number(is_lasting)?, is_lasting, is_ready: false };
         let mut drafts = Vec::with_capacity(changed.len());
         for &i in &changed {
-            drafts.push(finish::drafts(&stores[i], &locked[i], &overlays[i])?);
+            drafts.push(finish::drafts(&stores[i], (&locked[i], leads.get(i)), &overlays[i])?);
         }
         {
             let mut commits = Vec::with_capacity(changed.len());
             for (&i, drafts) in changed.iter().zip(&drafts) {
-                let commit = finish::prepare(&stores[i], &locked[i], &overlays[i], drafts, Some(joint))?;
+                let commit = {
+                    let held = (&locked[i], leads.get(i));
+                    finish::prepare(&stores[i], held, &overlays[i], drafts, Some(joint))?
+                };
                 commits.extend(Some(commit).filter(|commit| commit.joint.is_some_and(|joint| joint.is_ready)));
             }
             self.publish(joint, &mut commits, leads)?;

@@ -34,7 +34,7 @@ impl<O: Os> Transaction<O> {
         let answer = body(&transaction)?;
         let overlay = transaction.guard().take().unwrap_or_default();
         drop(ending);
-        let cleared = finish::commit(store, &locked, &overlay)?;
+        let cleared = finish::commit(store, &locked, &overlay, None)?;
         let newest = if overlay.is_empty() { 0 } else { locked.newest() };
         drop(locked);
         drop(inside);
