@@ -53,7 +53,7 @@ impl<O: Os> Store<O> {
             file.extend(bytes)?;
             let map = file.map(bytes as usize, Access::Write)?;
             let segment = Segment { id: 0, nonce: 0, map, file: Some(file), listed: Listed::nowhere() };
-            zero(&segment, 0, bytes, self.zeroed_at_once())?;
+            zero(&segment, 0, bytes)?;
             Ok(Ahead { number, bytes, segment })
         };
         match make() {

@@ -25,7 +25,7 @@ use super::commit::{Commit, Made, signed};
 use super::lock::Locked;
 use super::marks::Moved;
 use super::read::{Life, Try};
-use super::room::{self, Purpose, write_zeros};
+use super::room::{Purpose, write_zeros};
 use super::store::Store;
 use super::view::{Index, View};
 
@@ -35,13 +35,11 @@ const QUANTUM: u64 = 16;
 const BULK: u64 = 64;
 /// With fewer free overflow buckets than this the table grows at once.
 const OVERFLOW_SPARE: u64 = 8;
-/// Home buckets of the next table are zeroed so many at a time, 64 KiB, by calls that write them, and so are overflow buckets.
-/// Where a map is touched first at a page that nobody wrote, the kernel reads around it as far as the disk is set to read
-/// ahead: that may be thousands of pages, in one write. A call for each block: what one call writes the kernel writes back to
-/// the disk as one piece, and of a table a few bytes here and there change.
-const WINDOW: u64 = 1 << 10;
-/// Space for overflow buckets is taken this many bytes at a time.
-const OVERFLOW_STEP: u64 = 64 << 10;
+/// So many bytes of the next table are zeroed at a time, by a call that writes them, where home buckets go and where overflow
+/// buckets do. Where a map is touched first at a page that nobody wrote, the kernel reads around it as far as the disk is set
+/// to read ahead: that may be thousands of pages, in one write. At multiples of itself, so that each is one piece of memory:
+/// of ten million items, a get took 730 ns that way, 775 with windows that were not, and 830 when written block by block.
+const WINDOW: u64 = 64 << 10;
 
 impl<O: Os> Store<O> {
     /// A write's share of growing, before its own work. A write of many new keys, and one that finds the overflow buckets
@@ -115,9 +113,9 @@ impl<O: Os> Store<O> {
         let end = (moved + count).min(current.homes());
         let halves = next.level - current.level;
         for home in moved..end - u64::from(seeded!("moved_before_the_bucket")) {
-            let first = home << halves;
-            if first.is_multiple_of(WINDOW) {
-                self.zero_window(next, first)?;
+            let at = index::bucket_offset(home << halves) as u64;
+            if home == 0 || at.is_multiple_of(WINDOW) {
+                self.zero_index(next, at, window_end(at).min(next.home_bytes()))?;
             }
             move_bucket(&mut commit, &from, &to, home)?;
         }
@@ -130,18 +128,17 @@ impl<O: Os> Store<O> {
         commit.publish()
     }
 
-    /// Writes zeros where the next home buckets of a table go that nobody looks at yet.
-    fn zero_window(&self, table: Table, first: u64) -> Result<()> {
-        let (from, to) = (index::bucket_offset(first) as u64, index::bucket_offset(first + WINDOW) as u64);
-        self.zero_index(table, from, to.min(table.home_bytes()))
-    }
-
     /// Writes zeros over a part of the file of a table.
     fn zero_index(&self, table: Table, from: u64, to: u64) -> Result<()> {
         let path = self.paths.of(Name::Index(table.generation.into()));
-        let written = self.os.open(&path, OpenMode::Write).and_then(|file| write_zeros(&file, from, to, room::BLOCK));
+        let written = self.os.open(&path, OpenMode::Write).and_then(|file| write_zeros(&file, from, to));
         written.map_err(|e| Error::io("write", &path, e))
     }
+}
+
+/// Where the window ends that a byte is in.
+fn window_end(at: u64) -> u64 {
+    (at / WINDOW + 1) * WINDOW
 }
 
 /// True if a table is too full for that many new keys.
@@ -296,7 +293,7 @@ impl<O: Os> Commit<'_, O> {
 
     #[cold]
     fn allocate_overflow(&mut self, table: Table, allocated: u64) -> Result<u64> {
-        let upto = (allocated + OVERFLOW_STEP).min(table.file_bytes());
+        let upto = window_end(allocated).min(table.file_bytes());
         self.admit(upto - allocated, Purpose::Free)?;
         self.store.zero_index(table, allocated, upto)?;
         self.add_state(state::VOLUME, signed(upto - allocated));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
 
-use crate::options::{Durability, MAX_KEY_BYTES};
+use crate::options::MAX_KEY_BYTES;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
@@ -20,7 +20,6 @@ use crate::storage::segment::{self, Head, MAIN, is_main};
 use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, Made, signed};
-use super::store::Store;
 use super::view::{Ahead, Segment};
 
 /// The most bytes zeroed at a time.
@@ -31,7 +30,7 @@ static ZEROS: [u8; WINDOW as usize] = [0; WINDOW as usize];
 const WRITE_MIN: usize = 8 << 10;
 /// Checksums of a batch's members that are kept before they are checked together, in bytes.
 const CRCS_MAX: usize = 1 << 10;
-pub const BLOCK: u64 = 4096;
+const BLOCK: u64 = 4096;
 
 /// Segments are this share of the size limit: one is always kept free, so the shorter they are the more is used …
 const SEGMENTS: u64 = 128;
@@ -86,8 +85,7 @@ impl<O: Os> Commit<'_, O> {
         if !written_whole {
             self.map_active()?;
             if let Some(segment) = self.active() {
-                zero(segment, allocated, upto, self.store.zeroed_at_once())
-                    .map_err(|e| self.failed("append to", segment.id, e))?;
+                zero(segment, allocated, upto).map_err(|e| self.failed("append to", segment.id, e))?;
             }
         }
         self.stage_state(row_word(slot, row::ALLOCATED), upto);
@@ -365,14 +363,14 @@ impl<O: Os> Commit<'_, O> {
             // A file of this name is what a commit left that never happened; nobody was ever led into it.
             let _ = self.store.os.remove(&path);
             let file = self.store.os.open(&path, OpenMode::Create)?;
-            let mut first = ZEROS[..zeroed.min(self.store.zeroed_at_once()) as usize].to_vec();
+            let mut first = ZEROS[..zeroed.min(WINDOW) as usize].to_vec();
             first[..segment::HEAD].copy_from_slice(&head.encode());
             file.write_at(&first, 0)?;
             file.extend(head.capacity.into())?;
             let listed = self.store.list(Retiree::Segment(head.id), head.capacity as usize);
             let map = file.map(head.capacity as usize, Access::Write)?;
             let segment = Segment { id: head.id, nonce: head.nonce, map, file: Some(file), listed };
-            zero(&segment, first.len() as u64, zeroed, self.store.zeroed_at_once())?;
+            zero(&segment, first.len() as u64, zeroed)?;
             Ok(segment)
         };
         create().map_err(|e| {
@@ -472,26 +470,17 @@ fn window_end(wanted: u64, exact: bool, capacity: u64) -> u64 {
     wanted.next_multiple_of(if exact { BLOCK } else { window }).min(capacity)
 }
 
-impl<O: Os> Store<O> {
-    /// How many bytes of a segment are zeroed by one call. The kernel keeps what one call wrote as one piece of memory, and
-    /// writes it to the disk as one, whatever of it has changed: so who asks the disk with each commit writes blocks.
-    /// (Commits of 100 B under `Sync` were 6 to 20 % more a second than with windows.)
-    pub(super) fn zeroed_at_once(&self) -> u64 {
-        if self.durability == Durability::Sync { BLOCK } else { WINDOW }
-    }
-}
-
-/// Writes zeros over a part of a segment, so many bytes at once.
-pub fn zero<O: Os>(segment: &Segment<O>, from: u64, to: u64, at_once: u64) -> std::io::Result<()> {
+/// Writes zeros over a part of a segment.
+pub fn zero<O: Os>(segment: &Segment<O>, from: u64, to: u64) -> std::io::Result<()> {
     let Some(file) = &segment.file else { return Err(std::io::ErrorKind::PermissionDenied.into()) };
-    write_zeros(file, from, to, at_once)
+    write_zeros(file, from, to)
 }
 
-/// Writes zeros over a part of a file, so many bytes at once; a window at most.
-pub fn write_zeros<F: OsFile>(file: &F, from: u64, to: u64, at_once: u64) -> std::io::Result<()> {
+/// Writes zeros over a part of a file.
+pub fn write_zeros<F: OsFile>(file: &F, from: u64, to: u64) -> std::io::Result<()> {
     let mut at = from;
     while at < to {
-        let step = (to - at).min(at_once.min(WINDOW));
+        let step = (to - at).min(WINDOW);
         file.write_at(&ZEROS[..step as usize], at)?;
         at += step;
     }
