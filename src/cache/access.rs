@@ -29,7 +29,7 @@ pub struct Entry<V> {
     pub value: V,
     /// When it expires; `None` for never.
     pub expires_at: Option<SystemTime>,
-    /// Its tag.
+    /// Its tag. `None` if it has none; also, rarely, if the item and all others of its tag were removed while this was read.
     pub tag: Option<String>,
     /// Length of the encoded value, in bytes.
     pub size: u64,
