@@ -30,8 +30,8 @@ const CLAIMS: &str = "\0claims";
 type Name = [u8; 16];
 
 thread_local! {
-    /// What this thread is computing: stores, and names of claims.
-    static COMPUTING: RefCell<Vec<(u64, Name)>> = const { RefCell::new(Vec::new()) };
+    /// What this thread is computing: stores, the notes in them, and names of claims.
+    static COMPUTING: RefCell<Vec<(u64, u32, Name)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A claim that this thread holds. Dropped, it is let go.
@@ -44,7 +44,8 @@ pub(crate) struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        COMPUTING.with_borrow_mut(|computing| computing.retain(|held| *held != (self.store, self.name)));
+        COMPUTING
+            .with_borrow_mut(|computing| computing.retain(|held| *held != (self.store, self.ledger.id(), self.name)));
         self.ledger.release(&self.name, self.token, |note| {
             if token_of(&note) == Some(self.token) { Change::Erase } else { Change::Keep }
         });
@@ -76,7 +77,7 @@ impl Claims {
         let ledger = Ledger::open(store, CLAIMS)?;
         let name = xxhash_rust::xxh3::xxh3_128(key).to_le_bytes();
         let claims = Claims { ledger, store: store.id(), name };
-        if COMPUTING.with_borrow(|computing| computing.contains(&(claims.store, name))) {
+        if COMPUTING.with_borrow(|computing| computing.contains(&(claims.store, claims.ledger.id(), name))) {
             return Err(Error::Recursive);
         }
         Ok(claims)
@@ -102,7 +103,7 @@ impl Claims {
         Ok(match busy {
             Some(sequence) => Attempt::Busy(sequence),
             None => {
-                COMPUTING.with_borrow_mut(|computing| computing.push((self.store, self.name)));
+                COMPUTING.with_borrow_mut(|computing| computing.push((self.store, self.ledger.id(), self.name)));
                 Attempt::Claimed(Claim { ledger: self.ledger.clone(), store: self.store, name: self.name, token })
             }
         })

@@ -71,6 +71,11 @@ impl Ledger {
         Ok(Ledger { store: Arc::clone(store), space })
     }
 
+    /// What tells these notes from others of the store: a cache within another has its own.
+    pub fn id(&self) -> u32 {
+        self.space.id
+    }
+
     /// A token that nobody has had in this store.
     pub fn token(&self) -> u64 {
         self.token_of(NUMBER.fetch_add(1, Ordering::Relaxed))

@@ -161,7 +161,7 @@ impl<O: Os> Handle<O> {
     pub fn update<R>(
         &self,
         key: &[u8],
-        decide: impl FnOnce(Option<&Found<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+        mut decide: impl FnMut(Option<&Found<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
         match self {
             Handle::Store(store) => {

@@ -12,7 +12,7 @@
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::state::TAKERS;
 
@@ -40,7 +40,17 @@ impl<O: Os> Store<O> {
     }
 
     /// Sleeps until something was given, or for `timeout`, unless there is something already. May wake for no reason.
+    ///
+    /// # Errors
+    /// [`Error::InTransaction`] if this thread is inside of one: with its lock held, nobody could give anything.
+    /// [`Error::ReadOnly`] for a handle that may not say that it sleeps.
     pub fn sleep_unless(&self, is_there: &mut dyn FnMut() -> Result<bool>, timeout: Duration) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if self.is_inside_transaction() {
+            return Err(Error::InTransaction);
+        }
         let word = self.state.load32(TAKERS);
         if word & SLEEPS == 0 && self.state.compare_exchange32(TAKERS, word, word | SLEEPS).is_err() {
             return Ok(());

@@ -107,13 +107,12 @@ impl<O: Os> Store<O> {
     pub fn update<R>(
         &self,
         key: &[u8],
-        decide: impl FnOnce(Option<&Present<O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+        mut decide: impl FnMut(Option<&Present<O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
         self.before_change()?;
         let hash = self.hash(key);
         let mut buffer = Vec::new();
-        let mut decide = Some(decide);
-        let mut decided = None;
+        let mut decided: Option<((Decision, R), Option<u64>)> = None;
         let mut attempt = || -> Result<u64> {
             let view = self.enter()?;
             self.fetch_first(&view, &[Op { key, hash, change: Change::Keep }]);
@@ -123,14 +122,13 @@ impl<O: Os> Store<O> {
             let place = commit.locate(key, hash)?;
             let old = place.old.as_ref().filter(|old| old.life == Life::Live);
             let sequence = old.map(|old| old.header.sequence);
-            if let Some(decide) = decide.take() {
+            // What was decided before there was room holds for what was there then.
+            if decided.as_ref().is_none_or(|(_, then)| *then != sequence) {
                 let live = old.and_then(|old| commit.open_old(old));
+                buffer.clear();
                 decided = Some((decide(live.as_ref(), &mut buffer)?, sequence));
             }
-            // What was decided before there was room holds for what was there then.
-            let Some(((decision, _), _)) = decided.as_ref().filter(|(_, then)| *then == sequence) else {
-                return Err(Error::Full);
-            };
+            let Some(((decision, _), _)) = &decided else { return Err(Error::Full) };
             let change = decision.change(&buffer);
             if !matches!(change, Change::Keep) && commit.change_alone(&Op { key, hash, change }, &place)? {
                 commit.publish()?;

@@ -143,11 +143,9 @@ impl BoundedSemaphore {
     fn take(&self, timeout: Option<Duration>) -> Result<Permit> {
         let token = self.ledger.token();
         self.ledger.write_when(&self.name, Deadline::after(timeout), |note| {
-            // Whether they live is asked only where that decides.
-            let mut held: Vec<u64> = note.map_or(Vec::new(), |note| tokens(&note.bytes).collect());
-            if held.len() >= self.permits {
-                held = note.map_or(Vec::new(), |note| self.holders(note).collect());
-            }
+            // The dead are left out while they can be told: in a note that is written now they would be as old as it is, and
+            // after a power cut the ids of handles begin anew.
+            let held: Vec<u64> = note.map_or(Vec::new(), |note| self.holders(note).collect());
             (held.len() < self.permits).then(|| encoded(held.into_iter().chain([token])))
         })?;
         Ok(Permit { semaphore: self.clone(), token })

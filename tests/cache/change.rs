@@ -235,3 +235,16 @@ fn options_are_reusable_and_take_owned_tags() {
     cache.set_with("b", &2, options).unwrap();
     assert_eq!(cache.evict("tag 7").unwrap(), 2);
 }
+
+/// The key that is changed is the oldest of all, and goes while room is made for the change: then it is absent.
+#[test]
+fn a_key_that_goes_while_room_is_made_for_its_change_is_absent_and_the_cache_not_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = larder::Cache::builder(dir.path()).size_limit(2 << 20).background(false).open().unwrap();
+    cache.update_settings(|settings| settings.eviction = larder::Eviction::LeastRecentlyStored).unwrap();
+    let (old, new) = (vec![1u8; 3_000], vec![2u8; 7_000]);
+    (0..1_000u32).for_each(|key| cache.set(key, &old).unwrap());
+    let oldest = (0..1_000).find(|key| cache.contains(*key).unwrap()).unwrap();
+    let changed = (oldest..1_000).filter(|key| cache.compare_and_set(*key, Some(&old), Some(&new)).unwrap()).count();
+    assert!(changed > 0 && changed < 1_000 - oldest as usize, "{changed} from {oldest} on");
+}

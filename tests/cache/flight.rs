@@ -137,3 +137,14 @@ fn who_cannot_store_is_told_so_and_a_hit_needs_no_right_to() {
     assert!(matches!(outside, Err(Error::InTransaction)));
     assert_eq!(cache.transact(|tx| tx.get_or_insert_with("k", NONE, || 1)).unwrap(), 2);
 }
+
+/// A cache within another has keys of its own.
+#[test]
+fn the_same_key_of_another_cache_may_be_computed_while_one_is() {
+    let cache = Scratch::new();
+    let (outer, inner) = (cache.cache("outer").unwrap(), cache.cache("inner").unwrap());
+    let within = || inner.get_or_insert_with("key", SetOptions::new(), || 7);
+    let value: Result<i32, Error> = outer.try_get_or_insert_with("key", SetOptions::new(), within);
+    assert_eq!(value.unwrap(), 7);
+    assert_eq!(inner.get("key").unwrap(), Some(7));
+}

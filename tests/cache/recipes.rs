@@ -152,3 +152,20 @@ fn calls_behind_a_barrier_do_not_overlap() {
     assert!(panicked.is_err());
     assert_eq!(barrier.call(|| 8).unwrap(), 8);
 }
+
+/// Who waits with the lock of the store waits for somebody who cannot write.
+#[test]
+fn nobody_waits_for_a_lock_inside_a_transaction_or_without_writing() {
+    let cache = Scratch::new();
+    let theirs = Lock::new(&cache, "lock").unwrap();
+    let second = cache.second();
+    let mine = Lock::new(&second, "lock").unwrap();
+    let held = theirs.lock().unwrap();
+    let inside = second.transact(|_| mine.lock_timeout(Duration::from_secs(60)).map(drop));
+    assert!(matches!(inside, Err(Error::InTransaction)), "{inside:?}");
+    let reader = crate::open_to_read(cache.dir.path());
+    let reading = Lock::new(&reader, "lock").unwrap().lock_timeout(Duration::from_secs(60)).map(drop);
+    assert!(matches!(reading, Err(Error::ReadOnly)), "{reading:?}");
+    drop(held);
+    drop(mine.lock().unwrap());
+}
