@@ -49,6 +49,7 @@ rows_are_taken_over_by_who_empties_them simulation::deaths::death_at_every_step_
 rows_are_taken_over_without_a_mark    simulation::tag_rows::what_a_rebuild_finds
 names_are_of_any_age                  simulation::tag_rows::g1
 a_lost_name_brings_the_former_one_back simulation::tag_rows::g1
+rebuilds_forget_what_was_walked       simulation::again::k5
 what_the_power_took_comes_back        simulation::again
 rebuild_frees_rows_that_others_are_behind simulation::tag_rows::a_rebuild
 queue_keeps_its_beginning             simulation::queue

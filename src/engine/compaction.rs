@@ -254,11 +254,20 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
                 Type::Removal => self.empty_removal(i)?,
                 Type::TagEvicted | Type::Cleared | Type::Batch | Type::Dead | Type::Joint => {}
             }
-            if header.over_main && judge.has_main && !seeded!("nothing_says_what_is_dead") {
+            if self.may_end_a_copy(&header) && judge.has_main && !seeded!("nothing_says_what_is_dead") {
                 self.keep(Kept::Dead { candidate: i }, Draft::bare(Type::Dead, 0).size() + DEAD_VALUE);
             }
         }
         Ok(self.candidates.len())
+    }
+
+    /// True if a candidate replaced or removed what stands in the main stream, as it says (K1). One that a rebuild or a repair has
+    /// found may have come after an eviction from there, which it does not say, as the segment was to go first (K5): what was
+    /// walked of that is forgotten since.
+    fn may_end_a_copy(&self, header: &Header) -> bool {
+        let was_found = !self.victim.is_main && self.victim.id < self.store.state.load(state::FOUND);
+        let is_change = matches!(header.kind_of_record, Type::Put | Type::Removal);
+        header.over_main || (was_found && is_change && !seeded!("rebuilds_forget_what_was_walked"))
     }
 
     fn keep(&mut self, kept: Kept, bytes: usize) {

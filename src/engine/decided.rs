@@ -48,5 +48,14 @@ pub fn decided_for<O: Os>(os: &O, shard: &Path, kind: u32) -> Result<Option<u64>
     let fanout = read_manifest(os, root)?;
     // Without it nobody knows which file of decisions is the right one, and nothing opens the shards.
     let Some(fanout) = fanout else { return Ok(Some(0)) };
-    read_decision(os, &fanout::decisions(root), fanout.id).map(|(number, _)| Some(number))
+    let path = fanout::decisions(root);
+    let (number, next) = read_decision(os, &path, fanout.id)?;
+    if number != 0 {
+        // Who decided may have died before that was durable. What is counted for it here will be durable on its own, and
+        // another shard must find the same after a power cut.
+        let file = os.open(&path, OpenMode::Write).map_err(|e| Error::io("open", &path, e))?;
+        let again = file.write_at(&decision::encode(fanout.id, number), decision::other(next));
+        again.and_then(|()| file.sync()).map_err(|e| Error::not_written(&path, e))?;
+    }
+    Ok(Some(number))
 }

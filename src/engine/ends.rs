@@ -85,6 +85,11 @@ impl Ends {
 
     /// Takes in what is left of a record that was lost.
     pub fn learn_lost(&mut self, header: &Header, sequence: u64) {
+        // A mark has neither key nor value: what has one was something else before it was damaged.
+        let is_mark = matches!(header.kind_of_record, Type::Cleared | Type::TagEvicted);
+        if is_mark && !header.is_bare() {
+            return;
+        }
         self.learn(header, sequence);
         self.names.learn_lost(header, sequence);
     }

@@ -89,7 +89,7 @@ impl<O: Os> Store<O> {
         if report.is_clean() {
             return Ok(report);
         }
-        let truth = self.replay_truth();
+        let truth = self.replay_truth()?;
         let values = self.publish_anew(&locked, truth)?;
         self.make_orders(&locked)?;
         drop(locked);
@@ -99,10 +99,9 @@ impl<O: Os> Store<O> {
     }
 
     /// Step 2.
-    fn replay_truth(&self) -> Truth {
+    fn replay_truth(&self) -> Result<Truth> {
         let mut truth = Truth::default();
-        // Damage of that file costs what it says, no more.
-        let voids = read_voids(&self.os, &self.paths, self.store_id).unwrap_or_default();
+        let voids = read_voids(&self.os, &self.paths, self.store_id)?;
         let mut slots: Vec<usize> = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0).collect();
         // The main stream first: what is in that of commits is as new, or newer.
         slots.sort_unstable_by_key(|&slot| self.segment_in(slot) ^ MAIN);
@@ -149,7 +148,7 @@ impl<O: Os> Store<O> {
         for (&id, tag) in tags {
             tag.name.take_if(|(hash, _)| !names.count(id, tag_table::kind_of(hash.high), tag.named));
         }
-        truth
+        Ok(truth)
     }
 
     /// Steps 3 and 4. The large values that are in use.
@@ -236,6 +235,7 @@ impl<O: Os> Store<O> {
         commit.stage_state(state::LARGE_BYTES, survivors.value_bytes);
         commit.stage_state(state::DEAD_LARGE_BYTES, 0);
         commit.stage_state(state::MAIN_LARGE_BYTES, survivors.main_value_bytes);
+        commit.stage_state(state::FOUND, commit.state(state::NEXT_SEGMENT));
         // What was evicted may be back where the walks have been.
         commit.stage_state(state::HAND_ID, 0);
         commit.stage_state(state::MAIN_HAND_ID, 0);

@@ -18,7 +18,7 @@ use crate::storage::decision;
 use crate::storage::fanout::{self, Fanout, OVERHEAD, SHARDS_MAX};
 use crate::storage::manifest::KIND_SHARD;
 use crate::storage::paths::{Name, Paths};
-use crate::storage::state::{IS_JOINT, JOINT_NEXT, PENDING};
+use crate::storage::state::{IS_JOINT, JOINT, JOINT_CHOSEN, JOINT_DONE, JOINT_NEXT, PENDING};
 
 use super::decided::read_manifest;
 use super::living::Living;
@@ -128,7 +128,11 @@ impl<O: Os> Shards<O> {
             member.store().siblings.set(siblings);
         }
         if !opening.read_only {
-            shards.first().state.fetch_max(JOINT_NEXT, shards.decided()?);
+            // The first may have been made anew: no number is given twice that any of them knows.
+            let known =
+                |member: &Living<O>| [JOINT, JOINT_CHOSEN, JOINT_DONE].map(|word| member.store().state.load(word));
+            let numbers = shards.members.iter().flat_map(known);
+            shards.first().state.fetch_max(JOINT_NEXT, numbers.fold(shards.decided()?, u64::max));
             if shards.members.iter().any(|member| member.store().state.load(PENDING) & IS_JOINT != 0) {
                 shards.resolve(opening.lock_timeout)?;
             }

@@ -306,7 +306,8 @@ impl<O: Os> Store<O> {
         let mut commit = Commit::new(locked)?;
         let Some(place) = commit.find_tag(label)? else { return Ok(0) };
         let items = commit.items_of_tag(place);
-        if items == 0 {
+        // What was evicted for want of room may be found by a rebuild, and is to be dead then (K7).
+        if items == 0 && !self.has_evicted() {
             return Ok(0);
         }
         let mut draft = Draft::bare(Type::TagEvicted, commit.sequence);

@@ -57,7 +57,9 @@ pub fn write_voids<O: Os>(
     let oldest = main.first().map_or(u64::MAX, |id| id & !MAIN);
     let next = main.last().map_or(1, |id| (id & !MAIN) + 1);
     let mut voids: Vec<Void> = cut.voids.0.iter().copied().filter(|void| oldest < void.main).collect();
-    if survivors > cut.newest {
+    let is_known = |void: &Void| void.after <= cut.newest && survivors <= void.upto;
+    if survivors > cut.newest && !voids.iter().any(is_known) {
+        voids.retain(|void| void.after < cut.newest || survivors < void.upto);
         voids.push(Void { after: cut.newest, upto: survivors, main: next });
     }
     if voids == cut.voids.0 {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use arc_swap::Guard;
 
 use crate::error::{Error, Result};
-use crate::options::Eviction;
 use crate::os::{Os, OsMap};
 use crate::storage::index::Table;
 use crate::storage::location::{Entry, Location, Tail};
@@ -394,12 +393,7 @@ impl<O: Os> Commit<'_, O> {
     /// removal is written down once anything was evicted. False if that is not needed.
     pub(super) fn remove_evicted(&mut self, op: &Op<'_>, place: &KeyPlace, alone: bool) -> Result<bool> {
         let main_hand = self.state(state::MAIN_HAND_ID);
-        let has_evicted = self.state(state::RETIRED) | self.state(state::HAND_ID) | main_hand != 0;
-        if place.old.is_some()
-            || !has_evicted
-            || self.store.policy() == Eviction::None
-            || seeded!("evicted_keys_are_not_removed")
-        {
+        if place.old.is_some() || !self.store.has_evicted() || seeded!("evicted_keys_are_not_removed") {
             return Ok(false);
         }
         let draft =

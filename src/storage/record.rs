@@ -224,6 +224,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// True if the record has neither key nor value.
+    pub fn is_bare(&self) -> bool {
+        self.key_len == 0 && self.value_len == 0
+    }
+
     /// The header of a record that is not in the log yet. `replaces` gives the order, whatever its location is.
     pub fn of(draft: &Draft<'_>) -> Header {
         Header {

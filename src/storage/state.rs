@@ -72,6 +72,7 @@
 //!   1000  JOINT_CHOSEN     LOCK's owner, in the first shard and then in each with a part: of the last one that is to be finished, whoever
 //!                          dies
 //!   1008  JOINT_DONE       LOCK's owner, in the first shard: of the last one that readers accept
+//!   1016  FOUND            whoever makes the state file, list: segments of the commit stream with smaller numbers were there then
 //!   1024  RETIREES         list: 32 pairs {file, bytes}: files out of use that wait to be unlinked
 //!   1536  ORDER_CHUNKS     list: chunks of the nodes that keep keys in order; see `order`
 //!   1544  ORDER_NEXT       list: the block behind all that were ever used
@@ -165,6 +166,7 @@ pub const JOINT: usize = 984;
 pub const JOINT_NEXT: usize = 992;
 pub const JOINT_CHOSEN: usize = 1000;
 pub const JOINT_DONE: usize = 1008;
+pub const FOUND: usize = 1016;
 pub const ORDER_CHUNKS: usize = 1536;
 pub const ORDER_NEXT: usize = 1544;
 pub const ORDER_DOOMED: usize = 1552;
@@ -206,7 +208,7 @@ const _: () = assert!(
     RETIREES + RETIREES_MAX * 16 <= ORDER_CHUNKS
         && ORDER_FREE + 8 * super::tree::CLASSES <= REDO
         && BASELINE + 64 <= SYNCING
-        && JOINT_DONE + 8 <= RETIREES
+        && FOUND + 8 <= RETIREES
 );
 const _: () = assert!(LOCK >= HEAD && LOCK.is_multiple_of(64) && PENDING / 64 == LOCK / 64);
 const _: () = assert!(VISIBLE / 64 != LOCK / 64 && GEOMETRY / 64 != VISIBLE / 64 && LIVE / 64 != GEOMETRY / 64);

@@ -1,14 +1,17 @@
 //! Two rebuilds one after the other. The second finds what the first found, and what was done since.
 
 use super::acts::{Act, put, tagged};
-use super::audit::{audit, live};
+use super::audit::{audit, live, lookup};
 use super::eviction::{Full, POLICIES, open, reopen};
 use super::rounds;
 use super::world::{Handle, SMALL_LIMIT, World, living, opening, path};
 use crate::engine::recovery::Opening;
 use crate::options::Eviction;
 use crate::os::Os;
+use crate::os::OsMap;
 use crate::os::sim::Machine;
+use crate::storage::location::Tail;
+use crate::storage::state;
 
 /// Opens a store whose state file is gone.
 fn rebuild(machine: &Machine) -> Handle {
@@ -92,4 +95,113 @@ fn k9_a_row_stays_that_tags_which_has_it_after_a_power_cut() {
         Act::Evict(1).apply_alone(&three.store);
         assert!(!live(&three.store).contains_key(&8), "power cut {seed}");
     }
+}
+
+/// The stores of full runs, at some moments.
+fn moments(policy: Eviction, visit: impl Fn(&Machine, u64)) {
+    let mut full = Full::new(8, policy);
+    for i in 0..1_000 {
+        let act = full.act();
+        full.apply(&act);
+        full.read();
+        if i >= 700 && i % 25 == 0 {
+            visit(&full.world.machine, i);
+        }
+    }
+}
+
+/// Closes a store, and opens it after a rebuild, at the same time of day.
+fn again(machine: &Machine, handle: Handle) -> Handle {
+    let now = handle.store.now();
+    handle.store.sync().unwrap();
+    drop(handle);
+    machine.set_clock(now);
+    rebuild(machine)
+}
+
+/// K7 where nothing is evicted any more: what was evicted before may be in the log still.
+#[test]
+fn k7_what_is_removed_once_nothing_is_evicted_any_more_stays_away() {
+    for policy in POLICIES.into_iter().filter(|&policy| policy != Eviction::None) {
+        moments(policy, |machine, i| {
+            let machine = machine.copy();
+            let none = Some(Eviction::None.to_bits());
+            let first = open(&machine, &Opening { eviction: none, ..opening(None) });
+            (0..8_192).for_each(|key| Act::Remove(key).apply_alone(&first.store));
+            let left = live(&again(&machine, first).store).len();
+            assert_eq!(left, 0, "{policy:?}, operation {i}");
+        });
+    }
+}
+
+/// K7 for tags: all items of one were evicted for want of room, and then by the tag.
+#[test]
+fn k7_a_tag_whose_items_had_gone_is_evicted_all_the_same() {
+    for policy in POLICIES.into_iter().filter(|&policy| policy != Eviction::None) {
+        moments(policy, |machine, i| {
+            let machine = machine.copy();
+            let first = reopen(&machine);
+            (0..40).for_each(|tag| Act::Evict(tag).apply_alone(&first.store));
+            let second = again(&machine, first);
+            let tagged = live(&second.store).values().filter(|item| item.tag.is_some()).count();
+            assert_eq!(tagged, 0, "{policy:?}, operation {i}");
+        });
+    }
+}
+
+#[test]
+fn the_ranges_of_a_power_cut_are_written_down_once() {
+    moments(Eviction::S3Fifo, |machine, i| {
+        let machine = machine.power_cut_copy(i);
+        let bytes = || machine.file_bytes(&path("void")).map_or(0, |bytes| bytes.len());
+        drop(reopen(&machine));
+        let before = bytes();
+        for seed in 0..4 {
+            machine.power_cut(seed);
+            drop(reopen(&machine));
+        }
+        assert_eq!(bytes(), before, "operation {i}");
+    });
+}
+
+/// What was evicted from the first half of a main segment was put again, and removed after a rebuild, which forgets how far the walk
+/// was: the next rebuild does not bring the first version back (K1, K5).
+#[test]
+fn k5_what_was_walked_before_a_rebuild_stays_dead_after_it() {
+    let policy = Eviction::S3Fifo.to_bits();
+    let world = World::new(0);
+    let one = open(&world.machine, &Opening { eviction: Some(policy), ..opening(Some(SMALL_LIMIT)) });
+    let mut looks = 0;
+    for key in 0..4_000u32 {
+        put(key, 1, 900).apply_alone(&one.store);
+        if key % 10 != 0 {
+            (0..3).for_each(|_| _ = lookup(&one.store, key));
+        }
+        if key > 1_000 {
+            let _ = one.store.compact_some(&one.store.lock().unwrap(), 3);
+        }
+        let word = |word| one.store.state.load(word);
+        let main = word(state::MAIN_HAND_ID);
+        let is_walked = main != 0 && main >> 56 == 0 && Tail::from_bits(word(state::MAIN_HAND)).offset > 20_000;
+        if !is_walked || looks >= 3 || key % 7 != 0 {
+            continue;
+        }
+        let machine = world.machine.copy();
+        let zero = reopen(&machine);
+        let mut gone: Vec<u32> = (0..key).filter(|&key| lookup(&zero.store, key).is_none()).collect();
+        gone = gone.split_off(gone.len().saturating_sub(400));
+        gone.iter().for_each(|&key| put(key, 7_777, 8).apply_alone(&zero.store));
+        if zero.store.state.load(state::MAIN_HAND_ID) != main {
+            continue;
+        }
+        looks += 1;
+        let first = again(&machine, zero);
+        gone.iter().for_each(|&key| Act::Remove(key).apply_alone(&first.store));
+        let fill = (2 * SMALL_LIMIT / 1_500) as u32;
+        (0..fill).for_each(|i| put(5_000_000 + i, 9_999, 1_500).apply_alone(&first.store));
+        let second = again(&machine, first);
+        let back: Vec<&u32> = gone.iter().filter(|&&key| lookup(&second.store, key).is_some()).collect();
+        assert!(back.is_empty(), "removed and synced before operation {key}, and back: {back:?}");
+    }
+    assert!(looks > 0);
 }

@@ -523,3 +523,42 @@ fn a_lasting_commit_of_full_shards_that_were_synced_evicts() {
         }
     }
 }
+
+/// The state file of the first shard is made anew, and the others remember larger numbers: those are not given again.
+#[test]
+fn j3_numbers_go_on_when_the_first_shard_is_made_anew() {
+    let acts = &cases()[0];
+    for way in [Way::Torn, Way::Batch, Way::Lasting] {
+        let prepared_anew = || {
+            let (machine, one, before) = prepared(7);
+            for _ in 0..5 {
+                commit(&one.shards, &furniture(), Way::Torn).unwrap();
+            }
+            drop(one);
+            let os = machine.process();
+            let state = crate::storage::paths::Paths::new(&crate::storage::fanout::shard(Path::new(ROOT), 0))
+                .of(crate::storage::paths::Name::State);
+            os.remove(&state).unwrap();
+            let victim = process(&machine);
+            (machine, victim, before)
+        };
+        let (_machine, victim, before) = prepared_anew();
+        let started = victim.os.steps();
+        commit(&victim.shards, acts, way).unwrap();
+        let steps = victim.os.steps() - started;
+        let after = model(acts, &before);
+        assert_eq!(live_in_all(&victim.shards), after);
+        drop(victim);
+        for step in spread(steps, DEATHS * scale()) {
+            let (machine, victim, _) = prepared_anew();
+            let survivor = process(&machine);
+            victim.os.kill_after(step);
+            assert!(victim.os.run(|| commit(&victim.shards, acts, way)).is_none());
+            for member in &survivor.shards.members {
+                drop(member.store().lock().unwrap());
+            }
+            let settled = live_in_all(&survivor.shards);
+            assert!(settled == before || settled == after, "{way:?}, death at step {step} of {steps}");
+        }
+    }
+}

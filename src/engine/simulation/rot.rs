@@ -208,3 +208,12 @@ fn a_mark_that_is_damaged_or_of_another_segment_says_nothing() {
         assert_eq!(live(&found.store), living(&world.contents, 0));
     }
 }
+
+/// One bit of the type of a durable put makes a `clear` of it: nobody believes what has a key.
+#[test]
+fn a_type_that_is_damaged_costs_its_record_alone() {
+    let (world, found) = damaged(&many(60, 3_000), &[], |world| flip_at_key(world, 120, 20));
+    let mut expected = world.contents.clone();
+    expected.remove(&120);
+    assert_eq!(live(&found.store).len(), expected.len());
+}

@@ -2,7 +2,6 @@
 //! or evicted. It writes nothing.
 
 use crate::error::{Error, Result};
-use crate::options::Eviction;
 use std::borrow::Borrow;
 
 use crate::os::{Os, OsMap};
@@ -145,7 +144,7 @@ impl<O: Os> Transaction<O> {
                 match op.change {
                     Change::Put(put) => self.put(overlay, op.key, op.hash, put)?,
                     // One that is absent may have been evicted.
-                    Change::Remove if was_live || self.store.policy() != Eviction::None => {
+                    Change::Remove if was_live || self.store.has_evicted() => {
                         self.push(overlay, op.key, op.hash, None)?;
                     }
                     Change::Remove | Change::Keep => continue,
