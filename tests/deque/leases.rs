@@ -1,8 +1,10 @@
 //! Leases of one process; what becomes of those of dead ones is in `processes`.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use larder::{Deque, Error};
+use serde::{Deserialize, Deserializer, Serialize};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -11,6 +13,29 @@ fn queue() -> (tempfile::TempDir, Deque<u32>) {
     let deque = Deque::open(&directory).unwrap();
     deque.extend(0..5).unwrap();
     (directory, deque)
+}
+
+thread_local! {
+    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// An element that lets something happen when this thread decodes it the next time.
+#[derive(Serialize)]
+struct Slow(u32);
+
+impl Slow {
+    fn meanwhile(happens: impl FnOnce() + 'static) {
+        MEANWHILE.set(Some(Box::new(happens)));
+    }
+}
+
+impl<'de> Deserialize<'de> for Slow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Slow, D::Error> {
+        if let Some(happens) = MEANWHILE.take() {
+            happens();
+        }
+        u32::deserialize(deserializer).map(Slow)
+    }
 }
 
 #[test]
@@ -52,6 +77,25 @@ fn a_lease_that_is_prolonged_is_not_given_again() {
     job.ack().unwrap();
     next.ack().unwrap();
     assert_eq!(deque.len(), 3);
+}
+
+#[test]
+fn a_lease_that_is_prolonged_while_another_one_is_about_to_take_it_over_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::<Slow>::builder(&directory).lock_timeout(Duration::from_secs(2)).open().unwrap();
+    deque.extend([Slow(0), Slow(1)]).unwrap();
+    let other = Deque::<Slow>::open(&directory).unwrap();
+    let job = deque.lease_front(Duration::ZERO).unwrap().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    Slow::meanwhile(move || tell.send((job.extend(LONG), job)).unwrap());
+    let next = other.lease_front(LONG).unwrap().unwrap();
+    let (extended, job) = told.recv().unwrap();
+    extended.unwrap();
+    assert_eq!((job.value().0, next.value().0), (0, 1));
+    next.ack().unwrap();
+    assert!(other.lease_front(LONG).unwrap().is_none());
+    job.ack().unwrap();
+    assert_eq!(deque.leased().unwrap(), 0);
 }
 
 #[test]
