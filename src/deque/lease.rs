@@ -313,12 +313,11 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     fn take_over(&self, queue: Namespace, overdue: Overdue<T>, duration: Duration) -> Result<Option<Lease<T, C>>> {
         let Overdue { position, held: over, value } = overdue;
         let token = self.new_token();
-        let until = until(&*self.store, duration);
         let is_taken = self.transact(|deque| {
             // Who extends a lease leaves the token as it is, and has the element from then on as if it were not over.
             let found = held_at(&*deque.store, queue, position, over.token)?;
             let Some((held, bytes)) = found.filter(|(held, _)| held.until == over.until) else { return Ok(false) };
-            let held = Held { token, until, ..held };
+            let held = Held { token, until: until(&*deque.store, duration), ..held };
             deque.store.replace(queue, Place::Position(position), HELD, &held.encode(&bytes))
         })?;
         Ok(is_taken.then(|| self.lease(queue, position, token, value)))
@@ -327,12 +326,13 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// Leases the first element of the queue.
     fn take_first(&self, queue: Namespace, duration: Duration) -> Result<Option<Lease<T, C>>> {
         let token = self.new_token();
-        let until = until(&*self.store, duration);
         let taken = self.transact(|deque| {
             let mut taken = None;
             deque.store.pop(deque.queue, End::Front, &mut |kind, bytes| {
                 let value = value::decode(&deque.codec, kind, bytes)?;
-                taken = Some((Held { token, until, kind }.encode(bytes), value));
+                // The time begins once the lock is had and the element is decoded.
+                let held = Held { token, until: until(&*deque.store, duration), kind };
+                taken = Some((held.encode(bytes), value));
                 Ok(())
             })?;
             let Some((bytes, value)) = taken else { return Ok(None) };

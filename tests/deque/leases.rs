@@ -1,12 +1,16 @@
 //! Leases of one process; what becomes of those of dead ones is in `processes`.
 
 use std::cell::RefCell;
-use std::time::Duration;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use larder::{Deque, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 
 const LONG: Duration = Duration::from_secs(3600);
+/// Where the state file has its clock.
+const CLOCK: u64 = 416;
 
 fn queue() -> (tempfile::TempDir, Deque<u32>) {
     let directory = tempfile::tempdir().unwrap();
@@ -96,6 +100,31 @@ fn a_lease_that_is_prolonged_while_another_one_is_about_to_take_it_over_stays() 
     assert!(other.lease_front(LONG).unwrap().is_none());
     job.ack().unwrap();
     assert_eq!(deque.leased().unwrap(), 0);
+}
+
+/// Sets the clock of the store in a directory to so long after the machine's. It never goes back: this is what the store notes of
+/// the latest time at which something was found expired.
+fn advance_clock(directory: &Path, ahead: Duration) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let state = std::fs::OpenOptions::new().write(true).open(directory.join("state")).unwrap();
+    state.write_all_at(&u64::try_from((now + ahead).as_nanos()).unwrap().to_le_bytes(), CLOCK).unwrap();
+}
+
+#[test]
+fn the_time_of_a_lease_begins_when_it_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::<Slow>::open(&directory).unwrap();
+    let other = Deque::<Slow>::open(&directory).unwrap();
+    deque.push_back(&Slow(7)).unwrap();
+    let path = directory.path().to_owned();
+    // What is decoded is decoded under the lock: a time that was computed before it was had is over.
+    Slow::meanwhile(move || advance_clock(&path, 2 * LONG));
+    let first = deque.lease_front(LONG).unwrap().unwrap();
+    assert!(other.lease_front(LONG).unwrap().is_none());
+    advance_clock(directory.path(), 4 * LONG);
+    let second = other.lease_front(LONG).unwrap().unwrap();
+    assert!(matches!(first.ack(), Err(Error::LeaseLost)));
+    second.ack().unwrap();
 }
 
 #[test]
