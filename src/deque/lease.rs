@@ -91,7 +91,8 @@ struct Overdue<T> {
 
 /// An element of a queue that this process has for a time. Made by [`Deque::lease_front`].
 ///
-/// Dropped without [`ack`](Lease::ack), it goes back to the front of the queue.
+/// Dropped without [`ack`](Lease::ack), it goes back to the front of the queue. A child of `fork` that drops the copy it has of
+/// its parent's lease gives nothing back.
 ///
 /// ```
 /// use std::time::Duration;
@@ -445,7 +446,8 @@ impl<T, C: Codec> Lease<T, C> {
 
 impl<T, C: Codec> Drop for Lease<T, C> {
     fn drop(&mut self) {
-        if self.is_over {
+        // A child of `fork` has what its parent holds, and not the right to give it back.
+        if self.is_over || (self.token >> 32) as u32 != self.deque.store.owner() {
             return;
         }
         // One that a transaction has acknowledged is there no more.
