@@ -89,6 +89,22 @@ struct Overdue<T> {
     value: T,
 }
 
+/// What was found among the leases.
+struct Look<T> {
+    /// The first that is over.
+    overdue: Option<Overdue<T>>,
+    /// Why one that is over cannot be given.
+    refused: Option<Error>,
+    /// Until when the others are held.
+    earliest: u64,
+}
+
+impl<T> Look<T> {
+    fn new() -> Look<T> {
+        Look { overdue: None, refused: None, earliest: u64::MAX }
+    }
+}
+
 /// An element of a queue that this process has for a time. Made by [`Deque::lease_front`].
 ///
 /// Dropped without [`ack`](Lease::ack), it goes back to the front of the queue. A child of `fork` that drops the copy it has of
@@ -224,8 +240,9 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// Two commits of some microseconds for each element. Elements that came back go before all others.
     ///
     /// # Errors
-    /// As [`pop_front`](Deque::pop_front); [`Error::InTransaction`](crate::Error::InTransaction) inside of one, as others
-    /// could not see who holds the element.
+    /// As [`pop_front`](Deque::pop_front). An element that came back and cannot be decoded, as one of another type, stays for those
+    /// who can, and its error is given only while there is nothing else to give. [`Error::InTransaction`](crate::Error::InTransaction)
+    /// inside of one, as others could not see who holds the element.
     ///
     /// ```
     /// use std::time::Duration;
@@ -272,18 +289,23 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     fn try_lease(&self, duration: Duration) -> Result<(Option<Lease<T, C>>, u64)> {
         let mut must_look = self.must_look()?;
         loop {
-            let (overdue, earliest) = match self.find_leases()? {
+            let Look { overdue, refused, earliest } = match self.find_leases()? {
                 Some(queue) if must_look => self.look(queue)?,
-                _ => (None, u64::MAX),
+                _ => Look::new(),
             };
             if overdue.is_none() && self.store.span(self.queue)?.len == 0 {
-                return Ok((None, earliest));
+                return refused.map_or(Ok((None, earliest)), Err);
             }
             if self.store.is_inside() {
                 return Err(Error::InTransaction);
             }
             let queue = self.make_leases()?;
-            let Some(overdue) = overdue else { return Ok((self.take_first(queue, duration)?, earliest)) };
+            let Some(overdue) = overdue else {
+                return match (self.take_first(queue, duration)?, refused) {
+                    (None, Some(error)) => Err(error),
+                    (lease, _) => Ok((lease, earliest)),
+                };
+            };
             if let Some(lease) = self.take_over(queue, overdue, duration)? {
                 return Ok((Some(lease), earliest));
             }
@@ -292,22 +314,23 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
         }
     }
 
-    /// An element whose lease is over, and until when the others are held.
-    fn look(&self, queue: Namespace) -> Result<(Option<Overdue<T>>, u64)> {
+    /// Looks for an element whose lease is over. One that cannot be decoded stays for those who can, and hides none behind it.
+    fn look(&self, queue: Namespace) -> Result<Look<T>> {
         let now = self.store.now();
         self.leases.looked.store(now, Ordering::Relaxed);
-        let (mut found, mut earliest) = (Ok(None), u64::MAX);
+        let mut look = Look::new();
         each(&*self.store, queue, |(position, sequence), held, bytes| {
-            let is_over = held.until <= now || !self.store.is_owner_alive(held.owner(), sequence);
-            if is_over {
-                let value = value::decode(&self.codec, held.kind, bytes);
-                found = value.map(|value| Some(Overdue { position, held, value }));
-            } else {
-                earliest = earliest.min(held.until);
+            if held.until > now && self.store.is_owner_alive(held.owner(), sequence) {
+                look.earliest = look.earliest.min(held.until);
+                return true;
             }
-            !is_over
+            match value::decode(&self.codec, held.kind, bytes) {
+                Ok(value) => look.overdue = Some(Overdue { position, held, value }),
+                Err(error) => look.refused = look.refused.take().or(Some(error)),
+            }
+            look.overdue.is_none()
         })?;
-        Ok((found?, earliest))
+        Ok(look)
     }
 
     /// Leases an element anew whose lease is over, if that is so still.

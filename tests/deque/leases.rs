@@ -128,6 +128,37 @@ fn the_time_of_a_lease_begins_when_it_is_given() {
 }
 
 #[test]
+fn what_came_back_and_cannot_be_decoded_hides_nothing_and_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let words = Deque::<String>::open(&directory).unwrap();
+    words.push_back("word").unwrap();
+    let word = words.lease_front(Duration::ZERO).unwrap().unwrap();
+    let numbers = Deque::<u32>::open(&directory).unwrap();
+    assert!(numbers.lease_front(LONG).unwrap_err().is_type());
+    assert!(numbers.lease_front_wait(LONG, LONG).unwrap_err().is_type());
+    numbers.extend([1, 2]).unwrap();
+    // Handles that have not looked yet look now: neither what is in the queue nor what came back behind the word is hidden.
+    let fresh = || Deque::<u32>::open(&directory).unwrap();
+    let (first, second) = (fresh(), fresh());
+    let slow = first.lease_front(Duration::ZERO).unwrap().unwrap();
+    let quick = second.lease_front(LONG).unwrap().unwrap();
+    assert_eq!((*slow.value(), *quick.value()), (1, 1));
+    let last = fresh().lease_front(LONG).unwrap().unwrap();
+    assert_eq!(*last.value(), 2);
+    assert!(numbers.lease_front(LONG).unwrap_err().is_type());
+    assert_eq!(numbers.leased().unwrap(), 3);
+    // Who can decode it gets it.
+    let again = words.lease_front(LONG).unwrap().unwrap();
+    assert_eq!(again.value(), "word");
+    assert!(matches!(word.ack(), Err(Error::LeaseLost)));
+    again.ack().unwrap();
+    quick.ack().unwrap();
+    last.ack().unwrap();
+    assert!(numbers.lease_front(LONG).unwrap().is_none());
+    assert_eq!(numbers.leased().unwrap(), 0);
+}
+
+#[test]
 fn leases_that_end_in_any_order_leave_nothing_behind() {
     let (_directory, deque) = queue();
     for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [1, 3, 0, 2, 4]] {
