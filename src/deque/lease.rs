@@ -410,11 +410,12 @@ impl<T, C: Codec> Lease<T, C> {
     /// ```
     pub fn ack(mut self) -> Result<()> {
         self.is_over = true;
-        self.deque.transact(|deque| self.ack_on(&*deque.store))
+        self.ack_in(&self.deque)
     }
 
     /// As [`ack`](Lease::ack), as part of a transaction: `deque` is the same queue, as the transaction gives it. Whether it is
-    /// done with is decided when the transaction commits; if that is taken back, the lease holds on.
+    /// done with is decided when the transaction commits; if that is taken back, the lease holds on. Outside of a transaction it is
+    /// one of its own.
     ///
     /// ```
     /// use std::time::Duration;
@@ -432,12 +433,12 @@ impl<T, C: Codec> Lease<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn ack_in(&self, deque: &Deque<T, C>) -> Result<()> {
-        self.ack_on(&*deque.store)
-    }
-
-    fn ack_on(&self, store: &dyn Calls) -> Result<()> {
-        match held_at(store, self.queue, self.position, self.token)? {
-            Some(_) => end(store, self.queue, self.position),
+        // It looks before it removes, and nobody may remove anything in between.
+        if !deque.store.is_inside() {
+            return deque.transact(|inside| self.ack_in(inside));
+        }
+        match held_at(&*deque.store, self.queue, self.position, self.token)? {
+            Some(_) => end(&*deque.store, self.queue, self.position),
             None => Err(Error::LeaseLost),
         }
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Barrier;
 use std::time::{Duration, SystemTime};
 
 use larder::{Deque, Error};
@@ -11,6 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 const LONG: Duration = Duration::from_secs(3600);
 /// Where the state file has its clock.
 const CLOCK: u64 = 416;
+/// How often what needs luck to go wrong is tried.
+const ROUNDS: u32 = 200;
 
 fn queue() -> (tempfile::TempDir, Deque<u32>) {
     let directory = tempfile::tempdir().unwrap();
@@ -180,6 +183,30 @@ fn one_that_waits_gets_what_another_one_gives_back() {
     let taker = std::thread::spawn(move || *other.lease_front_wait(LONG, LONG).unwrap().unwrap().value());
     drop(job);
     assert_eq!(taker.join().unwrap(), 0);
+}
+
+#[test]
+fn acknowledgements_outside_of_a_transaction_take_nobody_elses_element_along() {
+    let directory = tempfile::tempdir().unwrap();
+    let handles: Vec<_> = (0..4).map(|_| Deque::<u32>::open(&directory).unwrap()).collect();
+    for _ in 0..ROUNDS {
+        handles[0].extend(0..9).unwrap();
+        let leases: Vec<_> = (0..9).map(|_| handles[0].lease_front(LONG).unwrap().unwrap()).collect();
+        let (kept, done) = leases.split_last().unwrap();
+        let start = Barrier::new(handles.len());
+        std::thread::scope(|scope| {
+            for (handle, some) in handles.iter().zip(done.chunks(2)) {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    some.iter().for_each(|job| job.ack_in(handle).unwrap());
+                });
+            }
+        });
+        assert_eq!(handles[0].leased().unwrap(), 1);
+        kept.ack_in(&handles[0]).unwrap();
+        assert_eq!((handles[0].len(), handles[0].leased().unwrap()), (0, 0));
+    }
 }
 
 #[test]
