@@ -16,6 +16,8 @@ mod every_call;
 mod fork;
 #[path = "environment/handles.rs"]
 mod handles;
+#[path = "environment/lease.rs"]
+mod lease;
 #[path = "environment/mount.rs"]
 mod mount;
 #[path = "environment/read_only.rs"]
@@ -32,6 +34,7 @@ fn child() {
     match role.name.as_str() {
         "forker" => fork::play(&role),
         "descriptors" => descriptors::play(&role),
+        "lessee" => lease::play(&role),
         "writer" => handles::play(&role),
         "small files" => space::play(&role),
         other => panic!("no role is called {other}"),

@@ -116,13 +116,17 @@ impl<T, C: Codec> Deque<T, C> {
         }
     }
 
-    /// Removes all elements, in time that does not depend on their number. How many there were.
+    /// Removes all elements, in time that does not depend on their number. How many there were. Those that are
+    /// [leased](Deque::lease_front) are not among them: their holders have them on, and one that is not acknowledged comes back.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// let deque = larder::Deque::<u32>::open(&dir)?;
     /// deque.extend(0..100)?;
-    /// assert_eq!((deque.clear()?, deque.len()), (100, 0));
+    /// let job = deque.lease_front(std::time::Duration::from_secs(30))?;
+    /// assert_eq!((deque.clear()?, deque.len(), deque.leased()?), (99, 0, 1));
+    /// drop(job); // not done
+    /// assert_eq!(deque.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&self) -> Result<u64> {

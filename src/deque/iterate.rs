@@ -31,13 +31,18 @@ impl<T, C: Codec> std::fmt::Debug for DequeIter<T, C> {
 impl<T, C: Codec> Deque<T, C> {
     /// Goes through the elements from the front, from the back, or from both. Takes no lock and keeps nothing from changing:
     /// of the elements that were there when it was made, it gives each that is there still when it is its turn, once, as
-    /// it is then; not those that were pushed since. Calls that change the order move elements under it.
+    /// it is then. One that was pushed since is not given, unless it stands where another one was that was popped at the same end
+    /// meanwhile. Calls that change the order move elements under it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// let deque = larder::Deque::<u8>::open(&dir)?;
     /// deque.extend([1, 2, 3])?;
     /// assert_eq!(deque.iter().rev().collect::<larder::Result<Vec<u8>>>()?, [3, 2, 1]);
+    /// let elements = deque.iter();
+    /// deque.pop_back()?;
+    /// deque.extend([4, 5])?; // 4 stands where 3 was
+    /// assert_eq!(elements.collect::<larder::Result<Vec<u8>>>()?, [1, 2, 4]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter(&self) -> DequeIter<T, C> {

@@ -82,9 +82,33 @@ impl Held {
     }
 }
 
+/// An element whose lease is over, as it was when it was looked at.
+struct Overdue<T> {
+    position: u64,
+    held: Held,
+    value: T,
+}
+
+/// What was found among the leases.
+struct Look<T> {
+    /// The first that is over.
+    overdue: Option<Overdue<T>>,
+    /// Why one that is over cannot be given.
+    refused: Option<Error>,
+    /// Until when the others are held.
+    earliest: u64,
+}
+
+impl<T> Look<T> {
+    fn new() -> Look<T> {
+        Look { overdue: None, refused: None, earliest: u64::MAX }
+    }
+}
+
 /// An element of a queue that this process has for a time. Made by [`Deque::lease_front`].
 ///
-/// Dropped without [`ack`](Lease::ack), it goes back to the front of the queue.
+/// Dropped without [`ack`](Lease::ack), it goes back to the front of the queue. A child of `fork` that drops the copy it has of
+/// its parent's lease gives nothing back.
 ///
 /// ```
 /// use std::time::Duration;
@@ -147,28 +171,11 @@ impl<T, C: Codec> Deque<T, C> {
     pub fn leased(&self) -> Result<usize> {
         let Some(queue) = self.find_leases()? else { return Ok(0) };
         let mut held = 0;
-        each(&*self.store, queue, |_, _| {
+        each(&*self.store, queue, |_, _, _| {
             held += 1;
             true
         })?;
         Ok(held)
-    }
-
-    /// The position and the token of a lease that is over, and until when the others are held.
-    fn overdue(&self, queue: Namespace) -> Result<(Option<(u64, u64)>, u64)> {
-        let now = self.store.now();
-        self.leases.looked.store(now, Ordering::Relaxed);
-        let (mut found, mut earliest) = (None, u64::MAX);
-        each(&*self.store, queue, |(position, sequence), held| {
-            let is_over = held.until <= now || !self.store.is_owner_alive(held.owner(), sequence);
-            if is_over {
-                found = Some((position, held.token));
-            } else {
-                earliest = earliest.min(held.until);
-            }
-            !is_over
-        })?;
-        Ok((found, earliest))
     }
 
     /// True if it is time to look for leases that are over.
@@ -178,14 +185,14 @@ impl<T, C: Codec> Deque<T, C> {
     }
 }
 
-/// Calls `visit` with the position, the sequence and the header of each element that is leased, until it says no.
-fn each(store: &dyn Calls, queue: Namespace, mut visit: impl FnMut((u64, u64), &Held) -> bool) -> Result<()> {
+/// Calls `visit` with the position and the sequence, the header and the bytes of each element that is leased, until it says no.
+fn each(store: &dyn Calls, queue: Namespace, mut visit: impl FnMut((u64, u64), Held, &[u8]) -> bool) -> Result<()> {
     let span = store.span(queue)?;
     let mut bytes = Vec::new();
     for position in (0..span.len).map(|number| span.first.wrapping_add(number)) {
         let Some(facts) = store.element(queue, Place::Position(position), &mut bytes)? else { continue };
         if let Some(held) = Held::decode(facts.kind, &bytes)
-            && !visit((position, facts.sequence), &held)
+            && !visit((position, facts.sequence), held, &bytes[HEADER..])
         {
             break;
         }
@@ -200,6 +207,11 @@ fn held_at(store: &dyn Calls, queue: Namespace, position: u64, token: u64) -> Re
     let Some(held) = Held::decode(facts.kind, &bytes).filter(|held| held.token == token) else { return Ok(None) };
     bytes.drain(..HEADER);
     Ok(Some((held, bytes)))
+}
+
+/// When a lease ends that begins now.
+fn until(store: &dyn Calls, duration: Duration) -> u64 {
+    store.now().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Ends a lease, and removes what has ended at both ends.
@@ -228,8 +240,9 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// Two commits of some microseconds for each element. Elements that came back go before all others.
     ///
     /// # Errors
-    /// As [`pop_front`](Deque::pop_front); [`Error::InTransaction`](crate::Error::InTransaction) inside of one, as others
-    /// could not see who holds the element.
+    /// As [`pop_front`](Deque::pop_front). An element that came back and cannot be decoded, as one of another type, stays for those
+    /// who can, and its error is given only while there is nothing else to give. [`Error::InTransaction`](crate::Error::InTransaction)
+    /// inside of one, as others could not see who holds the element.
     ///
     /// ```
     /// use std::time::Duration;
@@ -274,37 +287,76 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
 
     /// A lease, and until when others hold theirs.
     fn try_lease(&self, duration: Duration) -> Result<(Option<Lease<T, C>>, u64)> {
-        let mut earliest = u64::MAX;
-        let mut overdue = None;
-        if let Some(queue) = self.find_leases()?
-            && self.must_look()?
-        {
-            (overdue, earliest) = self.overdue(queue)?;
-        }
-        if overdue.is_none() && self.store.span(self.queue)?.len == 0 {
-            return Ok((None, earliest));
-        }
-        let queue = self.make_leases()?;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let token = u64::from(self.store.owner()) << 32 | u64::from(number);
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let until = self.store.now().saturating_add(nanos);
-        if self.store.is_inside() {
-            return Err(Error::InTransaction);
-        }
-        let taken = self.transact(|deque| {
-            if let Some((position, over)) = overdue
-                && let Some((held, bytes)) = held_at(&*deque.store, queue, position, over)?
-            {
-                let value = value::decode(&deque.codec, held.kind, &bytes)?;
-                let held = Held { token, until, kind: held.kind };
-                deque.store.replace(queue, Place::Position(position), HELD, &held.encode(&bytes))?;
-                return Ok(Some((position, value)));
+        let mut must_look = self.must_look()?;
+        loop {
+            let Look { overdue, refused, earliest } = match self.find_leases()? {
+                Some(queue) if must_look => self.look(queue)?,
+                _ => Look::new(),
+            };
+            if overdue.is_none() && self.store.span(self.queue)?.len == 0 {
+                return refused.map_or(Ok((None, earliest)), Err);
             }
+            if self.store.is_inside() {
+                return Err(Error::InTransaction);
+            }
+            let queue = self.make_leases()?;
+            let Some(overdue) = overdue else {
+                return match (self.take_first(queue, duration)?, refused) {
+                    (None, Some(error)) => Err(error),
+                    (lease, _) => Ok((lease, earliest)),
+                };
+            };
+            if let Some(lease) = self.take_over(queue, overdue, duration)? {
+                return Ok((Some(lease), earliest));
+            }
+            // Somebody was faster, and there may be another one.
+            must_look = true;
+        }
+    }
+
+    /// Looks for an element whose lease is over. One that cannot be decoded stays for those who can, and hides none behind it.
+    fn look(&self, queue: Namespace) -> Result<Look<T>> {
+        let now = self.store.now();
+        self.leases.looked.store(now, Ordering::Relaxed);
+        let mut look = Look::new();
+        each(&*self.store, queue, |(position, sequence), held, bytes| {
+            if held.until > now && self.store.is_owner_alive(held.owner(), sequence) {
+                look.earliest = look.earliest.min(held.until);
+                return true;
+            }
+            match value::decode(&self.codec, held.kind, bytes) {
+                Ok(value) => look.overdue = Some(Overdue { position, held, value }),
+                Err(error) => look.refused = look.refused.take().or(Some(error)),
+            }
+            look.overdue.is_none()
+        })?;
+        Ok(look)
+    }
+
+    /// Leases an element anew whose lease is over, if that is so still.
+    fn take_over(&self, queue: Namespace, overdue: Overdue<T>, duration: Duration) -> Result<Option<Lease<T, C>>> {
+        let Overdue { position, held: over, value } = overdue;
+        let token = self.new_token();
+        let is_taken = self.transact(|deque| {
+            // Who extends a lease leaves the token as it is, and has the element from then on as if it were not over.
+            let found = held_at(&*deque.store, queue, position, over.token)?;
+            let Some((held, bytes)) = found.filter(|(held, _)| held.until == over.until) else { return Ok(false) };
+            let held = Held { token, until: until(&*deque.store, duration), ..held };
+            deque.store.replace(queue, Place::Position(position), HELD, &held.encode(&bytes))
+        })?;
+        Ok(is_taken.then(|| self.lease(queue, position, token, value)))
+    }
+
+    /// Leases the first element of the queue.
+    fn take_first(&self, queue: Namespace, duration: Duration) -> Result<Option<Lease<T, C>>> {
+        let token = self.new_token();
+        let taken = self.transact(|deque| {
             let mut taken = None;
             deque.store.pop(deque.queue, End::Front, &mut |kind, bytes| {
                 let value = value::decode(&deque.codec, kind, bytes)?;
-                taken = Some((Held { token, until, kind }.encode(bytes), value));
+                // The time begins once the lock is had and the element is decoded.
+                let held = Held { token, until: until(&*deque.store, duration), kind };
+                taken = Some((held.encode(bytes), value));
                 Ok(())
             })?;
             let Some((bytes, value)) = taken else { return Ok(None) };
@@ -312,9 +364,16 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
             let span = deque.store.span(queue)?;
             Ok(Some((span.first.wrapping_add(span.len - 1), value)))
         })?;
-        let lease =
-            taken.map(|(position, value)| Lease { deque: self.clone(), queue, position, token, value, is_over: false });
-        Ok((lease, earliest))
+        Ok(taken.map(|(position, value)| self.lease(queue, position, token, value)))
+    }
+
+    /// A token that nobody has had in this store.
+    fn new_token(&self) -> u64 {
+        u64::from(self.store.owner()) << 32 | u64::from(NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn lease(&self, queue: Namespace, position: u64, token: u64, value: T) -> Lease<T, C> {
+        Lease { deque: self.clone(), queue, position, token, value, is_over: false }
     }
 }
 
@@ -351,11 +410,12 @@ impl<T, C: Codec> Lease<T, C> {
     /// ```
     pub fn ack(mut self) -> Result<()> {
         self.is_over = true;
-        self.deque.transact(|deque| self.ack_on(&*deque.store))
+        self.ack_in(&self.deque)
     }
 
     /// As [`ack`](Lease::ack), as part of a transaction: `deque` is the same queue, as the transaction gives it. Whether it is
-    /// done with is decided when the transaction commits; if that is taken back, the lease holds on.
+    /// done with is decided when the transaction commits; if that is taken back, the lease holds on. Outside of a transaction it is
+    /// one of its own.
     ///
     /// ```
     /// use std::time::Duration;
@@ -373,12 +433,12 @@ impl<T, C: Codec> Lease<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn ack_in(&self, deque: &Deque<T, C>) -> Result<()> {
-        self.ack_on(&*deque.store)
-    }
-
-    fn ack_on(&self, store: &dyn Calls) -> Result<()> {
-        match held_at(store, self.queue, self.position, self.token)? {
-            Some(_) => end(store, self.queue, self.position),
+        // It looks before it removes, and nobody may remove anything in between.
+        if !deque.store.is_inside() {
+            return deque.transact(|inside| self.ack_in(inside));
+        }
+        match held_at(&*deque.store, self.queue, self.position, self.token)? {
+            Some(_) => end(&*deque.store, self.queue, self.position),
             None => Err(Error::LeaseLost),
         }
     }
@@ -399,11 +459,10 @@ impl<T, C: Codec> Lease<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn extend(&self, duration: Duration) -> Result<()> {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.deque.transact(|deque| {
             let held = held_at(&*deque.store, self.queue, self.position, self.token)?;
             let (held, bytes) = held.ok_or(Error::LeaseLost)?;
-            let held = Held { until: deque.store.now().saturating_add(nanos), ..held };
+            let held = Held { until: until(&*deque.store, duration), ..held };
             deque.store.replace(self.queue, Place::Position(self.position), HELD, &held.encode(&bytes)).map(drop)
         })
     }
@@ -411,7 +470,8 @@ impl<T, C: Codec> Lease<T, C> {
 
 impl<T, C: Codec> Drop for Lease<T, C> {
     fn drop(&mut self) {
-        if self.is_over {
+        // A child of `fork` has what its parent holds, and not the right to give it back.
+        if self.is_over || (self.token >> 32) as u32 != self.deque.store.owner() {
             return;
         }
         // One that a transaction has acknowledged is there no more.

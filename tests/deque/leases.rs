@@ -1,16 +1,48 @@
 //! Leases of one process; what becomes of those of dead ones is in `processes`.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Barrier;
+use std::time::{Duration, SystemTime};
 
 use larder::{Deque, Error};
+use serde::{Deserialize, Deserializer, Serialize};
 
 const LONG: Duration = Duration::from_secs(3600);
+/// Where the state file has its clock.
+const CLOCK: u64 = 416;
+/// How often what needs luck to go wrong is tried.
+const ROUNDS: u32 = 200;
 
 fn queue() -> (tempfile::TempDir, Deque<u32>) {
     let directory = tempfile::tempdir().unwrap();
     let deque = Deque::open(&directory).unwrap();
     deque.extend(0..5).unwrap();
     (directory, deque)
+}
+
+thread_local! {
+    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// An element that lets something happen when this thread decodes it the next time.
+#[derive(Serialize)]
+struct Slow(u32);
+
+impl Slow {
+    fn meanwhile(happens: impl FnOnce() + 'static) {
+        MEANWHILE.set(Some(Box::new(happens)));
+    }
+}
+
+impl<'de> Deserialize<'de> for Slow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Slow, D::Error> {
+        if let Some(happens) = MEANWHILE.take() {
+            happens();
+        }
+        u32::deserialize(deserializer).map(Slow)
+    }
 }
 
 #[test]
@@ -55,6 +87,81 @@ fn a_lease_that_is_prolonged_is_not_given_again() {
 }
 
 #[test]
+fn a_lease_that_is_prolonged_while_another_one_is_about_to_take_it_over_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::<Slow>::builder(&directory).lock_timeout(Duration::from_secs(2)).open().unwrap();
+    deque.extend([Slow(0), Slow(1)]).unwrap();
+    let other = Deque::<Slow>::open(&directory).unwrap();
+    let job = deque.lease_front(Duration::ZERO).unwrap().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    Slow::meanwhile(move || tell.send((job.extend(LONG), job)).unwrap());
+    let next = other.lease_front(LONG).unwrap().unwrap();
+    let (extended, job) = told.recv().unwrap();
+    extended.unwrap();
+    assert_eq!((job.value().0, next.value().0), (0, 1));
+    next.ack().unwrap();
+    assert!(other.lease_front(LONG).unwrap().is_none());
+    job.ack().unwrap();
+    assert_eq!(deque.leased().unwrap(), 0);
+}
+
+/// Sets the clock of the store in a directory to so long after the machine's. It never goes back: this is what the store notes of
+/// the latest time at which something was found expired.
+fn advance_clock(directory: &Path, ahead: Duration) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let state = std::fs::OpenOptions::new().write(true).open(directory.join("state")).unwrap();
+    state.write_all_at(&u64::try_from((now + ahead).as_nanos()).unwrap().to_le_bytes(), CLOCK).unwrap();
+}
+
+#[test]
+fn the_time_of_a_lease_begins_when_it_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::<Slow>::open(&directory).unwrap();
+    let other = Deque::<Slow>::open(&directory).unwrap();
+    deque.push_back(&Slow(7)).unwrap();
+    let path = directory.path().to_owned();
+    // What is decoded is decoded under the lock: a time that was computed before it was had is over.
+    Slow::meanwhile(move || advance_clock(&path, 2 * LONG));
+    let first = deque.lease_front(LONG).unwrap().unwrap();
+    assert!(other.lease_front(LONG).unwrap().is_none());
+    advance_clock(directory.path(), 4 * LONG);
+    let second = other.lease_front(LONG).unwrap().unwrap();
+    assert!(matches!(first.ack(), Err(Error::LeaseLost)));
+    second.ack().unwrap();
+}
+
+#[test]
+fn what_came_back_and_cannot_be_decoded_hides_nothing_and_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let words = Deque::<String>::open(&directory).unwrap();
+    words.push_back("word").unwrap();
+    let word = words.lease_front(Duration::ZERO).unwrap().unwrap();
+    let numbers = Deque::<u32>::open(&directory).unwrap();
+    assert!(numbers.lease_front(LONG).unwrap_err().is_type());
+    assert!(numbers.lease_front_wait(LONG, LONG).unwrap_err().is_type());
+    numbers.extend([1, 2]).unwrap();
+    // Handles that have not looked yet look now: neither what is in the queue nor what came back behind the word is hidden.
+    let fresh = || Deque::<u32>::open(&directory).unwrap();
+    let (first, second) = (fresh(), fresh());
+    let slow = first.lease_front(Duration::ZERO).unwrap().unwrap();
+    let quick = second.lease_front(LONG).unwrap().unwrap();
+    assert_eq!((*slow.value(), *quick.value()), (1, 1));
+    let last = fresh().lease_front(LONG).unwrap().unwrap();
+    assert_eq!(*last.value(), 2);
+    assert!(numbers.lease_front(LONG).unwrap_err().is_type());
+    assert_eq!(numbers.leased().unwrap(), 3);
+    // Who can decode it gets it.
+    let again = words.lease_front(LONG).unwrap().unwrap();
+    assert_eq!(again.value(), "word");
+    assert!(matches!(word.ack(), Err(Error::LeaseLost)));
+    again.ack().unwrap();
+    quick.ack().unwrap();
+    last.ack().unwrap();
+    assert!(numbers.lease_front(LONG).unwrap().is_none());
+    assert_eq!(numbers.leased().unwrap(), 0);
+}
+
+#[test]
 fn leases_that_end_in_any_order_leave_nothing_behind() {
     let (_directory, deque) = queue();
     for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [1, 3, 0, 2, 4]] {
@@ -76,6 +183,30 @@ fn one_that_waits_gets_what_another_one_gives_back() {
     let taker = std::thread::spawn(move || *other.lease_front_wait(LONG, LONG).unwrap().unwrap().value());
     drop(job);
     assert_eq!(taker.join().unwrap(), 0);
+}
+
+#[test]
+fn acknowledgements_outside_of_a_transaction_take_nobody_elses_element_along() {
+    let directory = tempfile::tempdir().unwrap();
+    let handles: Vec<_> = (0..4).map(|_| Deque::<u32>::open(&directory).unwrap()).collect();
+    for _ in 0..ROUNDS {
+        handles[0].extend(0..9).unwrap();
+        let leases: Vec<_> = (0..9).map(|_| handles[0].lease_front(LONG).unwrap().unwrap()).collect();
+        let (kept, done) = leases.split_last().unwrap();
+        let start = Barrier::new(handles.len());
+        std::thread::scope(|scope| {
+            for (handle, some) in handles.iter().zip(done.chunks(2)) {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    some.iter().for_each(|job| job.ack_in(handle).unwrap());
+                });
+            }
+        });
+        assert_eq!(handles[0].leased().unwrap(), 1);
+        kept.ack_in(&handles[0]).unwrap();
+        assert_eq!((handles[0].len(), handles[0].leased().unwrap()), (0, 0));
+    }
 }
 
 #[test]
