@@ -108,7 +108,7 @@ impl<O: Os> Store<O> {
         let trusted = match open_state(&os, &paths, &manifest, Access::Write)? {
             Some((map, matches))
                 if others.alive
-                    || ((matches || seeded!("state_trusted_after_power_loss")) && map.load(state::SUSPECT) == 0) =>
+                    || ((matches || seeded!("state_trusted_after_power_loss")) && !Self::wants_rebuild(&map)) =>
             {
                 Some(map)
             }
@@ -157,6 +157,11 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// True if the words of a state file say that some of it is wrong, or that files are there which nothing names.
+    fn wants_rebuild(state: &O::Map) -> bool {
+        state.load(state::SUSPECT) != 0 || state.load(state::STRAYS) != 0
+    }
+
     /// What could not be made durable in this boot, before the state file that knows of it is given up. Its pages are
     /// still in memory, and nothing but these words says that the disk does not have them.
     fn doubts_of_this_boot(os: &O, paths: &Paths, manifest: &Manifest) -> Result<Vec<(usize, u64)>> {
@@ -191,6 +196,7 @@ impl<O: Os> Store<O> {
             remap: Mutex::new(()),
             seen: CachePadded::new(AtomicU64::new(0)),
             retires: AtomicBool::new(true),
+            strays: Mutex::default(),
             duty: Duty::new(opening.background && !opening.read_only),
             ahead: Mutex::new(None),
             parting: Mutex::new(Vec::new()),

@@ -1,0 +1,67 @@
+//! What a sync has vouched for stays until what ended it is durable, whatever takes its files out of use. It knows nothing
+//! of what else a power cut may cost.
+
+use super::acts::{Act, put};
+use super::audit::{audit, drift, live};
+use super::power::after_cut;
+use super::spread;
+use super::world::{Handle, World, living, open};
+use crate::os::sim::CallKind;
+use crate::storage::state::RETIREES_MAX;
+
+/// More large values than the ring of retirees has room for.
+const MANY: u32 = RETIREES_MAX as u32 + 8;
+
+fn many_synced() -> (World, Handle) {
+    let first: Vec<Act> = (0..MANY).map(|key| put(key, 1, 9_000)).collect();
+    let (world, handle) = World::with(9, &first);
+    handle.store.sync().unwrap();
+    (world, handle)
+}
+
+fn remove_all() -> Act {
+    Act::Batch((0..MANY).map(Act::Remove).collect())
+}
+
+#[test]
+fn synced_values_beyond_the_ring_stay_until_their_removal_is_durable() {
+    let steps = {
+        let (_world, victim) = many_synced();
+        let before = victim.os.steps();
+        remove_all().apply_alone(&victim.store);
+        victim.os.steps() - before
+    };
+    for step in spread(steps, 200) {
+        let (world, victim) = many_synced();
+        victim.os.kill_after(step);
+        victim.os.run(|| remove_all().apply_alone(&victim.store));
+        victim.os.kill();
+        for seed in 0..3 {
+            let found = live(&after_cut(&world, step * 10 + seed).store);
+            let is_one_moment = found.is_empty() || found == living(&world.contents, 0);
+            assert!(is_one_moment, "death at {step}, cut {seed}: {} of {MANY} keys are there", found.len());
+        }
+        // Whoever comes next in the same boot gives back what the dead one has left.
+        let heir = open(&world.machine);
+        audit(&heir.store);
+        assert_eq!(drift(&heir.store).0, 0, "death at {step}: files that nobody counts");
+    }
+}
+
+#[test]
+fn synced_values_beyond_the_ring_are_given_back_once_the_disk_takes_writes_again() {
+    let (mut world, handle) = many_synced();
+    world.machine.fail_at(CallKind::Sync, "", 1, std::io::ErrorKind::Other);
+    world.apply(&handle, &remove_all());
+    audit(&handle.store);
+    assert_eq!(handle.store.waiting().0, MANY as usize, "they wait for the disk");
+    assert_eq!(drift(&handle.store).0, 0, "and count until they are gone");
+    world.machine.clear_failures();
+    handle.store.sync().unwrap();
+    handle.store.epilogue();
+    assert_eq!(handle.store.waiting(), (0, 0));
+    world.check(&handle);
+    assert_eq!(drift(&handle.store).0, 0);
+    let left = world.machine.paths().iter().filter(|path| path.to_string_lossy().contains("value")).count();
+    assert_eq!(left, 0, "files of removed values: {:?}", world.machine.paths());
+}
