@@ -45,7 +45,7 @@ const GENERATION: u32 = 1;
 /// Makes a new state file for a store, with everything that its log says. Of an empty directory too.
 /// `doubts` are words of the old one about what could not be made durable.
 pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usize, u64)]) -> Result<O::Map> {
-    let mark = read_mark(os, paths, manifest)?;
+    let (mark, was_synced) = read_mark(os, paths, manifest)?;
     let mut ends = Ends::default();
     let (commits, mut dropped) = read_chain(os, paths, manifest, mark, &mut ends)?;
     let newest = commits.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
@@ -77,7 +77,7 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usi
     // A batch of the main stream has a number too, and it may be younger than what is left of the other.
     let newest = newest.max(survivors);
     let next_main = all_of_main.last().map_or(1, |id| (id & !MAIN) + 1);
-    let found = Rebuilt { replay: &replay, chain: &chain, newest, next_main, doubts };
+    let found = Rebuilt { replay: &replay, chain: &chain, newest, next_main, was_synced, doubts };
     write_state(os, paths, manifest, &found)
 }
 
@@ -88,21 +88,22 @@ struct Rebuilt<'r, 'c, O: Os> {
     newest: u64,
     /// A number that no segment of the main stream had.
     next_main: u64,
+    was_synced: bool,
     doubts: &'r [(usize, u64)],
 }
 
-/// How far the log was durable, as far as that is known.
-fn read_mark<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<Option<Mark>> {
+/// How far the log was durable, as far as that is known, and whether anybody has asked for it to be.
+fn read_mark<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Option<Mark>, bool)> {
     let path = paths.of(Name::Synced);
     let file = match os.open(&path, OpenMode::Read) {
         Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((None, false)),
         Err(e) => return Err(Error::io("open", &path, e)),
     };
     let mut bytes = [0; synced::BYTES];
     match file.read_at(&mut bytes, 0) {
-        Ok(()) => Ok(Mark::newest(&bytes, manifest.store).0),
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Ok(()) => Ok((Mark::newest(&bytes, manifest.store).0, true)),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok((None, true)),
         Err(e) => Err(Error::io("read", &path, e)),
     }
 }
@@ -448,6 +449,7 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
     for (word, value) in [
         (state::VISIBLE, found.newest),
         (state::BORN, found.newest),
+        (state::WAS_SYNCED, found.was_synced.into()),
         (state::ORDER_STALE, replay.ends.has_orders().into()),
         (state::GEOMETRY, Geometry { current: replay.table, next: None }.bits()),
         (state::CLEARED, replay.ends.cleared),

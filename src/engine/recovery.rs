@@ -149,7 +149,7 @@ impl<O: Os> Store<O> {
     }
 
     /// A rebuild knows that there was a sync, and not which files it vouched for. So before anything goes, all that was found
-    /// is made durable. If that fails, the next to open tries again.
+    /// is made durable. If that fails, all of it counts as vouched for (`retire`), and the next to open tries again.
     fn vouch_for_what_a_rebuild_found(&self) {
         let is_new = self.state.load(state::SYNCED) == 0 && self.state.load(VISIBLE) != 0;
         if is_new && self.os.open(&self.paths.of(Name::Synced), OpenMode::Read).is_ok() {

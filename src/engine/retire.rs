@@ -90,6 +90,7 @@ impl<O: Os> Store<O> {
     /// happens.
     fn is_vouched_for(&self, bits: u64) -> bool {
         match Retiree::from_bits(bits) {
+            Some(Retiree::Segment(_) | Retiree::Value(_)) if self.is_all_vouched_for() => true,
             // Where something is never evicted, what a power cut leaves is one moment: what ended the records of a segment must not be
             // lost after them.
             Some(Retiree::Segment(_)) if self.loses_nothing() => true,
@@ -97,6 +98,17 @@ impl<O: Os> Store<O> {
             Some(Retiree::Value(id)) => id < self.state.load(state::SYNCED_VALUES),
             Some(Retiree::Index(_)) | None => false,
         }
+    }
+
+    /// True while nobody knows what a sync has vouched for: a rebuild found that there was one, and what it found is not durable
+    /// yet. The words that say how far the files are durable count anew from there.
+    fn is_all_vouched_for(&self) -> bool {
+        self.state.load(state::WAS_SYNCED) != 0 && self.state.load(state::SYNCED) < self.state.load(state::BORN)
+    }
+
+    /// True if some large value may be one that a sync has made durable.
+    pub(super) fn is_any_value_vouched_for(&self) -> bool {
+        self.state.load(state::SYNCED_VALUES) != 0 || self.is_all_vouched_for()
     }
 
     /// Asked once it was read which files are dead, and before it is asked whether all is durable: if no commit is pending

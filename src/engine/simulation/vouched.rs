@@ -5,7 +5,10 @@ use super::acts::{Act, put};
 use super::audit::{audit, drift, live};
 use super::power::after_cut;
 use super::spread;
-use super::world::{Handle, World, living, open};
+use super::world::{Handle, SMALL_LIMIT, World, living, open, opening, path};
+use crate::engine::recovery::Opening;
+use crate::engine::store::Store;
+use crate::options::Eviction;
 use crate::os::sim::CallKind;
 use crate::storage::state::RETIREES_MAX;
 
@@ -64,4 +67,38 @@ fn synced_values_beyond_the_ring_are_given_back_once_the_disk_takes_writes_again
     assert_eq!(drift(&handle.store).0, 0);
     let left = world.machine.paths().iter().filter(|path| path.to_string_lossy().contains("value")).count();
     assert_eq!(left, 0, "files of removed values: {:?}", world.machine.paths());
+}
+
+#[test]
+fn what_was_synced_before_a_rebuild_stays_if_the_rebuild_cannot_vouch_for_it() {
+    // What fails while the opener vouches for what it found: the directory, after segments; the first large value.
+    for (round, (kind, name, len)) in
+        [(CallKind::SyncDir, "", 3_000), (CallKind::Sync, "value", 9_000)].iter().enumerate()
+    {
+        let mut world = World::new(round as u64);
+        let handle = |world: &World| {
+            let os = world.machine.process();
+            let eviction = Some(Eviction::LeastRecentlyStored.to_bits());
+            let opening = Opening { eviction, ..opening(Some(SMALL_LIMIT)) };
+            Handle { store: Store::open(os.clone(), &path(""), &opening).unwrap(), os }
+        };
+        let first = handle(&world);
+        (0..30).for_each(|key| world.apply(&first, &put(key, 1, *len)));
+        first.store.sync().unwrap();
+        drop(first);
+        world.machine.power_cut(round as u64);
+        world.machine.fail_at(*kind, name, 1, std::io::ErrorKind::Other);
+        let second = handle(&world);
+        world.machine.clear_failures();
+        assert_eq!(live(&second.store), world.contents);
+        for turn in 0..40u32 {
+            (0..5).for_each(|i| world.apply(&second, &put((turn * 5 + i) % 30, 2 + turn, 3_000)));
+            for cut in 0..5 {
+                let found = live(&after_cut(&world, u64::from(turn) * 100 + cut).store);
+                assert_eq!(found.len(), 30, "{name}, turn {turn}, cut {cut}: durable keys are missing");
+            }
+        }
+        second.store.sync().unwrap();
+        world.check(&second);
+    }
 }
