@@ -121,11 +121,7 @@ impl<O: Os> Store<O> {
         let found = trusted.map(|map| Self::over(os.clone(), paths.clone(), &manifest, map, opening));
         let mut store = match found.filter(|store| others.alive || store.is_usable()) {
             Some(store) => store,
-            None => {
-                let doubts = Self::doubts_of_this_boot(&os, &paths, &manifest)?;
-                let map = super::rebuild::rebuild(&os, &paths, &manifest, &doubts)?;
-                Self::over(os, paths, &manifest, map, opening)
-            }
+            None => Self::rebuilt(os, paths, &manifest, opening)?,
         };
         // From here on the names in the directory are this handle's to give and to take, as long as it is this store's.
         let state = store.paths.of(Name::State);
@@ -145,6 +141,15 @@ impl<O: Os> Store<O> {
             store.make_orders(&store.lock()?)?;
         }
         store.apply(opening)?;
+        Ok(store)
+    }
+
+    /// Step 5, where nothing but the log is trusted.
+    fn rebuilt(os: O, paths: Paths, manifest: &Manifest, opening: &Opening) -> Result<Store<O>> {
+        let doubts = Self::doubts_of_this_boot(&os, &paths, manifest)?;
+        let (map, mut strays) = super::rebuild::rebuild(&os, &paths, manifest, &doubts)?;
+        let store = Self::over(os, paths, manifest, map, opening);
+        store.remember_strays(&mut strays);
         Ok(store)
     }
 

@@ -6,15 +6,20 @@
 //! names. If it dies before that, `STRAYS` stays above 0, and the next to open alone does not trust the state file: a
 //! rebuild finds what nothing leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
-use crate::os::Os;
+use crate::error::{Error, Result};
+use crate::os::{OpenMode, Os, OsFile};
+use crate::storage::paths::{Name, Paths};
 use crate::storage::state::{self, Retiree};
 
 use super::commit::{Commit, signed};
 use super::store::Store;
+
+/// The id of a value, and the bytes of its file.
+pub(super) type Stray = (u64, u64);
 
 impl<O: Os> Store<O> {
     /// Those that this handle is to unlink: their ids, and their bytes.
@@ -23,7 +28,7 @@ impl<O: Os> Store<O> {
     }
 
     /// Remembers what a commit or a rebuild has counted as stray.
-    pub(super) fn remember_strays(&self, strays: &mut Vec<(u64, u64)>) {
+    pub(super) fn remember_strays(&self, strays: &mut Vec<Stray>) {
         if !strays.is_empty() {
             self.strays().extend(strays.drain(..));
             self.retires.store(true, Ordering::Relaxed);
@@ -73,4 +78,24 @@ impl<O: Os> Commit<'_, O> {
             self.add_state(state::VOLUME, -freed);
         }
     }
+}
+
+/// Unlinks the large values that nothing leads to.
+pub(super) fn sweep_values<O: Os>(os: &O, paths: &Paths, used: &HashSet<u64>) -> Result<()> {
+    for (id, _) in unused_values(os, paths, used)? {
+        let _ = os.remove(&paths.of(Name::Value(id)));
+    }
+    Ok(())
+}
+
+/// The large values that nothing leads to, and their bytes.
+pub(super) fn unused_values<O: Os>(os: &O, paths: &Paths, used: &HashSet<u64>) -> Result<Vec<Stray>> {
+    let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
+    let ids = names.iter().filter_map(|name| match Name::parse(name) {
+        Some(Name::Value(id)) if !used.contains(&id) => Some(id),
+        _ => None,
+    });
+    // One that cannot be looked at counts for nothing, and goes all the same.
+    let bytes = |id| os.open(&paths.of(Name::Value(id)), OpenMode::Read).and_then(|file| file.allocated()).unwrap_or(0);
+    Ok(ids.map(|id| (id, bytes(id))).collect())
 }

@@ -1,11 +1,13 @@
 //! What a sync has vouched for stays until what ended it is durable, whatever takes its files out of use. It knows nothing
 //! of what else a power cut may cost.
 
-use super::acts::{Act, put};
+use super::acts::{Act, item, key_bytes, put, value_bytes};
 use super::audit::{audit, drift, live};
 use super::power::after_cut;
 use super::spread;
-use super::world::{Handle, SMALL_LIMIT, World, living, open, opening, path};
+use super::world::{Handle, SMALL_LIMIT, World, living, open, open_in, opening, path};
+use crate::engine::change::{Change, Op, Put, Tag, Value};
+use crate::engine::commit::Commit;
 use crate::engine::recovery::Opening;
 use crate::engine::store::Store;
 use crate::options::Eviction;
@@ -65,8 +67,7 @@ fn synced_values_beyond_the_ring_are_given_back_once_the_disk_takes_writes_again
     assert_eq!(handle.store.waiting(), (0, 0));
     world.check(&handle);
     assert_eq!(drift(&handle.store).0, 0);
-    let left = world.machine.paths().iter().filter(|path| path.to_string_lossy().contains("value")).count();
-    assert_eq!(left, 0, "files of removed values: {:?}", world.machine.paths());
+    assert!(!has_values(&world), "files of removed values: {:?}", world.machine.paths());
 }
 
 #[test]
@@ -101,4 +102,70 @@ fn what_was_synced_before_a_rebuild_stays_if_the_rebuild_cannot_vouch_for_it() {
         second.store.sync().unwrap();
         world.check(&second);
     }
+}
+
+/// A store whose synced large value was replaced by a commit that is not durable, by somebody who died before the unlink,
+/// and of which a rebuild is due.
+fn replaced_before_a_rebuild() -> World {
+    let (world, handle) = World::with(9, &[put(0, 1, 20_000), put(1, 1, 30)]);
+    handle.store.sync().unwrap();
+    let (key, value) = (key_bytes(0), value_bytes(0, item(2, 100)));
+    let put = Put { kind: 0, value: Value::Inline(&value), expires: None, tag: Tag::None };
+    let op = Op { key: &key, hash: handle.store.hash(&key), change: Change::Put(put) };
+    let locked = handle.store.lock().unwrap();
+    Commit::new(&locked).unwrap().carry_out(&[op]).unwrap();
+    drop(locked);
+    handle.os.kill();
+    world.machine.remount();
+    world
+}
+
+fn version_after_cut(world: &World, seed: u64) -> Option<u32> {
+    live(&after_cut(world, seed).store).get(&0).map(|item| item.version)
+}
+
+#[test]
+fn a_rebuild_leaves_a_synced_value_until_what_replaced_it_is_durable() {
+    let steps = {
+        let heir = replaced_before_a_rebuild().machine.process();
+        drop(open_in(&heir).unwrap());
+        heir.steps()
+    };
+    for step in spread(steps, 300) {
+        let world = replaced_before_a_rebuild();
+        let heir = world.machine.process();
+        heir.kill_after(step);
+        heir.run(|| drop(open_in(&heir)));
+        heir.kill();
+        for seed in 0..4 {
+            let version = version_after_cut(&world, step * 10 + seed);
+            assert!(matches!(version, Some(1 | 2)), "death at {step} of {steps}, cut {seed}: {version:?}");
+        }
+        let next = open(&world.machine);
+        audit(&next.store);
+        assert_eq!(drift(&next.store).0, 0, "death at {step}: files that nobody counts");
+        assert!(!has_values(&world), "death at {step}: {:?}", world.machine.paths());
+    }
+}
+
+#[test]
+fn a_rebuild_that_cannot_vouch_for_what_it_found_counts_the_values_that_it_leaves() {
+    let world = replaced_before_a_rebuild();
+    world.machine.fail_at(CallKind::Sync, "", 1, std::io::ErrorKind::Other);
+    let heir = open(&world.machine);
+    world.machine.clear_failures();
+    assert!(has_values(&world));
+    audit(&heir.store);
+    assert_eq!(drift(&heir.store).0, 0);
+    for seed in 0..6 {
+        assert!(matches!(version_after_cut(&world, seed), Some(1 | 2)));
+    }
+    heir.store.sync().unwrap();
+    heir.store.epilogue();
+    assert!(!has_values(&world), "{:?}", world.machine.paths());
+    audit(&heir.store);
+}
+
+fn has_values(world: &World) -> bool {
+    world.machine.paths().iter().any(|path| path.to_string_lossy().contains("value"))
 }
