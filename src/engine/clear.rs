@@ -134,7 +134,7 @@ impl<O: Os> Store<O> {
         let names = self.os.list(self.paths.root()).map_err(|e| Error::io("list", self.paths.root(), e))?;
         // As for what `retire` unlinks.
         self.finish_pending()?;
-        if self.state.load(state::SYNCED_VALUES) != 0 && !self.is_all_durable() {
+        if self.is_any_value_vouched_for() && !self.is_all_durable() {
             self.make_all_durable()?;
         }
         let mut all_gone = true;

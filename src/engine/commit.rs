@@ -78,6 +78,8 @@ pub struct Commit<'l, O: Os> {
     pub made_ahead: u64,
     /// Files that the ring of retirees had no room for.
     pub unlink_after: Vec<Retiree>,
+    /// Values among them that go once this commit is durable.
+    pub(super) strays: Vec<(u64, u64)>,
     /// Bytes of puts.
     pub appended: u64,
     /// The joint commit that it is part of.
@@ -143,6 +145,7 @@ impl<'l, O: Os> Commit<'l, O> {
             adopted: 0,
             made_ahead: 0,
             unlink_after: Vec::new(),
+            strays: Vec::new(),
             appended: 0,
             joint: None,
             removed: Vec::new(),
@@ -345,7 +348,7 @@ impl<'l, O: Os> Commit<'l, O> {
         state.store(PENDING, 0);
         self.count_cells();
         self.staged.clear();
-        if self.spill.is_some() || !self.unlink_after.is_empty() {
+        if self.spill.is_some() || !self.unlink_after.is_empty() || !self.strays.is_empty() {
             self.remove_published();
         }
         self.sequence = self.sequence.saturating_add(1);
@@ -399,6 +402,7 @@ impl<'l, O: Os> Commit<'l, O> {
         for file in self.unlink_after.drain(..) {
             self.store.unlink(file);
         }
+        self.store.remember_strays(&mut self.strays);
     }
 
     /// Brings the advisory count of cells in use up to date.

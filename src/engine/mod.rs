@@ -92,6 +92,7 @@ mod snapshot;
 mod staged;
 mod statistics;
 mod store;
+mod strays;
 mod tags;
 mod takers;
 #[cfg(test)]

@@ -37,6 +37,7 @@ use super::ends::Ends;
 use super::log::{Batches, Found, Member};
 use super::repair::OVERHEAD;
 use super::replay::{Chained, Replay};
+use super::strays::{Stray, sweep_values, unused_values};
 use super::voids::{Cut, read_voids, write_voids};
 
 /// The generation of a rebuilt index.
@@ -44,8 +45,16 @@ const GENERATION: u32 = 1;
 
 /// Makes a new state file for a store, with everything that its log says. Of an empty directory too.
 /// `doubts` are words of the old one about what could not be made durable.
-pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usize, u64)]) -> Result<O::Map> {
-    let mark = read_mark(os, paths, manifest)?;
+///
+/// Also the large values that nothing leads to and that are still there, as `strays` wants them: where somebody has synced,
+/// what ended them may not be durable yet.
+pub fn rebuild<O: Os>(
+    os: &O,
+    paths: &Paths,
+    manifest: &Manifest,
+    doubts: &[(usize, u64)],
+) -> Result<(O::Map, Vec<Stray>)> {
+    let (mark, was_synced) = read_mark(os, paths, manifest)?;
     let mut ends = Ends::default();
     let (commits, mut dropped) = read_chain(os, paths, manifest, mark, &mut ends)?;
     let newest = commits.iter().map(|s| s.newest.max(s.born)).max().unwrap_or(0);
@@ -71,14 +80,20 @@ pub fn rebuild<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, doubts: &[(usi
     let mut replay = Replay::new(os, paths, manifest, table, &index, (&chain, &ends, &cut));
     replay.run()?;
     let values: HashSet<u64> = replay.values.clone();
-    // What the log does not name is in nobody's way, and would be in nobody's count once the state file has its name.
-    sweep_values(os, paths, &values)?;
+    // What the log does not name would be in nobody's count once the state file has its name.
+    let strays = if was_synced {
+        unused_values(os, paths, &values)?
+    } else {
+        sweep_values(os, paths, &values)?;
+        Vec::new()
+    };
     write_voids(os, paths, manifest.store, &cut, (survivors, &all_of_main))?;
     // A batch of the main stream has a number too, and it may be younger than what is left of the other.
     let newest = newest.max(survivors);
     let next_main = all_of_main.last().map_or(1, |id| (id & !MAIN) + 1);
-    let found = Rebuilt { replay: &replay, chain: &chain, newest, next_main, doubts };
-    write_state(os, paths, manifest, &found)
+    let stray_bytes = strays.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    let found = Rebuilt { replay: &replay, chain: &chain, newest, next_main, was_synced, stray_bytes, doubts };
+    Ok((write_state(os, paths, manifest, &found)?, strays))
 }
 
 /// What goes into the state file.
@@ -88,21 +103,24 @@ struct Rebuilt<'r, 'c, O: Os> {
     newest: u64,
     /// A number that no segment of the main stream had.
     next_main: u64,
+    was_synced: bool,
+    /// Of the large values that nothing leads to.
+    stray_bytes: u64,
     doubts: &'r [(usize, u64)],
 }
 
-/// How far the log was durable, as far as that is known.
-fn read_mark<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<Option<Mark>> {
+/// How far the log was durable, as far as that is known, and whether anybody has asked for it to be.
+fn read_mark<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Option<Mark>, bool)> {
     let path = paths.of(Name::Synced);
     let file = match os.open(&path, OpenMode::Read) {
         Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((None, false)),
         Err(e) => return Err(Error::io("open", &path, e)),
     };
     let mut bytes = [0; synced::BYTES];
     match file.read_at(&mut bytes, 0) {
-        Ok(()) => Ok(Mark::newest(&bytes, manifest.store).0),
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Ok(()) => Ok((Mark::newest(&bytes, manifest.store).0, true)),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok((None, true)),
         Err(e) => Err(Error::io("read", &path, e)),
     }
 }
@@ -375,18 +393,6 @@ fn sweep_derived<O: Os>(os: &O, paths: &Paths, dropped: &[u64], state_too: bool)
     Ok(())
 }
 
-fn sweep_values<O: Os>(os: &O, paths: &Paths, used: &HashSet<u64>) -> Result<()> {
-    let names = os.list(paths.root()).map_err(|e| Error::io("list", paths.root(), e))?;
-    for name in names.iter().filter_map(|name| Name::parse(name)) {
-        if let Name::Value(id) = name
-            && !used.contains(&id)
-        {
-            let _ = os.remove(&paths.of(name));
-        }
-    }
-    Ok(())
-}
-
 fn make_index<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, table: Table) -> Result<O::Map> {
     let path = paths.of(Name::Index(table.generation.into()));
     let make = || {
@@ -424,6 +430,7 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
     let next_of = |stream| last_of(stream).map_or(1, |at| (chain[at].id & !MAIN) + 1);
     let next_value = replay.last_value.saturating_add(1);
     let mut volume = OVERHEAD + map.len() as u64 + replay.table.file_bytes() + replay.tag_bytes() + replay.value_bytes;
+    volume += found.stray_bytes;
     for (slot, segment) in chain.iter().enumerate() {
         let counts = &replay.rows[slot];
         // The last segment is not appended to again: what stands behind its end may be a batch of its own.
@@ -448,6 +455,8 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
     for (word, value) in [
         (state::VISIBLE, found.newest),
         (state::BORN, found.newest),
+        (state::WAS_SYNCED, found.was_synced.into()),
+        (state::STRAYS, found.stray_bytes),
         (state::ORDER_STALE, replay.ends.has_orders().into()),
         (state::GEOMETRY, Geometry { current: replay.table, next: None }.bits()),
         (state::CLEARED, replay.ends.cleared),

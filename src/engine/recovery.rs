@@ -108,7 +108,7 @@ impl<O: Os> Store<O> {
         let trusted = match open_state(&os, &paths, &manifest, Access::Write)? {
             Some((map, matches))
                 if others.alive
-                    || ((matches || seeded!("state_trusted_after_power_loss")) && map.load(state::SUSPECT) == 0) =>
+                    || ((matches || seeded!("state_trusted_after_power_loss")) && !Self::wants_rebuild(&map)) =>
             {
                 Some(map)
             }
@@ -121,11 +121,7 @@ impl<O: Os> Store<O> {
         let found = trusted.map(|map| Self::over(os.clone(), paths.clone(), &manifest, map, opening));
         let mut store = match found.filter(|store| others.alive || store.is_usable()) {
             Some(store) => store,
-            None => {
-                let doubts = Self::doubts_of_this_boot(&os, &paths, &manifest)?;
-                let map = super::rebuild::rebuild(&os, &paths, &manifest, &doubts)?;
-                Self::over(os, paths, &manifest, map, opening)
-            }
+            None => Self::rebuilt(os, paths, &manifest, opening)?,
         };
         // From here on the names in the directory are this handle's to give and to take, as long as it is this store's.
         let state = store.paths.of(Name::State);
@@ -148,13 +144,27 @@ impl<O: Os> Store<O> {
         Ok(store)
     }
 
+    /// Step 5, where nothing but the log is trusted.
+    fn rebuilt(os: O, paths: Paths, manifest: &Manifest, opening: &Opening) -> Result<Store<O>> {
+        let doubts = Self::doubts_of_this_boot(&os, &paths, manifest)?;
+        let (map, mut strays) = super::rebuild::rebuild(&os, &paths, manifest, &doubts)?;
+        let store = Self::over(os, paths, manifest, map, opening);
+        store.remember_strays(&mut strays);
+        Ok(store)
+    }
+
     /// A rebuild knows that there was a sync, and not which files it vouched for. So before anything goes, all that was found
-    /// is made durable. If that fails, the next to open tries again.
+    /// is made durable. If that fails, all of it counts as vouched for (`retire`), and the next to open tries again.
     fn vouch_for_what_a_rebuild_found(&self) {
         let is_new = self.state.load(state::SYNCED) == 0 && self.state.load(VISIBLE) != 0;
         if is_new && self.os.open(&self.paths.of(Name::Synced), OpenMode::Read).is_ok() {
             let _ = self.make_all_durable();
         }
+    }
+
+    /// True if the words of a state file say that some of it is wrong, or that files are there which nothing names.
+    fn wants_rebuild(state: &O::Map) -> bool {
+        state.load(state::SUSPECT) != 0 || state.load(state::STRAYS) != 0
     }
 
     /// What could not be made durable in this boot, before the state file that knows of it is given up. Its pages are
@@ -191,6 +201,7 @@ impl<O: Os> Store<O> {
             remap: Mutex::new(()),
             seen: CachePadded::new(AtomicU64::new(0)),
             retires: AtomicBool::new(true),
+            strays: Mutex::default(),
             duty: Duty::new(opening.background && !opening.read_only),
             ahead: Mutex::new(None),
             parting: Mutex::new(Vec::new()),

@@ -4,7 +4,7 @@
 //! names and takes it out by a commit of its own, which also gives the space back to the volume: space counts until it is
 //! unlinked (maps of it that are still held keep it from the disk for as long). A process that dies in between leaves
 //! the name to the next one. A large value that finds the ring full is unlinked right after its commit; if the process
-//! dies just then, the file stays until `repair`.
+//! dies just then, the file stays until `repair`. One that a sync has vouched for waits in `strays`.
 
 use std::borrow::Borrow;
 use std::sync::atomic::Ordering;
@@ -31,12 +31,13 @@ impl<O: Os> Commit<'_, O> {
         self.add_state(state::RETIRED, 1);
         self.store.retires.store(true, Ordering::Relaxed);
         let free = (0..RETIREES_MAX).map(|i| RETIREES + i * 16).find(|&at| self.state(at) == 0);
-        match free {
-            Some(at) => {
+        match (free, file) {
+            (Some(at), _) => {
                 self.stage_state(at, file.bits());
                 self.stage_state(at + 8, bytes);
             }
-            None => {
+            (None, Retiree::Value(id)) if self.store.is_vouched_for(file.bits()) => self.stray(id, bytes),
+            (None, _) => {
                 self.unlink_after.push(file);
                 self.add_state(state::VOLUME, -signed(bytes));
             }
@@ -89,6 +90,7 @@ impl<O: Os> Store<O> {
     /// happens.
     fn is_vouched_for(&self, bits: u64) -> bool {
         match Retiree::from_bits(bits) {
+            Some(Retiree::Segment(_) | Retiree::Value(_)) if self.is_all_vouched_for() => true,
             // Where something is never evicted, what a power cut leaves is one moment: what ended the records of a segment must not be
             // lost after them.
             Some(Retiree::Segment(_)) if self.loses_nothing() => true,
@@ -96,6 +98,17 @@ impl<O: Os> Store<O> {
             Some(Retiree::Value(id)) => id < self.state.load(state::SYNCED_VALUES),
             Some(Retiree::Index(_)) | None => false,
         }
+    }
+
+    /// True while nobody knows what a sync has vouched for: a rebuild found that there was one, and what it found is not durable
+    /// yet. The words that say how far the files are durable count anew from there.
+    fn is_all_vouched_for(&self) -> bool {
+        self.state.load(state::WAS_SYNCED) != 0 && self.state.load(state::SYNCED) < self.state.load(state::BORN)
+    }
+
+    /// True if some large value may be one that a sync has made durable.
+    pub(super) fn is_any_value_vouched_for(&self) -> bool {
+        self.state.load(state::SYNCED_VALUES) != 0 || self.is_all_vouched_for()
     }
 
     /// Asked once it was read which files are dead, and before it is asked whether all is durable: if no commit is pending
@@ -133,11 +146,13 @@ impl<O: Os> Store<O> {
         if self.duty.wanted.swap(false, Ordering::Relaxed) {
             self.call_upkeep();
         }
-        if may_leave && self.duty.is_done_by_thread() && self.takes_long() {
+        // What this handle alone remembers is not left to a thread, which may be another's.
+        let has_strays = self.waiting_strays().0 != 0;
+        if may_leave && !has_strays && self.duty.is_done_by_thread() && self.takes_long() {
             return self.call_upkeep();
         }
         // The write itself is done and stays done. What could not be unlinked now, a later one unlinks.
-        if self.unlink_retired().is_err() {
+        if self.unlink_retired().is_err() || (has_strays && self.waiting_strays().0 != 0) {
             self.retires.store(true, Ordering::Relaxed);
         }
     }
@@ -155,8 +170,9 @@ impl<O: Os> Store<O> {
 
     /// Files that wait to be unlinked, and their bytes.
     pub(super) fn waiting(&self) -> (usize, u64) {
-        self.retirees()
-            .fold((0, 0), |(files, bytes), (at, _)| (files + 1, bytes.saturating_add(self.state.load(at + 8))))
+        self.retirees().fold(self.waiting_strays(), |(files, bytes), (at, _)| {
+            (files + 1, bytes.saturating_add(self.state.load(at + 8)))
+        })
     }
 
     /// True if what waits is long, or needs the disk first.
@@ -177,7 +193,8 @@ impl<O: Os> Store<O> {
     ) -> Result<()> {
         let mut found: Vec<(usize, u64)> = self.retirees().collect();
         found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
-        if !found.is_empty() {
+        let mut strays = self.stray_ids();
+        if !found.is_empty() || !strays.is_empty() {
             self.finish_pending()?;
         }
         if self.is_inside_transaction() {
@@ -187,8 +204,12 @@ impl<O: Os> Store<O> {
             };
             let first = found.iter().position(|&(_, bits)| waits(bits));
             found.truncate(first.unwrap_or(found.len()));
+            if !self.is_all_durable() {
+                strays.clear();
+            }
         } else {
-            if found.iter().any(|&(_, bits)| self.is_vouched_for(bits)) && !self.is_all_durable() {
+            let is_vouched_for = !strays.is_empty() || found.iter().any(|&(_, bits)| self.is_vouched_for(bits));
+            if is_vouched_for && !self.is_all_durable() {
                 self.make_all_durable()?;
             }
             if found.iter().any(|&(_, bits)| is_segment(bits)) {
@@ -202,7 +223,8 @@ impl<O: Os> Store<O> {
         };
         let gone = found.iter().take_while(|retiree| is_gone(retiree)).count();
         found.truncate(gone);
-        if found.is_empty() {
+        self.unlink_strays(&mut strays);
+        if found.is_empty() && strays.is_empty() {
             return Ok(());
         }
         let hold = lock()?;
@@ -216,6 +238,9 @@ impl<O: Os> Store<O> {
                 commit.stage_state(state::VOLUME, volume.saturating_sub(bytes));
             }
         }
-        commit.publish()
+        commit.count_out_strays(&strays);
+        commit.publish()?;
+        self.forget_strays(&strays);
+        Ok(())
     }
 }

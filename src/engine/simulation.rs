@@ -49,6 +49,8 @@ mod tag_rows;
 mod transactions;
 #[cfg(test)]
 mod trees;
+#[cfg(test)]
+mod vouched;
 mod workload;
 mod world;
 

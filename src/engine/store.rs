@@ -1,6 +1,7 @@
 //! The open store: its maps, its identity among the other handles, and what every operation does first. No algorithms:
 //! those are in the files named after what they do.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub struct Store<O: Os> {
     /// True once this handle has something to do after it has unlocked: to unlink what a commit of it has retired, or to call
     /// its thread.
     pub(super) retires: AtomicBool,
+    /// Large values that this handle has to unlink, by their ids, and their bytes: those that the ring of retirees does not name.
+    pub(super) strays: Mutex<BTreeMap<u64, u64>>,
     /// What the store and its background thread tell each other.
     pub(super) duty: Duty<Store<O>>,
     /// A segment that the thread has made before it is needed. Held for as long as it takes to put one in its place.

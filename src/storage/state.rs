@@ -78,6 +78,8 @@
 //!   1544  ORDER_NEXT       list: the block behind all that were ever used
 //!   1552  ORDER_DOOMED     list: the first node of the trees that are taken apart
 //!   1560  ORDER_STALE      whoever makes the state file, list: 1 if the trees have to be made anew
+//!   1568  STRAYS           whoever makes the state file, list: bytes of files out of use that nothing names; see `strays`
+//!   1576  WAS_SYNCED       nobody: 1 if somebody had asked for something to be durable before this file was made
 //!   1600  ORDER_FREE       list: 9 words: the first free block of each class
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
@@ -171,6 +173,8 @@ pub const ORDER_CHUNKS: usize = 1536;
 pub const ORDER_NEXT: usize = 1544;
 pub const ORDER_DOOMED: usize = 1552;
 pub const ORDER_STALE: usize = 1560;
+pub const STRAYS: usize = 1568;
+pub const WAS_SYNCED: usize = 1576;
 pub const ORDER_FREE: usize = 1600;
 pub const REDO: usize = 4096;
 pub const REDO_BYTES: usize = 65536;

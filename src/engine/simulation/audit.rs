@@ -130,7 +130,7 @@ pub fn audit(store: &Store<SimOs>) {
     assert_eq!((store.len(), word(state::INNER)), (count.items, count.inner), "items, and those of namespaces");
     assert_eq!(word(state::LASTING_BYTES), count.lasting_bytes, "bytes of what is never evicted");
     assert_eq!(word(state::LARGE_BYTES), count.files, "bytes of large values");
-    volume += count.files + word(state::DEAD_LARGE_BYTES);
+    volume += count.files + word(state::DEAD_LARGE_BYTES) + word(state::STRAYS);
     let ring = (0..RETIREES_MAX).map(|i| RETIREES + i * 16).filter(|&at| word(at) != 0);
     volume += ring.map(|at| word(at + 8)).sum::<u64>();
     assert_eq!(store.volume(), volume, "volume");
