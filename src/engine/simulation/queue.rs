@@ -9,7 +9,7 @@ use super::{Dice, rounds};
 use crate::engine::change::{Put, Tag, Value};
 use crate::engine::handle;
 use crate::engine::living::Living;
-use crate::engine::queue::End;
+use crate::engine::queue::{Bound, End};
 use crate::engine::recovery::Opening;
 use crate::engine::store::Store;
 use crate::error::{Error, Result};
@@ -117,7 +117,7 @@ impl Act {
         match self {
             Act::Push(which, end, new, most) => {
                 let bytes = bytes(*new);
-                handle.push(queues[*which], *end, put(&bytes, queues[*which]), *most)?;
+                handle.push(queues[*which], *end, put(&bytes, queues[*which]), Bound::of(*most))?;
             }
             Act::Pop(which, end) => {
                 popped.push(handle.pop(queues[*which], *end, |found| Ok(element(&found.value().unwrap())))?);
@@ -379,7 +379,7 @@ fn an_element_whose_file_is_lost_is_skipped() {
             len: draft.len,
             crc: draft.crc,
         });
-        process.handle.push(queue, End::Back, Put { value, ..put(&[], queue) }, u64::MAX).unwrap();
+        process.handle.push(queue, End::Back, Put { value, ..put(&[], queue) }, Bound::NONE).unwrap();
     }
     let lost = machine.paths().into_iter().filter(|path| path.to_string_lossy().contains("value-")).min().unwrap();
     drop(process);

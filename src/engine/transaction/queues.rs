@@ -63,10 +63,10 @@ impl<O: Os> Transaction<O> {
         })
     }
 
-    /// As [`Store::push`](super::super::store::Store::push).
-    pub fn push_element(&self, queue: Namespace, end: End, put: Put<'_>, most: u64) -> Result<u64> {
+    /// As [`Store::push`](super::super::store::Store::push). The transaction has the lock: what a queue is set to stays.
+    pub fn push_element(&self, queue: Namespace, end: End, put: Put<'_>, most: u64) -> Result<()> {
         if most == 0 {
-            return Ok(0);
+            return Ok(());
         }
         self.stage(|overlay| {
             let (before, mut lost) = self.queue(overlay, queue)?;
@@ -78,7 +78,7 @@ impl<O: Os> Transaction<O> {
                 lost += u64::from(!self.take_out(overlay, &key)?);
             }
             overlay.stage_queue(queue, left, lost);
-            Ok(left.len)
+            Ok(())
         })
     }
 
