@@ -366,7 +366,7 @@ impl<T, C: Codec> Deque<T, C> {
     }
 
     /// Changes the most elements there may be, for every process; `None` for no bound. What is over it goes at the front, some
-    /// thousand elements by each commit.
+    /// thousand elements by each commit. If the process dies meanwhile, what is left of it goes with the next pushes.
     ///
     /// # Errors
     /// [`Error::Config`] for 0; [`Error::InTransaction`] inside a transaction.

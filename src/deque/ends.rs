@@ -20,6 +20,7 @@ pub(super) const NAP: Duration = Duration::from_secs(1);
 
 impl<T, C: Codec> Deque<T, C> {
     /// Adds an element at the back. If there are more than [`maxlen`](Deque::maxlen) then, the front goes by the same commit.
+    /// Where a change of `maxlen` was cut short, a push drops a thousand elements, and the next ones the rest.
     ///
     /// # Errors
     /// [`Error::Full`](crate::Error::Full), [`Error::ValueTooLarge`](crate::Error::ValueTooLarge),

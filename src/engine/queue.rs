@@ -48,6 +48,8 @@ const MIDDLE: u64 = 1 << 63;
 /// How many positions ahead of an end the buckets are fetched for whoever comes next. Measured with 100,000 and 1,500,000
 /// elements: from 6 on it makes no difference, nor does it to fetch records too, which follow each other in the log.
 const BUCKETS_AHEAD: u64 = 6;
+/// Elements over the bound that one push drops. There may be any number: whoever lowered the bound may have died over it.
+pub(super) const DROPPED_MAX: u64 = 1000;
 /// An index of fewer home buckets is near anyway.
 const FETCHED_FROM: u64 = 4096;
 
@@ -228,8 +230,8 @@ impl<O: Os> Store<O> {
         self.read(&key, self.hash(&key), |record| take(&Found::Log(record)))
     }
 
-    /// Adds an element at one end. If there are more than the bound allows then, those at the other end go by the same commit.
-    /// False, and nothing is changed, if the queue has been set to another bound.
+    /// Adds an element at one end. If there are more than the bound allows then, those at the other end go by the same commit,
+    /// or [`DROPPED_MAX`] of them. False, and nothing is changed, if the queue has been set to another bound.
     pub fn push(&self, queue: Namespace, end: End, put: Put<'_>, bound: Bound) -> Result<bool> {
         let Bound { most, version } = bound;
         if most == 0 {
@@ -250,7 +252,7 @@ impl<O: Os> Store<O> {
                 commit.carry_out(&[op])?;
                 return Ok(true);
             }
-            let (over, left) = over(queue, end.other(), after, most);
+            let (over, left) = over(queue, end.other(), after, most, DROPPED_MAX);
             let mut ops = vec![op];
             let mut lost = 0;
             for key in &over {
@@ -365,10 +367,11 @@ impl<O: Os> Commit<'_, O> {
     }
 }
 
-/// The keys of what is over `most` at an end, and the span without them.
-pub(super) fn over(queue: Namespace, end: End, span: Span, most: u64) -> (Vec<[u8; ELEMENT]>, Span) {
+/// The keys of what is over `most` at an end, but not more of them than `dropped`, and the span without them.
+pub(super) fn over(queue: Namespace, end: End, span: Span, most: u64, dropped: u64) -> (Vec<[u8; ELEMENT]>, Span) {
     let mut left = span;
     let mut keys = Vec::new();
+    let most = most.max(span.len.saturating_sub(dropped));
     while left.len > most
         && let Some(position) = left.at(end)
     {
