@@ -7,6 +7,7 @@
 mod ends;
 mod inside;
 mod iterate;
+mod known;
 mod lease;
 
 pub use iterate::DequeIter;
@@ -15,15 +16,16 @@ pub use lease::Lease;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cache::{Cache, Progress, Report};
 use crate::calls::{self, Calls, LOCK_TIMEOUT};
 use crate::codec::{Codec, Postcard};
-use crate::engine::{End, KIND_DEQUE, Kind, Label, Namespace, Opening};
+use crate::engine::{Bound, End, KIND_DEQUE, Kind, Label, Namespace, Opening};
 use crate::error::{ConfigProblem, Error, Result};
 use crate::options::{Durability, Eviction};
+
+use known::Known;
 
 /// What stands for no `maxlen`.
 const UNBOUNDED: u64 = u64::MAX;
@@ -55,17 +57,10 @@ pub struct Deque<T, C: Codec = Postcard> {
     store: Arc<dyn Calls>,
     queue: Namespace,
     name: Arc<str>,
-    maxlen: Arc<Maxlen>,
+    maxlen: Arc<Known>,
     leases: Arc<lease::Leases>,
     codec: C,
     types: PhantomData<fn(T) -> T>,
-}
-
-/// What is known of the most elements that there may be, which is stored in the directory.
-#[derive(Debug)]
-struct Maxlen {
-    version: AtomicU64,
-    value: AtomicU64,
 }
 
 impl<T, C: Codec> Clone for Deque<T, C> {
@@ -333,13 +328,12 @@ impl<T, C: Codec> Deque<T, C> {
     fn of(store: Arc<dyn Calls>, name: &str, codec: C) -> Result<Deque<T, C>> {
         let label = Label { kind: Kind::Deque, name };
         let queue = calls::open_namespace(&*store, label)?;
-        let maxlen = Maxlen { version: AtomicU64::new(0), value: AtomicU64::new(UNBOUNDED) };
         Ok(Deque {
             leases: Arc::new(lease::Leases::new()),
             store,
             queue,
             name: name.into(),
-            maxlen: Arc::new(maxlen),
+            maxlen: Arc::new(Known::nothing()),
             codec,
             types: PhantomData,
         })
@@ -351,15 +345,13 @@ impl<T, C: Codec> Deque<T, C> {
 
     /// The most elements there may be, as the directory says now.
     #[inline]
-    fn most(&self) -> Result<u64> {
-        // The version is stored last and loaded first: with it, the value is at least as new.
-        let known = self.maxlen.version.load(Ordering::Acquire);
-        if let Some(setting) = self.store.setting(self.queue, known)? {
-            self.maxlen.value.store(setting.value, Ordering::Relaxed);
-            self.maxlen.version.store(setting.version, Ordering::Release);
-            return Ok(setting.value);
+    fn bound(&self) -> Result<Bound> {
+        let mut setting = self.maxlen.load();
+        if let Some(newer) = self.store.setting(self.queue, setting.version)? {
+            setting = newer;
+            self.maxlen.store(newer);
         }
-        Ok(self.maxlen.value.load(Ordering::Relaxed))
+        Ok(Bound { most: setting.value, version: setting.version })
     }
 
     /// The most elements there may be; `None` for no bound but the size limit.
@@ -370,11 +362,11 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn maxlen(&self) -> Result<Option<u64>> {
-        Ok(Some(self.most()?).filter(|&most| most != UNBOUNDED))
+        Ok(Some(self.bound()?.most).filter(|&most| most != UNBOUNDED))
     }
 
     /// Changes the most elements there may be, for every process; `None` for no bound. What is over it goes at the front, some
-    /// thousand elements by each commit.
+    /// thousand elements by each commit. If the process dies meanwhile, what is left of it goes with the next pushes.
     ///
     /// # Errors
     /// [`Error::Config`] for 0; [`Error::InTransaction`] inside a transaction.
@@ -394,7 +386,8 @@ impl<T, C: Codec> Deque<T, C> {
 
     fn change_maxlen(&self, most: u64) -> Result<()> {
         self.store.set_setting(self.queue, self.label(), most)?;
-        self.cut(End::Front, most)
+        // Somebody may have changed it again.
+        self.cut(End::Front, |deque| Ok(deque.bound()?.most))
     }
 
     /// The number of elements. Costs some nanoseconds. 0 if that cannot be read, which the next call says.

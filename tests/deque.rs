@@ -5,6 +5,8 @@
 
 #[path = "deque/leases.rs"]
 mod leases;
+#[path = "deque/maxlen.rs"]
+mod maxlen;
 #[path = "deque/model.rs"]
 mod model;
 #[path = "deque/random.rs"]

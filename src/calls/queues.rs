@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Facts, Written, append_value, facts, with_buffer};
-use crate::engine::{End, Handle, Kind, Label, Namespace, Put, Span, Tag, Value};
+use crate::engine::{Bound, End, Handle, Kind, Label, Namespace, Put, Span, Tag, Value};
 use crate::error::Result;
 use crate::os::real::RealOs;
 
@@ -53,8 +53,8 @@ pub trait Queues {
     fn span(&self, queue: Namespace) -> Result<Span>;
     /// Copies the value of an element into `to`, which is emptied first.
     fn element(&self, queue: Namespace, place: Place, to: &mut Vec<u8>) -> Result<Option<Facts>>;
-    /// How many elements there are then.
-    fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], most: u64) -> Result<u64>;
+    /// False, and nothing is changed, if the queue has been set to another bound.
+    fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], bound: Bound) -> Result<bool>;
     /// True if there was one. It stays if `take` fails.
     fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool>;
     /// False if there is none.
@@ -130,8 +130,8 @@ impl Queues for Handle<RealOs> {
         )
     }
 
-    fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], most: u64) -> Result<u64> {
-        with_put(self, queue.id, kind, bytes, |put| Handle::push(self, queue, end, put, most))
+    fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], bound: Bound) -> Result<bool> {
+        with_put(self, queue.id, kind, bytes, |put| Handle::push(self, queue, end, put, bound))
     }
 
     fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool> {

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::calls::orders::TakeItem;
 use crate::engine::{
-    Change, Counter, End, Kind, Label, Namespace, Op, OwnedTag, Progress, Put, Report, Shared, Space, Span, Stretch,
-    Sums, Tag, Window, is_inner,
+    Bound, Change, Counter, End, Kind, Label, Namespace, Op, OwnedTag, Progress, Put, Report, Shared, Space, Span,
+    Stretch, Sums, Tag, Window, is_inner,
 };
 use crate::error::{Error, Result};
 use crate::options::SetOptions;
@@ -333,8 +333,8 @@ impl Queues for Within {
         self.store.element(queue, place, to)
     }
 
-    fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], most: u64) -> Result<u64> {
-        self.store.push(queue, end, kind, bytes, most)
+    fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], bound: Bound) -> Result<bool> {
+        self.store.push(queue, end, kind, bytes, bound)
     }
 
     fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool> {

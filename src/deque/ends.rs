@@ -20,6 +20,7 @@ pub(super) const NAP: Duration = Duration::from_secs(1);
 
 impl<T, C: Codec> Deque<T, C> {
     /// Adds an element at the back. If there are more than [`maxlen`](Deque::maxlen) then, the front goes by the same commit.
+    /// Where a change of `maxlen` was cut short, a push drops a thousand elements, and the next ones the rest.
     ///
     /// # Errors
     /// [`Error::Full`](crate::Error::Full), [`Error::ValueTooLarge`](crate::Error::ValueTooLarge),
@@ -59,9 +60,14 @@ impl<T, C: Codec> Deque<T, C> {
     }
 
     pub(super) fn push<Q: Serialize + ?Sized>(&self, end: End, value: &Q) -> Result<()> {
-        let most = self.most()?;
-        value::encode_with(&self.codec, value, |kind, bytes| self.store.push(self.queue, end, kind, bytes, most))?
-            .map(drop)
+        let mut bound = self.bound()?;
+        value::encode_with(&self.codec, value, |kind, bytes| {
+            // Somebody may change the bound until the lock is taken: an old one would drop what the new one keeps.
+            while !self.store.push(self.queue, end, kind, bytes, bound)? {
+                bound = self.bound()?;
+            }
+            Ok(())
+        })?
     }
 
     /// Adds many elements at the back, a thousand by each commit, or fewer where a transaction may not have so many. On an error those
@@ -144,15 +150,15 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn truncate(&self, len: usize) -> Result<()> {
-        self.cut(End::Back, len as u64)
+        self.cut(End::Back, |_| Ok(len as u64))
     }
 
-    /// Drops what is over `len` at an end.
-    pub(super) fn cut(&self, end: End, len: u64) -> Result<()> {
-        let mut more = self.store.span(self.queue)?.len > len;
+    /// Drops what is over `len` at an end. It is asked again in each commit.
+    pub(super) fn cut(&self, end: End, len: impl Fn(&Self) -> Result<u64>) -> Result<()> {
+        let mut more = self.store.span(self.queue)?.len > len(self)?;
         while more {
             more = self.transact(|deque| {
-                let over = deque.store.span(deque.queue)?.len.saturating_sub(len);
+                let over = deque.store.span(deque.queue)?.len.saturating_sub(len(deque)?);
                 for _ in 0..over.min(TOGETHER as u64) {
                     deque.store.pop(deque.queue, end, &mut |_, _| Ok(()))?;
                 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::Deque;
 use crate::calls::{Calls, Place};
 use crate::codec::Codec;
-use crate::engine::{End, Namespace};
+use crate::engine::{Bound, End, Namespace};
 use crate::error::{Corruption, Error, Result};
 use crate::value;
 
@@ -100,7 +100,7 @@ impl<T, C: Codec> Deque<T, C> {
                 Ok(())
             })?;
             if popped {
-                self.store.push(self.queue, to, of_kind, &moved, u64::MAX)?;
+                self.store.push(self.queue, to, of_kind, &moved, Bound::NONE)?;
             }
         }
         Ok(())

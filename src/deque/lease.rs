@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use super::Deque;
 use crate::calls::{Calls, Place};
 use crate::codec::{Codec, Postcard};
-use crate::engine::{End, Kind, Label, Namespace};
+use crate::engine::{Bound, End, Kind, Label, Namespace};
 use crate::error::{Error, Result};
 use crate::value;
 
@@ -360,7 +360,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
                 Ok(())
             })?;
             let Some((bytes, value)) = taken else { return Ok(None) };
-            deque.store.push(queue, End::Back, HELD, &bytes, u64::MAX)?;
+            deque.store.push(queue, End::Back, HELD, &bytes, Bound::NONE)?;
             let span = deque.store.span(queue)?;
             Ok(Some((span.first.wrapping_add(span.len - 1), value)))
         })?;
@@ -482,7 +482,7 @@ impl<T, C: Codec> Drop for Lease<T, C> {
         let _ = self.deque.transact(|deque| {
             if let Some((held, bytes)) = held_at(&*deque.store, self.queue, self.position, self.token)? {
                 end(&*deque.store, self.queue, self.position)?;
-                deque.store.push(deque.queue, End::Front, held.kind, &bytes, u64::MAX)?;
+                deque.store.push(deque.queue, End::Front, held.kind, &bytes, Bound::NONE)?;
             }
             Ok(())
         });

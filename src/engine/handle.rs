@@ -14,7 +14,7 @@ use super::check::{Progress, Report};
 use super::found::Found;
 use super::living::Living;
 use super::order_read::{Stretch, Window};
-use super::queue::{End, Span};
+use super::queue::{Bound, End, Span};
 use super::settings::Shared;
 use super::store::Store;
 use super::transaction::Transaction;
@@ -294,10 +294,10 @@ impl<O: Os> Handle<O> {
     }
 
     /// As [`Store::push`].
-    pub fn push(&self, queue: Namespace, end: End, put: Put<'_>, most: u64) -> Result<u64> {
+    pub fn push(&self, queue: Namespace, end: End, put: Put<'_>, bound: Bound) -> Result<bool> {
         match self {
-            Handle::Store(store) => store.push(queue, end, put, most),
-            Handle::Inside(transaction) => transaction.push_element(queue, end, put, most),
+            Handle::Store(store) => store.push(queue, end, put, bound),
+            Handle::Inside(transaction) => transaction.push_element(queue, end, put, bound.most).map(|()| true),
         }
     }
 

@@ -114,7 +114,7 @@ pub use handle::Handle;
 pub use large::Draft;
 pub use notices::{Listener, Notice};
 pub use order_read::{Stretch, Window};
-pub use queue::{End, Span};
+pub use queue::{Bound, End, Span};
 pub use recovery::Opening;
 pub use settings::Shared;
 pub use shards::Shards;

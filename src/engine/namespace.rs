@@ -18,6 +18,7 @@ use super::commit::Commit;
 use super::room::Purpose;
 use super::store::Store;
 use super::tags::{Named, TagRow};
+use super::view::View;
 
 impl<O: Os> Store<O> {
     /// True if something is kept whatever happens: where nothing is evicted, and where there are namespaces that last.
@@ -79,8 +80,7 @@ impl<O: Os> Store<O> {
     /// A word that changes with the setting of a namespace.
     #[inline]
     pub fn setting_version(&self, namespace: Namespace) -> u64 {
-        let place = namespace.place();
-        self.view.load().tags(place.chunk).map_or(0, |map| map.load(place.offset + row::NAME))
+        version_in(&self.view.load(), namespace)
     }
 
     /// Changes the setting of a namespace.
@@ -94,6 +94,13 @@ impl<O: Os> Store<O> {
             commit.publish()
         })
     }
+}
+
+/// The version of a setting as a view has it: a word that is never staged by who asks.
+#[inline]
+pub(super) fn version_in<O: Os>(view: &View<O>, namespace: Namespace) -> u64 {
+    let place = namespace.place();
+    view.tags(place.chunk).map_or(0, |map| map.load(place.offset + row::NAME))
 }
 
 fn make<O: Os>(commit: &mut Commit<'_, O>, label: Label<'_>) -> Result<Namespace> {

@@ -35,6 +35,7 @@ use super::cells::KeyPlace;
 use super::change::{Change, Op, Put};
 use super::commit::{Commit, signed};
 use super::found::Found;
+use super::namespace::version_in;
 use super::store::Store;
 use super::view::View;
 
@@ -47,6 +48,8 @@ const MIDDLE: u64 = 1 << 63;
 /// How many positions ahead of an end the buckets are fetched for whoever comes next. Measured with 100,000 and 1,500,000
 /// elements: from 6 on it makes no difference, nor does it to fetch records too, which follow each other in the log.
 const BUCKETS_AHEAD: u64 = 6;
+/// Elements over the bound that one push drops. There may be any number: whoever lowered the bound may have died over it.
+pub(super) const DROPPED_MAX: u64 = 1000;
 /// An index of fewer home buckets is near anyway.
 const FETCHED_FROM: u64 = 4096;
 
@@ -55,6 +58,25 @@ const FETCHED_FROM: u64 = 4096;
 pub enum End {
     Front,
     Back,
+}
+
+/// The most elements that a push may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub most: u64,
+    /// The version of the queue's setting that says so; [`Bound::OWN`] where the caller does.
+    pub version: u64,
+}
+
+impl Bound {
+    /// No setting has this version.
+    const OWN: u64 = u64::MAX;
+    pub const NONE: Bound = Bound::of(u64::MAX);
+
+    /// One that holds whatever the queue is set to.
+    pub const fn of(most: u64) -> Bound {
+        Bound { most, version: Bound::OWN }
+    }
 }
 
 /// The positions that have elements: the first, and how many.
@@ -208,13 +230,18 @@ impl<O: Os> Store<O> {
         self.read(&key, self.hash(&key), |record| take(&Found::Log(record)))
     }
 
-    /// Adds an element at one end. If there are more than `most` then, those at the other end go by the same commit. How many
-    /// there are then.
-    pub fn push(&self, queue: Namespace, end: End, put: Put<'_>, most: u64) -> Result<u64> {
+    /// Adds an element at one end. If there are more than the bound allows then, those at the other end go by the same commit,
+    /// or [`DROPPED_MAX`] of them. False, and nothing is changed, if the queue has been set to another bound.
+    pub fn push(&self, queue: Namespace, end: End, put: Put<'_>, bound: Bound) -> Result<bool> {
+        let Bound { most, version } = bound;
         if most == 0 {
-            return Ok(0);
+            return Ok(true);
         }
         let pushed = self.change_by(self.enter_queue(queue)?, 1, |commit| {
+            // Whoever changes the setting has had the lock since it was read.
+            if version != version_in(&commit.view, queue) && version != Bound::OWN {
+                return Ok(false);
+            }
             let before = self.plausible(commit.span(queue))?;
             let (position, after) = before.pushed(end);
             let key = element(queue.id, position);
@@ -223,9 +250,9 @@ impl<O: Os> Store<O> {
             if after.len <= most {
                 commit.stage_span(queue, before, after);
                 commit.carry_out(&[op])?;
-                return Ok(after.len);
+                return Ok(true);
             }
-            let (over, left) = over(queue, end.other(), after, most);
+            let (over, left) = over(queue, end.other(), after, most, DROPPED_MAX);
             let mut ops = vec![op];
             let mut lost = 0;
             for key in &over {
@@ -235,9 +262,11 @@ impl<O: Os> Store<O> {
             commit.stage_span(queue, before, left);
             commit.stage_lost(queue, lost);
             commit.carry_out(&ops)?;
-            Ok(left.len)
+            Ok(true)
         })?;
-        self.wake_takers();
+        if pushed {
+            self.wake_takers();
+        }
         Ok(pushed)
     }
 
@@ -338,10 +367,11 @@ impl<O: Os> Commit<'_, O> {
     }
 }
 
-/// The keys of what is over `most` at an end, and the span without them.
-pub(super) fn over(queue: Namespace, end: End, span: Span, most: u64) -> (Vec<[u8; ELEMENT]>, Span) {
+/// The keys of what is over `most` at an end, but not more of them than `dropped`, and the span without them.
+pub(super) fn over(queue: Namespace, end: End, span: Span, most: u64, dropped: u64) -> (Vec<[u8; ELEMENT]>, Span) {
     let mut left = span;
     let mut keys = Vec::new();
+    let most = most.max(span.len.saturating_sub(dropped));
     while left.len > most
         && let Some(position) = left.at(end)
     {

@@ -135,7 +135,7 @@ fn fill(store: &Store<SimOs>, values: &mut Values) {
     for number in 0..12u32 {
         let value = value::encode(&Postcard, &format!("element {number}")).unwrap();
         let put = Put { kind: value.kind, value: Value::Inline(value.bytes()), expires: None, tag: Tag::Id(queue.id) };
-        store.push(queue, crate::engine::End::Back, put, u64::MAX).unwrap();
+        store.push(queue, crate::engine::End::Back, put, crate::engine::Bound::NONE).unwrap();
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Dice, rounds};
 use crate::engine::change::{Put, Tag, Value};
 use crate::engine::handle;
 use crate::engine::living::Living;
-use crate::engine::queue::End;
+use crate::engine::queue::{Bound, DROPPED_MAX, End};
 use crate::engine::recovery::Opening;
 use crate::engine::store::Store;
 use crate::error::{Error, Result};
@@ -117,7 +117,7 @@ impl Act {
         match self {
             Act::Push(which, end, new, most) => {
                 let bytes = bytes(*new);
-                handle.push(queues[*which], *end, put(&bytes, queues[*which]), *most)?;
+                handle.push(queues[*which], *end, put(&bytes, queues[*which]), Bound::of(*most))?;
             }
             Act::Pop(which, end) => {
                 popped.push(handle.pop(queues[*which], *end, |found| Ok(element(&found.value().unwrap())))?);
@@ -365,6 +365,38 @@ fn what_is_in_a_queue_is_never_evicted() {
     }
 }
 
+/// Where a bound was lowered and nothing dropped, pushes drop what is over it little by little, each by itself and those of a
+/// transaction together.
+#[test]
+fn a_push_drops_so_many_and_leaves_the_rest_to_the_next() {
+    let machine = Machine::with_file_capacity(7, FILE_CAPACITY);
+    let process = open(&machine, Eviction::None);
+    let mut number = 0;
+    let mut push = |most, len| {
+        number += 1;
+        Act::Push(0, End::Back, (number, len), most)
+    };
+    let apply = |act: Act| drop(act.apply(&process.handle, &process.queues).unwrap());
+    let len = || process.handle.span(process.queues[0]).unwrap().len;
+    (0..5500).for_each(|_| apply(push(u64::MAX, 8)));
+    apply(push(10, 8));
+    assert_eq!(len(), 5501 - DROPPED_MAX);
+    apply(Act::Together((0..3).map(|_| push(10, 8)).collect(), true));
+    assert_eq!(len(), 5501 - 2 * DROPPED_MAX);
+    // An element that takes most of what a transaction may have is put all the same.
+    apply(Act::Together(vec![push(10, 200_000)], true));
+    assert_eq!(len(), 5501 - 2 * DROPPED_MAX);
+    let mut lens = Vec::new();
+    while len() > 10 {
+        apply(push(10, 8));
+        lens.push(len());
+    }
+    assert_eq!(lens, [2502, 1503, 504, 10]);
+    (0..10).for_each(|_| apply(push(10, 8)));
+    let last = (5510..=5519).map(|number| (number, 8)).collect();
+    check(&process, &[last, VecDeque::new()]);
+}
+
 /// Who pops skips a position whose element was lost with the file of its value.
 #[test]
 fn an_element_whose_file_is_lost_is_skipped() {
@@ -379,7 +411,7 @@ fn an_element_whose_file_is_lost_is_skipped() {
             len: draft.len,
             crc: draft.crc,
         });
-        process.handle.push(queue, End::Back, Put { value, ..put(&[], queue) }, u64::MAX).unwrap();
+        process.handle.push(queue, End::Back, Put { value, ..put(&[], queue) }, Bound::NONE).unwrap();
     }
     let lost = machine.paths().into_iter().filter(|path| path.to_string_lossy().contains("value-")).min().unwrap();
     drop(process);

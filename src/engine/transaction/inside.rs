@@ -216,7 +216,12 @@ impl<O: Os> Transaction<O> {
     pub(super) fn push(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>) -> Result<()> {
         self.fetch_ahead(overlay, hash);
         let anew = put.is_some() && self.begins_anew(overlay, key, hash)?;
-        overlay.push(key, hash, put, anew, self.store.state.load(state::SIZE_LIMIT) / 8)
+        overlay.push(key, hash, put, anew, self.limit())
+    }
+
+    /// The most that may be staged.
+    pub(super) fn limit(&self) -> u64 {
+        self.store.state.load(state::SIZE_LIMIT) / 8
     }
 
     /// Fetches what the commit will look at first: the home bucket of a key that is being staged, and the record of one that

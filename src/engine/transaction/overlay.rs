@@ -158,6 +158,8 @@ pub struct Overlay {
     pub names: Vec<(Kind, String)>,
     /// What became of queues, the last of each counts: its namespace, its span, and the positions that had lost their elements.
     pub spans: Vec<(Namespace, Span, u64)>,
+    /// Elements that were over the bound of their queue before the transaction, and that it has dropped.
+    pub dropped: u64,
     /// Keys of indexes that have or had a version, in order.
     pub ordered: BTreeSet<Vec<u8>>,
     /// Savepoints that may still be gone back to.
@@ -374,7 +376,7 @@ impl Overlay {
     }
 
     /// What the versions that count, and those kept for savepoints, are counted as.
-    fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         (self.bytes.len() + self.versions.len() * VERSION_BYTES) as u64
     }
 

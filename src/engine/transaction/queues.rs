@@ -6,7 +6,7 @@ use crate::storage::namespace::{Namespace, element};
 
 use super::super::change::Put;
 use super::super::found::Found;
-use super::super::queue::{End, Span, over};
+use super::super::queue::{DROPPED_MAX, End, Span, over};
 use super::Transaction;
 use super::overlay::Overlay;
 
@@ -63,23 +63,33 @@ impl<O: Os> Transaction<O> {
         })
     }
 
-    /// As [`Store::push`](super::super::store::Store::push).
-    pub fn push_element(&self, queue: Namespace, end: End, put: Put<'_>, most: u64) -> Result<u64> {
+    /// As [`Store::push`](super::super::store::Store::push). The transaction has the lock: what a queue is set to stays.
+    pub fn push_element(&self, queue: Namespace, end: End, put: Put<'_>, most: u64) -> Result<()> {
         if most == 0 {
-            return Ok(0);
+            return Ok(());
         }
         self.stage(|overlay| {
             let (before, mut lost) = self.queue(overlay, queue)?;
             let (position, after) = before.pushed(end);
             let key = element(queue.id, position);
             self.put(overlay, &key, self.store.hash(&key), put)?;
-            let (keys, left) = over(queue, end.other(), after, most);
+            let room = self.room_to_drop(overlay);
+            let (keys, left) = over(queue, end.other(), after, most, room);
+            // The one that a push drops when it puts one in takes nothing away from the others.
+            overlay.dropped += (keys.len() as u64).saturating_sub(1);
             for key in keys {
                 lost += u64::from(!self.take_out(overlay, &key)?);
             }
             overlay.stage_queue(queue, left, lost);
-            Ok(left.len)
+            Ok(())
         })
+    }
+
+    /// Elements that a push may drop: one, so that a queue does not grow, and as many more as the transaction may still drop
+    /// of what was over the bound before it. Half of the transaction's space is left to what is put.
+    fn room_to_drop(&self, overlay: &Overlay) -> u64 {
+        let is_half_full = overlay.size() > self.limit() / 2;
+        if is_half_full { 1 } else { 1 + DROPPED_MAX.saturating_sub(overlay.dropped) }
     }
 
     /// As [`Store::pop`](super::super::store::Store::pop).
