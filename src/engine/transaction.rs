@@ -17,6 +17,7 @@
 //! - **T2** It is in effect whole or not at all, for every reader, after the death of any process, and after a power cut.
 //! - **T3** Once it has ended, no handle that was made inside changes anything.
 
+mod emptied;
 mod finish;
 mod inside;
 mod joint;

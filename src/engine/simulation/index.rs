@@ -457,3 +457,40 @@ fn a_key_that_goes_is_there_until_the_commit_is() {
     }
     assert!(done > 1 && undone > 10, "{done} done, {undone} not");
 }
+
+/// Who takes one item after the other out in a transaction looks at none of them again. What is put at an end meanwhile is found,
+/// and what is taken back.
+#[test]
+fn who_empties_an_index_in_a_transaction_looks_once_at_each_item() {
+    let machine = Machine::with_file_capacity(7, FILE_CAPACITY);
+    let process = open(&machine, Eviction::None);
+    let one = |key: u32| Act::Put(0, key.to_be_bytes().to_vec(), 1, 4);
+    let fill = Act::Together((0..1000).map(one).collect(), true);
+    fill.apply(&process.handle, &process.indexes).unwrap();
+    let index = process.indexes[0];
+    let work = process.handle.transact(None, |inside| {
+        let handle::Handle::Inside(transaction) = inside else { return Err(Error::InTransaction) };
+        let pop = |end| inside.pop_in_order(index, end, |key, _| Ok(u32::from_be_bytes(key.try_into().unwrap())));
+        for number in 0..300 {
+            assert_eq!((pop(End::Front)?, pop(End::Back)?), (Some(number), Some(999 - number)));
+        }
+        for key in [5, 990] {
+            one(key).apply(inside, &process.indexes)?;
+        }
+        assert_eq!((pop(End::Front)?, pop(End::Back)?), (Some(5), Some(990)));
+        assert_eq!((pop(End::Front)?, pop(End::Back)?), (Some(300), Some(699)));
+        let looks = transaction.looks()?;
+        let taken_back = inside.transact(None, |_| {
+            assert_eq!((pop(End::Front)?, pop(End::Back)?), (Some(301), Some(698)));
+            Err::<(), _>(Error::InTransaction)
+        });
+        assert!(taken_back.is_err());
+        assert_eq!((pop(End::Front)?, pop(End::Back)?), (Some(301), Some(698)));
+        Ok(looks)
+    });
+    // Each of 604 once, and after a put at each end those again between it and what is left.
+    let work = work.unwrap();
+    assert!(work <= 604 + 600, "{work}");
+    let left = (302u32..698).map(|key| (key.to_be_bytes().to_vec(), (1, 4))).collect();
+    check(&process, &[left, BTreeMap::new()]);
+}

@@ -22,15 +22,25 @@ impl<O: Os> Transaction<O> {
         to: &mut Stretch,
     ) -> Result<()> {
         self.with(|overlay| {
-            let mut window = window.clone();
-            loop {
-                self.stretch_over(overlay, index, &window, end, wanted, to)?;
+            let window = overlay.emptied.narrow(index.id, window);
+            let mut left = window.clone();
+            to.clear();
+            while !left.is_empty() {
+                #[cfg(test)]
+                {
+                    overlay.looks += 1;
+                }
+                self.stretch_over(overlay, index, &left, end, wanted, to)?;
                 // What is removed may be all that a leaf has.
                 if !to.items.is_empty() || to.fence.is_none() {
-                    return Ok(());
+                    break;
                 }
-                window.without(end, to.fence.take());
+                left.without(end, to.fence.take());
             }
+            if left != window {
+                overlay.emptied.note(index.id, end, &window, &left);
+            }
+            Ok(())
         })
     }
 
@@ -122,8 +132,15 @@ impl<O: Os> Transaction<O> {
             let taken = self.read_over(overlay, &key, hash, &mut |found| take(&key[PREFIX..], found))?;
             if taken.is_some() {
                 self.push(overlay, &key, hash, None)?;
+                overlay.emptied.take(index.id, end, &key[PREFIX..]);
             }
             Ok(taken)
         })
+    }
+
+    /// How often the transaction has looked at an index.
+    #[cfg(test)]
+    pub fn looks(&self) -> Result<u64> {
+        self.with(|overlay| Ok(overlay.looks))
     }
 }

@@ -14,6 +14,7 @@ use crate::storage::namespace::{Kind, Namespace, is_inner, parse};
 use crate::storage::record::{Draft, Header, Type};
 
 use super::super::queue::Span;
+use super::emptied::Emptied;
 
 /// Up to this many versions are searched one by one.
 const LINEAR_MAX: usize = 16;
@@ -162,6 +163,11 @@ pub struct Overlay {
     pub dropped: u64,
     /// Keys of indexes that have or had a version, in order.
     pub ordered: BTreeSet<Vec<u8>>,
+    /// What is known to be empty at the ends of indexes.
+    pub emptied: Emptied,
+    /// How often an index was looked at.
+    #[cfg(test)]
+    pub looks: u64,
     /// Savepoints that may still be gone back to.
     pub savepoints: usize,
     /// A filter of the hashes of all versions: none has one whose bit is not set.
@@ -306,8 +312,11 @@ impl Overlay {
     #[inline]
     pub fn push(&mut self, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>, anew: bool, limit: u64) -> Result<()> {
         let value = put.map_or(&[][..], |(_, value)| value);
-        if let Some((Kind::Index, ..)) = parse(key) {
+        if let Some((Kind::Index, index, own)) = parse(key) {
             self.ordered.insert(key.to_vec());
+            if put.is_some() {
+                self.emptied.put(index, own);
+            }
         }
         if self.size() + (key.len() + value.len() + VERSION_BYTES) as u64 > limit {
             self.make_room(key.len() + value.len() + VERSION_BYTES, limit)?;
@@ -438,6 +447,7 @@ impl Overlay {
         self.spans.truncate(savepoint.spans);
         (self.first, self.cleared) = (savepoint.first, savepoint.cleared);
         self.newest = None;
+        self.emptied.forget();
         if self.versions.len() > LINEAR_MAX {
             self.make_table();
         }
