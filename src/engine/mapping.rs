@@ -18,7 +18,7 @@ use super::view::{Index, Segment, View};
 
 /// To unmap a table of this many bytes takes long enough to leave it to the thread, as its last owner also gives the blocks
 /// of the file back: some ten milliseconds for 300 MiB.
-const LONG: usize = 1 << 20;
+const LONG: u64 = 1 << 20;
 /// The thread looks so often whether somebody still reads a table, before it lets go of it.
 const LOOKS: u32 = 64;
 
@@ -164,11 +164,14 @@ impl<O: Os> Store<O> {
             }
             if let Ok((current, next)) = tables {
                 let is_used = |index: &Arc<Index<O>>| index.table == current || Some(index.table) == next;
-                long.extend(view.indexes.iter().filter(|index| !is_used(index) && index.map.len() >= LONG).cloned());
+                long.extend(
+                    view.indexes.iter().filter(|index| !is_used(index) && index.table.home_bytes() >= LONG).cloned(),
+                );
                 view.indexes.retain(is_used);
             }
         });
-        if !long.is_empty() && self.duty.allowed {
+        // Where nothing is evicted, a thread that gives space back a little later than it could is space that somebody is refused.
+        if !long.is_empty() && self.duty.allowed && !self.loses_nothing() {
             self.leave_to_thread(long);
         }
     }

@@ -5,8 +5,8 @@
 //! # The protocol
 //!
 //! Each open store has at most one thread in the background. It is started by the first write that finds the store short of
-//! room, by the first that stores an item with an expiry, by an opening that finds such items, and by the first call that
-//! finds a long table of the index replaced. It works in *rounds*, each for itself, and between them does not keep the store
+//! room, by the first that stores an item with an expiry, by an opening that finds such items, and, where items are evicted,
+//! by the first call that finds a long table of the index replaced. It works in *rounds*, each for itself, and between them does not keep the store
 //! open. A round:
 //!
 //! 1. Is there anything to do? If not, rest: until a writer calls, or until something has been due for [`GRACE`].
