@@ -255,9 +255,9 @@ impl<C: Codec, S> Builder<C, S> {
     ///
     /// The thread is started by the first write that finds little room left, by an item that expires, when a store with such
     /// items is opened, and in a cache that evicts once the index has grown out of a table of a mebibyte; not otherwise, and
-    /// not for read-only handles. It makes room a little before writers need it, waits for the disk where what goes has to wait for it, unmaps
-    /// what the index leaves behind when it has grown, and removes what expired some seconds ago from a store that nobody
-    /// writes to. It sleeps whenever there is nothing to do, and ends with the last clone of the handle. Of several processes
+    /// not for read-only handles. It makes room a little before writers need it, waits for the disk where what goes has to wait
+    /// for it, unmaps what the index leaves behind when it has grown, and removes what expired some seconds ago from a store that
+    /// nobody writes to. It sleeps whenever there is nothing to do, and ends with the last clone of the handle. Of several processes
     /// one works at a time, and if that one is killed another one goes on.
     ///
     /// Without it writers do all of that themselves when they need room, so that some calls take milliseconds; and what

@@ -42,6 +42,13 @@ pub fn read_decision<O: Os>(os: &O, path: &Path, id: u64) -> Result<(u64, u64)> 
     }
 }
 
+/// Writes a decision that was read once more, and makes it durable.
+pub fn write_again<O: Os>(os: &O, path: &Path, id: u64, (number, next): (u64, u64)) -> Result<()> {
+    let file = os.open(path, OpenMode::Write).map_err(|e| Error::io("open", path, e))?;
+    let again = file.write_at(&decision::encode(id, number), decision::other(next));
+    again.and_then(|()| file.sync()).map_err(|e| Error::not_written(path, e))
+}
+
 /// The number up to which joint commits were decided, for the rebuild of a shard; `None` for a store that is none.
 pub fn decided_for<O: Os>(os: &O, shard: &Path, kind: u32) -> Result<Option<u64>> {
     let Some(root) = shard.parent().filter(|_| kind == KIND_SHARD) else { return Ok(None) };
@@ -53,9 +60,7 @@ pub fn decided_for<O: Os>(os: &O, shard: &Path, kind: u32) -> Result<Option<u64>
     if number != 0 {
         // Who decided may have died before that was durable. What is counted for it here will be durable on its own, and
         // another shard must find the same after a power cut.
-        let file = os.open(&path, OpenMode::Write).map_err(|e| Error::io("open", &path, e))?;
-        let again = file.write_at(&decision::encode(fanout.id, number), decision::other(next));
-        again.and_then(|()| file.sync()).map_err(|e| Error::not_written(&path, e))?;
+        write_again(os, &path, fanout.id, (number, next))?;
     }
     Ok(Some(number))
 }

@@ -44,7 +44,7 @@ use crate::storage::segment::is_main;
 use crate::storage::state::{self, IS_JOINT, JOINT, JOINT_CHOSEN, JOINT_DONE, JOINT_NEXT, PENDING, UNSWEPT, VISIBLE};
 
 use super::commit::{Commit, Made};
-use super::decided::read_decision;
+use super::decided::{read_decision, write_again};
 use super::durable::{LOG, Lead, MAIN_LOG, Purpose, VALUES};
 use super::lock::Locked;
 use super::shards::Shards;
@@ -188,9 +188,7 @@ impl<O: Os> Shards<O> {
                 return pending.iter().try_for_each(|locked| locked.store.take_back());
             }
             // Who wrote it may have died before it was durable, or been told that it is not: it is written once more.
-            let file = os.open(&path, OpenMode::Write).map_err(|e| Error::io("open", &path, e))?;
-            let again = file.write_at(&decision::encode(self.fanout.id, number), decision::other(next));
-            again.and_then(|()| file.sync()).map_err(|e| Error::not_written(&path, e))?;
+            write_again(os, &path, self.fanout.id, (number, next))?;
             state.store(JOINT_CHOSEN, number);
         }
         for locked in &pending {
