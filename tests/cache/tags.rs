@@ -37,7 +37,10 @@ fn tags_without_items_take_no_space() {
         }
         expected.insert(key, tag);
     }
-    assert_eq!(table_bytes(cache.dir.path()), few);
+    // Where a name looks for a row is drawn anew for each store: now and then a hundred tags fill a stretch, and the next table,
+    // twice as long, is begun. The tags that there ever were would need over a hundred times the first.
+    let bytes = table_bytes(cache.dir.path());
+    assert!(bytes <= 3 * few, "{few} bytes have become {bytes}");
     assert_eq!(tags(&cache), expected);
     assert_eq!(cache.evict("tag 12000").unwrap(), 0, "its item was replaced");
     assert_eq!(cache.keys_tagged::<u32>("tag 29999").unwrap().map(Result::unwrap).collect::<Vec<_>>(), [99]);
