@@ -54,6 +54,8 @@ what_the_power_took_comes_back        simulation::again
 rebuild_frees_rows_that_others_are_behind simulation::tag_rows::a_rebuild
 queue_keeps_its_beginning             simulation::queue
 what_lasts_is_evicted                 simulation::queue::what_is_in_a_queue
+gleaning_has_no_end                   simulation::queue::a_store_full_of_large
+walks_in_vain_have_no_end             simulation::rot::a_segment_with
 clear_takes_namespaces_too            simulation::queue::queues_are
 freed_nodes_are_used_at_once          simulation::index
 keys_come_over_those_that_go          simulation::index::a_key_that_goes

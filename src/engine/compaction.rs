@@ -124,6 +124,15 @@ impl Kept {
     }
 }
 
+/// What a quantum has left to do of a victim.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    GoesOn,
+    Ends,
+    /// It was at the end, and something seems to lead into the victim still.
+    InVain,
+}
+
 /// A quantum under way.
 struct Quantum<'c, 'l, O: Os> {
     store: &'l Store<O>,
@@ -178,9 +187,10 @@ impl<O: Os> Store<O> {
         let hand = left.map_or(hand, |left| left.location.offset() as u64);
         let (evicted, expired, notices) = (quantum.evicted, quantum.expired, take(&mut quantum.notices));
         let moved = quantum.bytes as u64;
-        let progressed = commit.move_hand(&victim, hand);
+        let walk = commit.move_hand(&victim, hand);
         commit.publish()?;
         drop(commit);
+        let progressed = walk == Walk::GoesOn;
         self.state.store(state::KEPT, if progressed { self.state.load(state::KEPT) + moved } else { 0 });
         self.state.store(state::COPIED, self.state.load(state::COPIED).wrapping_add(moved));
         if !notices.is_empty() {
@@ -189,7 +199,9 @@ impl<O: Os> Store<O> {
         }
         self.count_now(Counter::Culled, evicted);
         self.count_now(Counter::Expirations, expired);
-        Ok(Step::Moved(evicted + expired))
+        // The same victim would be walked again, and give no more than now.
+        let is_in_vain = walk == Walk::InVain && !seeded!("walks_in_vain_have_no_end");
+        Ok(if is_in_vain { Step::Nothing } else { Step::Moved(evicted + expired) })
     }
 }
 
@@ -445,28 +457,28 @@ impl<O: Os> Commit<'_, O> {
         self.count_replaced(old, false);
     }
 
-    /// Step 5. False if the walk is at its end: the victim goes, or, if a cell still leads into it, is walked again.
-    fn move_hand(&mut self, victim: &Victim, hand: u64) -> bool {
+    /// Step 5. Where the walk is at its end the victim goes; if a cell still seems to lead into it, it stays.
+    fn move_hand(&mut self, victim: &Victim, hand: u64) -> Walk {
         let (place, id) =
             if victim.is_main { (state::MAIN_HAND, state::MAIN_HAND_ID) } else { (state::HAND, state::HAND_ID) };
         let at_end = hand >= victim.end && !victim.is_open;
         // A victim that this quantum emptied goes with the next one (I9).
         let is_emptied = self.is_led_into(victim.slot) && self.state(row_word(victim.slot, row::LIVE)) == 0;
         if !at_end || is_emptied || !self.can_retire() {
-            let word = hand_word(victim);
+            let word = hand_word(victim, hand);
             self.stage_state(place, Tail { slot: victim.slot, offset: hand, epoch: 0 }.bits());
             self.stage_state(id, word);
-            return !at_end;
+            return if at_end { Walk::Ends } else { Walk::GoesOn };
         }
         self.stage_state(id, 0);
         if self.state(row_word(victim.slot, row::LIVE)) != 0 {
             // What leads here cannot be read, or the counts are wrong: the next to open alone looks at everything.
             self.store.state.store(state::SUSPECT, 1);
-            return false;
+            return Walk::InVain;
         }
         let bytes = self.state(row_word(victim.slot, row::ALLOCATED));
         self.stage_state(row_word(victim.slot, row::ID), 0);
         self.retire(Retiree::Segment(victim.id), bytes);
-        false
+        Walk::Ends
     }
 }

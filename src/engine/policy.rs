@@ -48,11 +48,16 @@ const DEAD_SHARE: u64 = 8;
 const GLEANED: u64 = 1 << 56;
 /// Bit of that word once such a walk was at its end: on the next one, whatever may be evicted is.
 const AGAIN: u64 = 1 << 57;
+/// Bit of that word once that one was at its end too: what is left is never evicted, and another walk would find nothing until
+/// there is more in the segment.
+const SPENT: u64 = 1 << 58;
 
-/// What the word says that belongs to a victim's hand.
-pub(super) fn hand_word(victim: &Victim) -> u64 {
+/// What the word says that belongs to a victim's hand, which has come so far.
+pub(super) fn hand_word(victim: &Victim, hand: u64) -> u64 {
     let bit = |is: bool, bit| if is { bit } else { 0 };
-    victim.id | bit(victim.is_gleaned(), GLEANED) | bit(victim.again, AGAIN)
+    let is_spent = (victim.again && hand >= victim.end) && !seeded!("gleaning_has_no_end");
+    let walk = if is_spent { SPENT } else { bit(victim.again, AGAIN) };
+    victim.id | if victim.is_gleaned() { GLEANED | walk } else { 0 }
 }
 
 /// Where a victim's walk begins.
@@ -76,6 +81,8 @@ pub(super) struct Victim {
     pub end: u64,
     /// It was gleaned to its end and gave nothing.
     pub again: bool,
+    /// That was so twice, and there is nothing new.
+    spent: bool,
 }
 
 impl Victim {
@@ -138,7 +145,8 @@ impl<O: Os> Store<O> {
         let exhausted = |victim: &Victim| victim.is_open && victim.hand >= victim.end;
         // What is gleaned and gave nothing is gleaned again, and then whatever it has goes.
         let again = |main: Option<Victim>| {
-            main.map(|main| if exhausted(&main) { Victim { hand: START, again: true, ..main } } else { main })
+            let main = main.filter(|main| !main.spent)?;
+            Some(if exhausted(&main) { Victim { hand: START, again: true, ..main } } else { main })
         };
         let (Some(commits), Some(main)) = (commits.filter(|commits| !exhausted(commits)), main) else {
             return Ok(commits.filter(|commits| !exhausted(commits)).or(again(main)));
@@ -181,7 +189,7 @@ impl<O: Os> Store<O> {
             (state::HAND, state::HAND_ID, state::TAIL)
         };
         let word = commit.state(hand_id);
-        let (at, id) = (Tail::from_bits(commit.state(hand)), word & !(GLEANED | AGAIN));
+        let (at, id) = (Tail::from_bits(commit.state(hand)), word & !(GLEANED | AGAIN | SPENT));
         let (slot, id) = if id != 0 && self.segment_in(at.slot) == id {
             (at.slot, id)
         } else {
@@ -190,17 +198,19 @@ impl<O: Os> Store<O> {
         };
         let is_open = Tail::from_bits(commit.state(tail)).slot == slot;
         // What was gleaned while it was open is walked in earnest once it is not.
-        let known = word & !AGAIN == if main && is_open { id | GLEANED } else { id };
+        let known = word & !(AGAIN | SPENT) == if main && is_open { id | GLEANED } else { id };
         let main_large = commit.state(state::MAIN_LARGE_BYTES);
         let large = if main { main_large } else { commit.state(state::LARGE_BYTES).saturating_sub(main_large) };
+        let (hand, end) = (if known { at.offset.max(START) } else { START }, self.committed_end(slot));
         let victim = Victim {
             slot,
             id,
             is_main: main,
             is_open,
-            hand: if known { at.offset.max(START) } else { START },
-            end: self.committed_end(slot),
+            hand,
+            end,
             again: known && word & AGAIN != 0,
+            spent: known && word & SPENT != 0 && hand >= end,
         };
         (!is_open || (large > 0 && !loses_nothing(self.policy()))).then_some(victim)
     }

@@ -14,9 +14,10 @@ use crate::engine::recovery::Opening;
 use crate::engine::store::Store;
 use crate::error::{Error, Result};
 use crate::options::Eviction;
-use crate::os::Os;
 use crate::os::sim::{Machine, SimOs};
+use crate::os::{Os, OsMap};
 use crate::storage::namespace::{self, Kind, Label, Namespace};
+use crate::storage::state;
 
 const SIZE_LIMIT: u64 = 2 << 20;
 const FILE_CAPACITY: usize = 16 << 20;
@@ -365,6 +366,44 @@ fn what_is_in_a_queue_is_never_evicted() {
     }
 }
 
+/// Pushes an element to the first queue, with a file of its own if it is large.
+fn push_drafted(process: &Process, element: Element) -> Result<bool> {
+    let (queue, bytes) = (process.queues[0], bytes(element));
+    let large = process.handle.is_large(bytes.len()).then(|| process.handle.draft(&bytes)).transpose()?;
+    let value = large.as_ref().map_or(Value::Inline(&bytes), |draft| Value::Draft {
+        number: draft.number,
+        len: draft.len,
+        crc: draft.crc,
+    });
+    process.handle.push(queue, End::Back, Put { value, ..put(&[], queue) }, Bound::NONE)
+}
+
+/// A store that evicts, full of elements with files of their own, says so soon: to look again at what may never go finds nothing.
+#[test]
+fn a_store_full_of_large_elements_is_full_without_long_work() {
+    for eviction in [Eviction::S3Fifo, Eviction::LeastRecentlyStored, Eviction::LeastRecentlyUsed] {
+        let machine = Machine::with_file_capacity(7, FILE_CAPACITY);
+        let process = open(&machine, eviction);
+        let commits = || process.handle.state.load(state::VISIBLE);
+        let mut full = 0;
+        for i in 0..5_000 {
+            let before = commits();
+            let is_push = i % 50 == 0;
+            let done = match is_push {
+                true => push_drafted(&process, (i, 20_000)).map(drop),
+                false => Act::Set(i % 3000, 600).apply(&process.handle, &process.queues).map(drop),
+            };
+            let made = commits() - before;
+            assert!(made < 1_000, "{eviction:?}: {made} commits in one call, {done:?}");
+            full += u32::from(!is_push && done.is_err_and(|error| error.is_full()));
+            if full == 10 {
+                break;
+            }
+        }
+        assert_eq!(full, 10, "{eviction:?}");
+    }
+}
+
 /// Where a bound was lowered and nothing dropped, pushes drop what is over it little by little, each by itself and those of a
 /// transaction together.
 #[test]
@@ -403,15 +442,7 @@ fn an_element_whose_file_is_lost_is_skipped() {
     let machine = Machine::with_file_capacity(7, FILE_CAPACITY);
     let process = open(&machine, Eviction::None);
     for (number, len) in [(0, 100), (1, 40_000), (2, 100), (3, 40_000)] {
-        let queue = process.queues[0];
-        let bytes = bytes((number, len));
-        let large = process.handle.is_large(len).then(|| process.handle.draft(&bytes).unwrap());
-        let value = large.as_ref().map_or(Value::Inline(&bytes), |draft| Value::Draft {
-            number: draft.number,
-            len: draft.len,
-            crc: draft.crc,
-        });
-        process.handle.push(queue, End::Back, Put { value, ..put(&[], queue) }, Bound::NONE).unwrap();
+        push_drafted(&process, (number, len)).unwrap();
     }
     let lost = machine.paths().into_iter().filter(|path| path.to_string_lossy().contains("value-")).min().unwrap();
     drop(process);

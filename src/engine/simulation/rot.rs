@@ -6,8 +6,11 @@ use std::path::PathBuf;
 
 use super::acts::{Act, Contents, key_bytes, put, tagged};
 use super::audit::{audit, live};
+use super::eviction::{Full, POLICIES};
 use super::world::{Handle, World, living, open, path};
 use super::{Dice, rounds};
+use crate::os::OsMap;
+use crate::storage::state::{self, row, row_word};
 
 /// Makes a store durable, closes it, and changes bytes of a file behind its back. Who opens it then has to rebuild.
 fn damaged(acts: &[Act], unsynced: &[Act], damage: impl FnOnce(&World)) -> (World, Handle) {
@@ -216,4 +219,29 @@ fn a_type_that_is_damaged_costs_its_record_alone() {
     let mut expected = world.contents.clone();
     expected.remove(&120);
     assert_eq!(live(&found.store).len(), expected.len());
+}
+
+/// What a row says too much leads into a segment for ever: it cannot be given back, and no call walks it again and again for
+/// that.
+#[test]
+fn a_segment_with_a_wrong_count_is_not_walked_without_end() {
+    for policy in POLICIES {
+        let mut full = Full::new(3, policy);
+        for _ in 0..1_200 {
+            let act = full.act();
+            full.apply(&act);
+        }
+        let acts: Vec<Act> = (0..40).map(|_| full.act()).collect();
+        let store = &full.handles[0].store;
+        for slot in 0..store.rows {
+            store.state.store(row_word(slot, row::LIVE), store.state.load(row_word(slot, row::LIVE)) + 1);
+        }
+        for act in acts {
+            let before = store.state.load(state::VISIBLE);
+            let done = act.apply(store);
+            let commits = store.state.load(state::VISIBLE) - before;
+            assert!(commits < 2_000, "{policy:?}: {commits} commits in {act:?}");
+            assert!(done.is_ok() || done.is_err_and(|error| error.is_full()));
+        }
+    }
 }
