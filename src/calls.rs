@@ -34,7 +34,7 @@ use fan::Fan;
 
 pub(super) use buffer::with_buffer;
 pub(super) use orders::Orders;
-pub(super) use queues::{Place, Queues, Setting};
+pub(super) use queues::{Place, Queues, Setting, WhileOpen};
 pub(super) use streams::{Grows, Opened, Source, Streamed, Streams};
 
 /// A live record.

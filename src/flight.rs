@@ -46,8 +46,9 @@ impl Drop for Claim {
     fn drop(&mut self) {
         COMPUTING
             .with_borrow_mut(|computing| computing.retain(|held| *held != (self.store, self.ledger.id(), self.name)));
-        self.ledger.release(&self.name, self.token, |note| {
-            if token_of(&note) == Some(self.token) { Change::Erase } else { Change::Keep }
+        let token = self.token;
+        self.ledger.release(&self.name, token, move |note| {
+            if token_of(&note) == Some(token) { Change::Erase } else { Change::Keep }
         });
     }
 }
@@ -85,6 +86,7 @@ impl Claims {
 
     /// Step 2.
     pub fn take(&self) -> Result<Attempt> {
+        self.ledger.catch_up();
         let found = self.ledger.read(&self.name)?;
         if let Some(note) = &found
             && let Some(token) = token_of(note)
@@ -93,7 +95,7 @@ impl Claims {
             return Ok(Attempt::Busy(note.sequence));
         }
         let token = self.ledger.token();
-        let busy = self.ledger.change(&self.name, |note| {
+        let busy = self.ledger.change_held(&self.name, |note| {
             Ok(match &note {
                 // Somebody was quicker.
                 Some(other) if note != found => (Change::Keep, Some(other.sequence)),

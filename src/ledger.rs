@@ -7,6 +7,8 @@
 //! Who waits for a note to change sleeps on a word of the store, which whoever lets go of something wakes. It naps only so long
 //! at a time, for nobody wakes it when a holder dies.
 
+mod later;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -135,21 +137,53 @@ impl Ledger {
         answer.ok_or(Error::InTransaction)
     }
 
-    /// Lets go of what a token holds: `left` says what becomes of the note. Wakes who waits. What fails is left at that: the token
-    /// ends with its handle.
-    pub fn release(&self, name: &[u8], token: u64, left: impl Fn(Note) -> Change) {
+    /// As [`change`](Ledger::change), for notes that say who holds something: what a power cut takes back has nobody left who
+    /// holds it, so it is enough that the others see it.
+    pub fn change_held<R>(
+        &self,
+        name: &[u8],
+        mut decide: impl FnMut(Option<Note>) -> Result<(Change, R)>,
+    ) -> Result<R> {
+        let mut answer = None;
+        let changed = self.change(name, |note| {
+            let (change, given) = decide(note)?;
+            answer = Some(given);
+            Ok((change, ()))
+        });
+        match changed {
+            Err(error) if !error.is_not_durable() => Err(error),
+            _ => answer.ok_or(Error::InTransaction),
+        }
+    }
+
+    /// Lets go of what a token holds: `left` says what becomes of the note. Wakes who waits. If it fails it is done later.
+    pub fn release(&self, name: &[u8], token: u64, left: impl Fn(Note) -> Change + Send + 'static) {
+        if self.let_go(name, token, &left).is_err() {
+            let (space, name) = (self.space, Box::<[u8]>::from(name));
+            later::leave(&self.store, Box::new(move |store| Ledger { store, space }.let_go(&name, token, &left)));
+        }
+    }
+
+    fn let_go(&self, name: &[u8], token: u64, left: &impl Fn(Note) -> Change) -> Result<()> {
         // A child of `fork` has what its parent holds, and not the right to let it go.
         if (token >> 32) as u32 != self.store.owner() {
-            return;
+            return Ok(());
         }
-        let changed = self.change(name, |note| {
-            let change = note.map_or(Change::Keep, &left);
+        let is_changed = self.change_held(name, |note| {
+            let change = note.map_or(Change::Keep, left);
             let is_changed = !matches!(change, Change::Keep);
             Ok((change, is_changed))
-        });
-        if matches!(changed, Ok(true)) {
+        })?;
+        if is_changed {
             self.store.wake();
         }
+        Ok(())
+    }
+
+    /// Lets go of what this process could not let go before.
+    #[inline]
+    pub fn catch_up(&self) {
+        later::catch_up(&self.store);
     }
 
     /// Writes a note as soon as `judge` says what; while it says nothing, sleeps until the note changes. It is asked outside the
@@ -161,12 +195,13 @@ impl Ledger {
         mut judge: impl FnMut(Option<&Note>) -> Option<Vec<u8>>,
     ) -> Result<()> {
         loop {
+            self.catch_up();
             let found = self.read(name)?;
             let Some(bytes) = judge(found.as_ref()) else {
                 self.sleep(name, found.map_or(0, |note| note.sequence), deadline, Duration::MAX)?;
                 continue;
             };
-            let is_written = self.change(name, |note| {
+            let is_written = self.change_held(name, |note| {
                 let is_same = note == found;
                 Ok((if is_same { Change::Write(bytes.clone()) } else { Change::Keep }, is_same))
             })?;

@@ -6,7 +6,10 @@
 //! Who waits sleeps until it may be its turn. What somebody holds is a guard, and is let go when that is dropped; when its
 //! process dies instead, by whatever death, the next one has it within a quarter of a second. None of them is fair: of
 //! those that wait, whoever is scheduled first goes on, but for [`Throttle`], which keeps the order of the calls.
-//! Inside a transaction they are [`Error::InTransaction`], for nobody else could see what is taken.
+//! Inside a transaction they are [`Error::InTransaction`], for nobody else could see what is taken. What cannot be let go when its
+//! guard is dropped, because somebody has the lock of the store for too long or the thread is inside a transaction, is let go
+//! as soon as that is over: by a thread, or, in a cache without [one in the background](crate::Builder::background), by the
+//! next call of the process that takes something.
 //!
 //! ```
 //! use larder::recipes::Lock;

@@ -1,8 +1,9 @@
 //! The calls of namespaces and queues.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Facts, Written, append_value, facts, with_buffer};
+use super::{Calls, Facts, Written, append_value, facts, with_buffer};
 use crate::engine::{Bound, End, Handle, Kind, Label, Namespace, Put, Span, Tag, Value};
 use crate::error::Result;
 use crate::os::real::RealOs;
@@ -73,7 +74,14 @@ pub trait Queues {
     fn id(&self) -> u64;
     /// True if the handle that made a change is there still.
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool;
+    /// False if the process is to have no threads but its own.
+    fn may_start_threads(&self) -> bool;
+    /// What gives the store again as long as somebody has it open, and does not keep it open.
+    fn while_open(&self) -> WhileOpen;
 }
+
+/// A store while somebody has it open.
+pub(crate) type WhileOpen = Box<dyn Fn() -> Option<Arc<dyn Calls>> + Send>;
 
 /// Calls `store` with the put of a value, which is written to a file of its own first if it is large.
 pub(super) fn with_put<R>(
@@ -175,5 +183,14 @@ impl Queues for Handle<RealOs> {
 
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool {
         (**self).is_owner_alive(owner, sequence)
+    }
+
+    fn may_start_threads(&self) -> bool {
+        (**self).may_start_threads()
+    }
+
+    fn while_open(&self) -> WhileOpen {
+        let handle = self.downgrade();
+        Box::new(move || Some(Arc::new(handle.as_ref()?.upgrade()?)))
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::queues::{Setting, Take};
+use super::queues::{Setting, Take, WhileOpen};
 use super::{
     Body, Borrowed, Calls, Decide, Facts, Grows, How, Orders, Place, Queues, Raw, Record, Source, Streamed, Streams,
     Taken, Wanted, Whole, Written, checked_key, checked_tag, expiry, open_namespace, transact_on,
@@ -371,6 +371,14 @@ impl Queues for Within {
 
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool {
         self.store.is_owner_alive(owner, sequence)
+    }
+
+    fn may_start_threads(&self) -> bool {
+        self.store.may_start_threads()
+    }
+
+    fn while_open(&self) -> WhileOpen {
+        self.store.while_open()
     }
 }
 

@@ -12,12 +12,22 @@ use crate::storage::namespace::{Label, Namespace};
 use super::change::{Decision, Op, Put};
 use super::check::{Progress, Report};
 use super::found::Found;
-use super::living::Living;
+use super::living::{Living, Resting};
 use super::order_read::{Stretch, Window};
 use super::queue::{Bound, End, Span};
 use super::settings::Shared;
 use super::store::Store;
 use super::transaction::Transaction;
+
+/// A [`Handle`] of a store that does not keep it open.
+pub struct HandleLater<O: Os>(Resting<O>);
+
+impl<O: Os> HandleLater<O> {
+    /// The handle, if somebody has the store open.
+    pub fn upgrade(&self) -> Option<Handle<O>> {
+        self.0.upgrade().map(Handle::Store)
+    }
+}
 
 /// A store, or a running transaction on one.
 pub enum Handle<O: Os> {
@@ -30,6 +40,16 @@ impl<O: Os> Clone for Handle<O> {
         match self {
             Handle::Store(store) => Handle::Store(store.clone()),
             Handle::Inside(transaction) => Handle::Inside(Arc::clone(transaction)),
+        }
+    }
+}
+
+impl<O: Os> Handle<O> {
+    /// The store without keeping it open; `None` for a transaction, which ends before anything could be done later.
+    pub fn downgrade(&self) -> Option<HandleLater<O>> {
+        match self {
+            Handle::Store(store) => Some(HandleLater(store.downgrade())),
+            Handle::Inside(_) => None,
         }
     }
 }

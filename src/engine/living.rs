@@ -30,6 +30,21 @@ pub struct Living<O: Os> {
     _siblings: Option<Arc<dyn Siblings>>,
 }
 
+/// A [`Living`] that does not keep its store open.
+pub struct Resting<O: Os> {
+    store: Weak<Store<O>>,
+    end: Weak<End<O>>,
+    siblings: Option<Weak<dyn Siblings>>,
+}
+
+impl<O: Os> Resting<O> {
+    /// The store, if somebody has it open.
+    pub fn upgrade(&self) -> Option<Living<O>> {
+        let siblings = self.siblings.as_ref().map(|siblings| siblings.upgrade().ok_or(()));
+        Some(Living { _end: self.end.upgrade()?, store: self.store.upgrade()?, _siblings: siblings.transpose().ok()? })
+    }
+}
+
 /// Ends the thread of a store, or of the one that was opened in its place.
 struct End<O: Os>(Arc<Store<O>>);
 
@@ -69,6 +84,15 @@ impl<O: Os> Living<O> {
     /// The same shard, which keeps all of them open.
     pub fn among(&self, siblings: Arc<dyn Siblings>) -> Living<O> {
         Living { _siblings: Some(siblings), ..self.clone() }
+    }
+
+    /// The same without keeping it open.
+    pub fn downgrade(&self) -> Resting<O> {
+        Resting {
+            store: Arc::downgrade(&self.store),
+            end: Arc::downgrade(&self._end),
+            siblings: self._siblings.as_ref().map(Arc::downgrade),
+        }
     }
 
     /// The store of this process. What fails in a child is opening it; the inherited one then says so to each call.

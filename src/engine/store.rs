@@ -195,6 +195,11 @@ impl<O: Os> Store<O> {
             && (owner == self.owner || self.os.is_alive(&self.paths.presence(owner.into())))
     }
 
+    /// False if whoever opened it wants no thread beside those of the program.
+    pub fn may_start_threads(&self) -> bool {
+        self.duty.allowed
+    }
+
     /// The clock, as expiry sees it.
     pub fn now(&self) -> u64 {
         self.time()

@@ -154,8 +154,9 @@ fn is_held(ledger: &Ledger, note: &Note) -> bool {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        self.lock.ledger.release(&self.lock.name, self.token, |note| {
-            if number_at(&note.bytes, 0) == Some(self.token) { Change::Erase } else { Change::Keep }
+        let token = self.token;
+        self.lock.ledger.release(&self.lock.name, token, move |note| {
+            if number_at(&note.bytes, 0) == Some(token) { Change::Erase } else { Change::Keep }
         });
     }
 }
@@ -292,12 +293,11 @@ impl RLock {
 
 impl Drop for RLockGuard {
     fn drop(&mut self) {
-        self.lock.ledger.release(&self.lock.name, self.token, |note| {
+        let token = self.token;
+        self.lock.ledger.release(&self.lock.name, token, move |note| {
             match (number_at(&note.bytes, 0), number_at(&note.bytes, 8)) {
-                (Some(token), Some(count)) if token == self.token && count > 1 => {
-                    Change::Write(times(token, count - 1))
-                }
-                (Some(token), _) if token == self.token => Change::Erase,
+                (Some(holder), Some(count)) if holder == token && count > 1 => Change::Write(times(token, count - 1)),
+                (Some(holder), _) if holder == token => Change::Erase,
                 _ => Change::Keep,
             }
         });

@@ -154,8 +154,9 @@ impl BoundedSemaphore {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.semaphore.ledger.release(&self.semaphore.name, self.token, |note| {
-            let left = encoded(tokens(&note.bytes).filter(|token| *token != self.token));
+        let mine = self.token;
+        self.semaphore.ledger.release(&self.semaphore.name, mine, move |note| {
+            let left = encoded(tokens(&note.bytes).filter(|token| *token != mine));
             if left.len() == note.bytes.len() {
                 Change::Keep
             } else if left.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use larder::{Error, SetOptions};
+use larder::{Cache, Error, SetOptions};
 
 use crate::Scratch;
 
@@ -147,4 +147,35 @@ fn the_same_key_of_another_cache_may_be_computed_while_one_is() {
     let value: Result<i32, Error> = outer.try_get_or_insert_with("key", SetOptions::new(), within);
     assert_eq!(value.unwrap(), 7);
     assert_eq!(inner.get("key").unwrap(), Some(7));
+}
+
+/// The value cannot be stored, and the claim not be let go, because somebody has the lock of the store for too long.
+#[test]
+fn a_claim_that_could_not_be_let_go_is_let_go_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::builder(&dir).lock_timeout(Duration::from_millis(50)).open().unwrap();
+    let other = Cache::open(&dir).unwrap();
+    let (begun, begins) = channel();
+    let (end, ends) = channel::<()>();
+    std::thread::scope(|scope| {
+        let end = end;
+        let other = &other;
+        let value = cache.get_or_insert_with("k", NONE, || {
+            scope.spawn(move || {
+                let locked = other.transact(|_| {
+                    begun.send(()).unwrap();
+                    // Returns when the other side is dropped, by a panic too.
+                    let _ = ends.recv();
+                    Ok(())
+                });
+                locked.unwrap();
+            });
+            begins.recv().unwrap();
+            1
+        });
+        assert!(value.unwrap_err().is_timeout());
+        drop(end);
+    });
+    let wait = SetOptions::new().wait(Duration::from_secs(600));
+    assert_eq!(other.get_or_insert_with("k", wait, || 2).unwrap(), 2);
 }

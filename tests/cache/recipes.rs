@@ -169,3 +169,48 @@ fn nobody_waits_for_a_lock_inside_a_transaction_or_without_writing() {
     drop(held);
     drop(mine.lock().unwrap());
 }
+
+/// Whatever it was that failed when a guard was dropped, what it held is to be had again.
+#[test]
+fn what_could_not_be_let_go_is_let_go_later() {
+    for has_thread in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let cache =
+            Cache::builder(&dir).lock_timeout(Duration::from_millis(200)).background(has_thread).open().unwrap();
+        let other = Cache::open(&dir).unwrap();
+        let within = cache.cache("within").unwrap();
+        let lock = Lock::new(&within, "lock").unwrap();
+        let again = RLock::new(&cache, "again").unwrap();
+        let permits = BoundedSemaphore::new(&cache, "permits", 1).unwrap();
+        let outer = again.lock().unwrap();
+        let held = (lock.lock().unwrap(), permits.acquire().unwrap());
+        // Here the lock is not had in time, there the thread is inside a transaction.
+        other
+            .transact(move |_| {
+                std::thread::scope(|scope| drop(scope.spawn(move || drop(held))));
+                Ok(())
+            })
+            .unwrap();
+        let inner = again.lock().unwrap();
+        cache
+            .transact(move |_| {
+                drop(inner);
+                Ok(())
+            })
+            .unwrap();
+        // Another process that waits has it from the thread; without one, whoever of this process asks next lets go.
+        let second = Cache::open(&dir).unwrap();
+        if !has_thread {
+            assert!(Lock::new(&cache, "any").unwrap().try_lock().unwrap().is_some());
+        }
+        drop(Lock::new(&second.cache("within").unwrap(), "lock").unwrap().lock_timeout(LONG).unwrap());
+        drop(BoundedSemaphore::new(&second, "permits", 1).unwrap().acquire_timeout(LONG).unwrap());
+        let theirs = RLock::new(&second, "again").unwrap();
+        std::thread::scope(|scope| {
+            let is_taken = scope.spawn(|| theirs.try_lock().unwrap().is_none());
+            assert!(is_taken.join().unwrap(), "it was let go once of two times");
+            drop(outer);
+            scope.spawn(|| drop(theirs.lock_timeout(LONG).unwrap()));
+        });
+    }
+}
