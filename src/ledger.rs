@@ -88,9 +88,9 @@ impl Ledger {
         u64::from(self.store.owner()) << 32 | u64::from(number)
     }
 
-    /// The clock, nanoseconds since 1970.
-    pub fn now(&self) -> u64 {
-        self.store.now()
+    /// The machine's clock, nanoseconds since 1970.
+    pub fn clock(&self) -> u64 {
+        self.store.clock()
     }
 
     /// True if the handle of a token that a note has is there still.

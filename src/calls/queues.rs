@@ -74,6 +74,9 @@ pub trait Queues {
     fn id(&self) -> u64;
     /// True if the handle that made a change is there still.
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool;
+    /// The machine's clock, nanoseconds since 1970. Unlike [`Whole::now`](super::Whole::now) it may go back: what counts time that
+    /// passes would stand still for as long as the clock was ahead once.
+    fn clock(&self) -> u64;
     /// False if the process is to have no threads but its own.
     fn may_start_threads(&self) -> bool;
     /// What gives the store again as long as somebody has it open, and does not keep it open.
@@ -183,6 +186,10 @@ impl Queues for Handle<RealOs> {
 
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool {
         (**self).is_owner_alive(owner, sequence)
+    }
+
+    fn clock(&self) -> u64 {
+        (**self).clock()
     }
 
     fn may_start_threads(&self) -> bool {

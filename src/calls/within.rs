@@ -373,6 +373,10 @@ impl Queues for Within {
         self.store.is_owner_alive(owner, sequence)
     }
 
+    fn clock(&self) -> u64 {
+        self.store.clock()
+    }
+
     fn may_start_threads(&self) -> bool {
         self.store.may_start_threads()
     }

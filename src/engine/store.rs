@@ -195,6 +195,11 @@ impl<O: Os> Store<O> {
             && (owner == self.owner || self.os.is_alive(&self.paths.presence(owner.into())))
     }
 
+    /// The machine's clock, which may go back.
+    pub fn clock(&self) -> u64 {
+        self.os.now()
+    }
+
     /// False if whoever opened it wants no thread beside those of the program.
     pub fn may_start_threads(&self) -> bool {
         self.duty.allowed

@@ -1,4 +1,5 @@
-//! A limit of calls in a time: a note with the moment at which the calls made so far would be through, one behind the other.
+//! A limit of calls in a time: a note with the moment at which the calls made so far would be through, one behind the other, and
+//! that of the last call.
 //!
 //! The *generic cell rate algorithm*: each call moves that moment by its share of the time, from now on if it has passed. A call
 //! goes at once as long as the moment is less than the whole time ahead, and else waits until it is. After ITU-T I.371.
@@ -16,8 +17,8 @@ const THROTTLES: &str = "\0throttles";
 /// So many calls in a time, of all processes together.
 ///
 /// After a pause as many go at once; then they follow each other in even distances. Each call that waits has its turn
-/// from the beginning, and sleeps until then. The clock that counts is the machine's, read to some milliseconds: a step of it
-/// moves the turns.
+/// from the beginning, and sleeps until then. The clock that counts is the machine's, read to some milliseconds: if it is set
+/// forward, calls go that had to wait; if it is set back, the turns go with it.
 ///
 /// ```
 /// use larder::recipes::Throttle;
@@ -107,16 +108,37 @@ impl Throttle {
 
     fn pass(&self, timeout: Duration) -> Result<()> {
         let left = self.ledger.change(&self.name, |note| {
-            let now = self.ledger.now();
-            let through = note.and_then(|note| number_at(&note.bytes, 0)).unwrap_or(0).max(now);
-            let through = through.saturating_add(self.distance);
+            let now = self.ledger.clock();
+            let word = |at| note.as_ref().and_then(|note| number_at(&note.bytes, at)).unwrap_or(0);
+            // Since the last call the clock went back by so much, and the turns go with it.
+            let back = word(8).saturating_sub(now);
+            let through = word(0).saturating_sub(back).max(now).saturating_add(self.distance);
             let left = Duration::from_nanos((through - now).saturating_sub(self.whole.max(self.distance)));
             if left > timeout {
                 return Ok((Change::Keep, None));
             }
-            Ok((Change::Write(through.to_le_bytes().to_vec()), Some(left)))
+            Ok((Change::Write([through.to_le_bytes(), now.to_le_bytes()].concat()), Some(left)))
         })?;
         std::thread::sleep(left.ok_or(Error::Timeout)?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls that were made while the clock was an hour ahead count as if they had been made now.
+    #[test]
+    fn turns_go_back_with_the_clock() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&dir).unwrap();
+        let throttle = Throttle::new(&cache, "api", 2, Duration::from_secs(60)).unwrap();
+        let note = |through: u64, at: u64| [through.to_le_bytes(), at.to_le_bytes()].concat();
+        let ahead = throttle.ledger.clock() + nanos(Duration::from_secs(3600));
+        let full = note(ahead + throttle.distance, ahead);
+        throttle.ledger.change(&throttle.name, |_| Ok((Change::Write(full.clone()), ()))).unwrap();
+        assert!(throttle.try_pass().unwrap(), "the second in a minute");
+        assert!(!throttle.try_pass().unwrap(), "the third");
     }
 }

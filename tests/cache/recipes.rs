@@ -1,7 +1,8 @@
 //! Locks, semaphores and the like.
 
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use larder::recipes::{Averager, Barrier, BoundedSemaphore, Lock, RLock, Throttle};
 use larder::{Cache, Error};
@@ -10,6 +11,8 @@ use crate::Scratch;
 
 const SOON: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(600);
+/// Where in the file `state` the latest time stands at which something was found expired.
+const CLOCK: u64 = 416;
 
 /// Threads that have a handle of their own each, and do something many times.
 fn together(cache: &Scratch, body: impl Fn(&Cache, u64) + Sync) {
@@ -130,6 +133,19 @@ fn a_throttle_lets_so_many_go_at_once_and_no_more() {
     (0..2).for_each(|_| quick.wait().unwrap());
     assert!(begin.elapsed() >= 20 * SOON, "the first goes at once, the other one has to wait");
     Throttle::new(&cache, "none", 0, Duration::ZERO).unwrap().wait().unwrap();
+}
+
+/// The clock was an hour ahead for a moment, and what was due then was found expired: turns come all the same.
+#[test]
+fn a_throttle_goes_on_after_the_clock_was_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(&dir).unwrap();
+    let then = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(3600);
+    let state = std::fs::OpenOptions::new().write(true).open(dir.path().join("state")).unwrap();
+    state.write_all_at(&u64::try_from(then.as_nanos()).unwrap().to_le_bytes(), CLOCK).unwrap();
+    let throttle = Throttle::new(&cache, "quick", 1, 40 * SOON).unwrap();
+    // If no time passed, each would have to wait for all before it.
+    (0..6).for_each(|_| throttle.wait_timeout(80 * SOON).unwrap());
 }
 
 #[test]
