@@ -390,7 +390,8 @@ impl<T, C: Codec> Deque<T, C> {
         self.cut(End::Front, |deque| Ok(deque.bound()?.most))
     }
 
-    /// The number of elements. Costs some nanoseconds. 0 if that cannot be read, which the next call says.
+    /// The number of elements. Costs some nanoseconds. Where [`front`](Deque::front) would be [`Error::Timeout`], the number with
+    /// or without the change that is under way; 0 if it cannot be read, which the next call says.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -400,7 +401,13 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn len(&self) -> usize {
-        self.store.span(self.queue).map_or(0, |span| usize::try_from(span.len).unwrap_or(usize::MAX))
+        let len = match self.store.span(self.queue) {
+            Ok(span) => Ok(span.len),
+            // The row counts the elements, whatever the other words say.
+            Err(Error::Timeout | Error::InTransaction) => self.store.items_of(self.queue),
+            Err(error) => Err(error),
+        };
+        len.map_or(0, |len| usize::try_from(len).unwrap_or(usize::MAX))
     }
 
     /// True if there is no element.

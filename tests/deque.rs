@@ -13,5 +13,7 @@ mod model;
 mod random;
 #[path = "deque/refusals.rs"]
 mod refusals;
+#[path = "deque/stopped.rs"]
+mod stopped;
 #[path = "deque/waiting.rs"]
 mod waiting;

@@ -53,6 +53,8 @@ rebuilds_forget_what_was_walked       simulation::again::k5
 what_the_power_took_comes_back        simulation::again
 rebuild_frees_rows_that_others_are_behind simulation::tag_rows::a_rebuild
 queue_keeps_its_beginning             simulation::queue
+words_of_a_pending_commit_count       simulation::stopped
+emptied_cells_lead_nobody             simulation::stopped
 what_lasts_is_evicted                 simulation::queue::what_is_in_a_queue
 gleaning_has_no_end                   simulation::queue::a_store_full_of_large
 walks_in_vain_have_no_end             simulation::rot::a_segment_with

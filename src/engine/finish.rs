@@ -211,7 +211,12 @@ impl<O: Os> Store<O> {
     }
 
     /// Goes through the list in a spill file; an error if it does not have its checksum.
-    fn walk_spill(&self, sequence: u64, changes: usize, visit: impl FnMut(Change) -> Result<()>) -> Result<()> {
+    pub(super) fn walk_spill(
+        &self,
+        sequence: u64,
+        changes: usize,
+        visit: impl FnMut(Change) -> Result<()>,
+    ) -> Result<()> {
         let path = self.paths.of(Name::Spill(sequence));
         let file = self.os.open(&path, OpenMode::Read).map_err(|e| Error::io("open", &path, e))?;
         let len = file.len().map_err(|e| Error::io("measure", &path, e))?;

@@ -68,6 +68,7 @@ mod order_leaf;
 mod order_make;
 mod order_pop;
 mod order_read;
+mod pending;
 mod pinned;
 mod policy;
 mod pressure;

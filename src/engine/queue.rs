@@ -11,7 +11,7 @@
 //! - **Q1** There is an element at each position from the first on, as many as the row counts, and at no other. What
 //!   is lost with damage, or with the file of a large value, leaves a position without an element, which who pops it skips.
 //! - **Q2** A position that has an element keeps it until it is removed: pushing and popping move none.
-//! - **Q3** A reader sees the two words and an element of one moment (`read_queue`).
+//! - **Q3** A reader sees the two words and an element of one moment (`read_queue`), whoever is stopped in the middle of a commit.
 //! - **Q4** After a power cut the elements are those of one moment: the log gives a prefix of the commits, and no segment
 //!   goes before what took its records out of use is durable (`retire`). Large elements that nobody synced may be missing
 //!   among them.
@@ -36,10 +36,12 @@ use super::change::{Change, Op, Put};
 use super::commit::{Commit, signed};
 use super::found::Found;
 use super::namespace::version_in;
+use super::pending::Moment;
+use super::read::{Missing, Try};
 use super::store::Store;
 use super::view::View;
 
-/// Tries of a reader before it takes the lock.
+/// Tries of a reader to meet a moment at which nothing is pending, before it reads beside what is (`pending`).
 const RETRIES: usize = 64;
 /// A queue may have so many elements whatever the index is.
 const PLAUSIBLE: u64 = 1 << 16;
@@ -161,22 +163,48 @@ impl<O: Os> Store<O> {
         Span::of(word(row::ANCHOR), word(row::LIVE))
     }
 
-    /// The positions that have elements, as of one moment.
-    pub fn span(&self, queue: Namespace) -> Result<Span> {
-        let view = self.enter_queue(queue)?;
+    /// The positions that have elements, as of a moment at which nothing was pending, and that moment. `None` if something is
+    /// all the time.
+    #[inline]
+    fn settled_span(&self, view: &View<O>, queue: Namespace) -> Option<(u64, Span)> {
         for _ in 0..RETRIES {
             let moment = self.state.load(VISIBLE);
             if self.state.load(PENDING) == 0 {
-                let span = Self::span_now(&view, queue);
+                let span = Self::span_now(view, queue);
                 if self.state.load(PENDING) == 0 && self.state.load(VISIBLE) == moment {
-                    return self.plausible(span);
+                    return Some((moment, span));
                 }
             }
             self.os.spin();
         }
-        // Who is inside a transaction never comes here: nobody else commits.
+        None
+    }
+
+    /// The positions that have elements, as of one moment.
+    pub fn span(&self, queue: Namespace) -> Result<Span> {
+        let view = self.enter_queue(queue)?;
+        match self.settled_span(&view, queue) {
+            Some((_, span)) => self.plausible(span),
+            // Who is inside a transaction never comes here: nobody else commits.
+            None => self.unsettled_span(queue),
+        }
+    }
+
+    #[cold]
+    fn unsettled_span(&self, queue: Namespace) -> Result<Span> {
+        if let Some(span) = self.at_a_moment(|view, moment| Ok(Self::span_at(view, queue, moment)))? {
+            return self.plausible(span);
+        }
         let _locked = self.lock_to_read()?;
-        self.plausible(Self::span_now(&view, queue))
+        self.plausible(Self::span_now(&*self.enter_queue(queue)?, queue))
+    }
+
+    /// The two words at a moment.
+    fn span_at(view: &View<O>, queue: Namespace, moment: &Moment) -> Try<Span> {
+        let place = queue.place();
+        let Some(map) = view.tags(place.chunk) else { return Try::Map(Missing::Tags(place.chunk)) };
+        let word = |word| moment.word(&**map, Place::Tags(place.chunk as u32), place.offset + word);
+        Try::Done(Span::of(word(row::ANCHOR), word(row::LIVE)))
     }
 
     /// A span, if the index could hold so many elements, or once did. Words that are damaged would else send who looks for an
@@ -215,19 +243,56 @@ impl<O: Os> Store<O> {
         mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
     ) -> Result<Option<R>> {
         for _ in 0..RETRIES {
-            let span = self.span(queue)?;
-            let Some(position) = place(span) else { return Ok(None) };
+            let view = self.enter_queue(queue)?;
+            let Some((moment, span)) = self.settled_span(&view, queue) else { break };
+            let Some(position) = place(self.plausible(span)?) else { return Ok(None) };
             let key = element(queue.id, position);
             let found = self.read(&key, self.hash(&key), |record| take(&Found::Log(record)));
-            // Q3: while the words are the same, the element is where it was.
-            if self.span(queue)? == span {
-                return found;
+            match self.settled_span(&view, queue) {
+                None => break,
+                // Q3: while the words are the same, an element that was found is where it was. One that was not may have been
+                // on its way out, and another one have come to its position since.
+                Some((then, after)) if after == span && (then == moment || !matches!(found, Ok(None))) => return found,
+                Some(_) => {}
             }
+        }
+        if let Some(found) =
+            self.at_a_moment(|view, moment| self.read_queue_at(view, moment, queue, &place, &mut take))?
+        {
+            return Ok(found);
         }
         let _locked = self.lock_to_read()?;
         let Some(position) = place(Self::span_now(&*self.enter_queue(queue)?, queue)) else { return Ok(None) };
         let key = element(queue.id, position);
         self.read(&key, self.hash(&key), |record| take(&Found::Log(record)))
+    }
+
+    /// The same as of a moment: steps 2 and 3 of `pending`.
+    fn read_queue_at<R>(
+        &self,
+        view: &Arc<View<O>>,
+        moment: &Moment,
+        queue: Namespace,
+        place: impl Fn(Span) -> Option<u64>,
+        mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Try<Option<R>>> {
+        let span = match Self::span_at(view, queue, moment) {
+            Try::Done(span) => self.plausible(span)?,
+            Try::Again => return Ok(Try::Again),
+            Try::Map(missing) => return Ok(Try::Map(missing)),
+        };
+        let Some(position) = place(span) else { return Ok(Try::Done(None)) };
+        let key = element(queue.id, position);
+        let found = self.try_read::<true, R>(view, &key, self.hash(&key), &mut |record| take(&Found::Log(record)))?;
+        if !matches!(found, Try::Done(None)) {
+            return Ok(found);
+        }
+        match self.record_of_emptied(view, moment, &key) {
+            Try::Done(Some(record)) => take(&Found::Log(&record)).map(|found| Try::Done(Some(found))),
+            Try::Done(None) => Ok(Try::Done(None)),
+            Try::Again => Ok(Try::Again),
+            Try::Map(missing) => Ok(Try::Map(missing)),
+        }
     }
 
     /// Adds an element at one end. If there are more than the bound allows then, those at the other end go by the same commit,

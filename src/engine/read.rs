@@ -203,7 +203,7 @@ impl<O: Os> Store<O> {
     }
 
     #[inline(always)]
-    fn try_read<const USES: bool, R>(
+    pub(super) fn try_read<const USES: bool, R>(
         &self,
         view: &View<O>,
         key: &[u8],

@@ -44,6 +44,8 @@ mod random;
 #[cfg(test)]
 mod rot;
 #[cfg(test)]
+mod stopped;
+#[cfg(test)]
 mod tag_rows;
 #[cfg(test)]
 mod transactions;

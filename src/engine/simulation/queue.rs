@@ -7,6 +7,7 @@ use super::audit::audit;
 use super::world::{opening, path};
 use super::{Dice, rounds};
 use crate::engine::change::{Put, Tag, Value};
+use crate::engine::found::Found;
 use crate::engine::handle;
 use crate::engine::living::Living;
 use crate::engine::queue::{Bound, DROPPED_MAX, End};
@@ -27,20 +28,20 @@ const OPERATIONS_MAX: usize = 600;
 const QUEUES: usize = 2;
 
 /// An element: its number, and the length of its value.
-type Element = (u32, usize);
-type Model = [VecDeque<Element>; QUEUES];
+pub(super) type Element = (u32, usize);
+pub(super) type Model = [VecDeque<Element>; QUEUES];
 
-struct Process {
-    handle: handle::Handle<SimOs>,
-    queues: [Namespace; QUEUES],
-    os: SimOs,
+pub(super) struct Process {
+    pub(super) handle: handle::Handle<SimOs>,
+    pub(super) queues: [Namespace; QUEUES],
+    pub(super) os: SimOs,
 }
 
 fn label(which: usize) -> Label<'static> {
     Label { kind: Kind::Deque, name: ["first", "second"][which] }
 }
 
-fn open(machine: &Machine, eviction: Eviction) -> Process {
+pub(super) fn open(machine: &Machine, eviction: Eviction) -> Process {
     let os = machine.process();
     let new = os.open(&path("larder"), crate::os::OpenMode::Read).is_err();
     let eviction = Some(eviction.to_bits());
@@ -62,8 +63,16 @@ fn element(bytes: &[u8]) -> Element {
     (number, bytes.len())
 }
 
+/// An element, wherever its bytes are.
+pub(super) fn whole(handle: &handle::Handle<SimOs>, found: &Found<'_, SimOs>) -> Result<Element> {
+    match found.large() {
+        Some(large) => handle.read_large(large).map(|bytes| element(&bytes)),
+        None => Ok(element(&found.value().unwrap())),
+    }
+}
+
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Push(usize, End, Element, u64),
     Pop(usize, End),
     Replace(usize, u64, Element),
@@ -113,7 +122,7 @@ impl Act {
     }
 
     /// Carries it out; what was popped.
-    fn apply(&self, handle: &handle::Handle<SimOs>, queues: &[Namespace]) -> Result<Vec<Option<Element>>> {
+    pub(super) fn apply(&self, handle: &handle::Handle<SimOs>, queues: &[Namespace]) -> Result<Vec<Option<Element>>> {
         let mut popped = Vec::new();
         match self {
             Act::Push(which, end, new, most) => {
@@ -121,7 +130,7 @@ impl Act {
                 handle.push(queues[*which], *end, put(&bytes, queues[*which]), Bound::of(*most))?;
             }
             Act::Pop(which, end) => {
-                popped.push(handle.pop(queues[*which], *end, |found| Ok(element(&found.value().unwrap())))?);
+                popped.push(handle.pop(queues[*which], *end, |found| whole(handle, found))?);
             }
             Act::Replace(which, number, with) => {
                 let bytes = bytes(*with);
@@ -150,7 +159,7 @@ impl Act {
         Ok(popped)
     }
 
-    fn model(&self, model: &mut Model) -> Vec<Option<Element>> {
+    pub(super) fn model(&self, model: &mut Model) -> Vec<Option<Element>> {
         let mut popped = Vec::new();
         match self {
             Act::Push(which, end, element, most) if *most > 0 => {
@@ -192,7 +201,7 @@ fn found(process: &Process) -> Model {
     process.queues.map(|queue| {
         let span = process.handle.span(queue).unwrap();
         let read = |number| {
-            let take = |found: &crate::engine::found::Found<'_, SimOs>| Ok(element(&found.value().unwrap()));
+            let take = |found: &Found<'_, SimOs>| whole(&process.handle, found);
             process.handle.read_queue(queue, |span| span.position(number), take).unwrap().unwrap()
         };
         (0..span.len).map(read).collect()
@@ -367,7 +376,7 @@ fn what_is_in_a_queue_is_never_evicted() {
 }
 
 /// Pushes an element to the first queue, with a file of its own if it is large.
-fn push_drafted(process: &Process, element: Element) -> Result<bool> {
+pub(super) fn push_drafted(process: &Process, element: Element) -> Result<bool> {
     let (queue, bytes) = (process.queues[0], bytes(element));
     let large = process.handle.is_large(bytes.len()).then(|| process.handle.draft(&bytes)).transpose()?;
     let value = large.as_ref().map_or(Value::Inline(&bytes), |draft| Value::Draft {
