@@ -287,8 +287,8 @@ impl<K, V, C: Codec> Index<K, V, C> {
         Ok(Index { store, space, name: name.into(), codec, types: PhantomData })
     }
 
-    /// The number of pairs. Costs some nanoseconds, in a transaction more for each change. 0 if that cannot be read, which
-    /// the next call says.
+    /// The number of pairs. Costs some nanoseconds, in a transaction more for each change. A change that somebody is in the
+    /// middle of may be counted already. 0 if that cannot be read, which the next call says.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

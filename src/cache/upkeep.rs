@@ -11,7 +11,7 @@ pub use crate::engine::{Progress, Report};
 
 impl<C: Codec> Cache<C> {
     /// The number of items. Items that have expired count until something removes them; what was deleted, evicted or
-    /// cleared does not. One load from memory.
+    /// cleared does not, and a change that somebody is in the middle of may count already. One load from memory.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

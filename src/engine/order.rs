@@ -33,6 +33,7 @@ use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, DEEPEST, LINK, LONG, Node,
 
 use super::commit::{Commit, Made};
 use super::nodes::Nodes;
+use super::pending::Moment;
 use super::room::Purpose;
 
 /// Nodes of trees that are taken apart that each change frees.
@@ -435,6 +436,11 @@ impl<O: Os> Commit<'_, O> {
 /// Copies a node out of its block; a leaf with what came behind it.
 pub(super) fn read_node<M: OsMap>(map: &M, offset: usize) -> Option<Node> {
     copy_node(map, offset, |at| map.load(at))
+}
+
+/// The same with the bits as they were at a moment. The words that say where its children are, who goes on looks at himself.
+pub(super) fn read_node_at<M: OsMap>(map: &M, chunk: usize, offset: usize, moment: &Moment) -> Option<Node> {
+    copy_node(map, offset, |at| moment.word(map, Place::Order(chunk as u32), at))
 }
 
 /// The same, with the bits of a leaf as they are for who asks. What they do not lead to is not looked at: somebody may be

@@ -23,6 +23,7 @@ use crate::storage::tag_table::{self, row};
 use crate::storage::tree::Node;
 
 use super::order_read::{Item, Stretch};
+use super::pending::Moment;
 use super::read::{Record, Try};
 use super::store::Store;
 use super::view::View;
@@ -39,11 +40,30 @@ fn whole<'k>(keys: &'k [u8], item: &Item) -> &'k [u8] {
     keys.get(item.key.start.saturating_sub(PREFIX)..item.key.end).unwrap_or_default()
 }
 
+/// Items whose values are sought, and which have theirs.
+struct Found<'a> {
+    values: &'a mut Vec<u8>,
+    items: &'a mut [Item],
+    are_there: Vec<bool>,
+}
+
+impl Found<'_> {
+    fn add<O: Os>(&mut self, store: &Store<O>, i: usize, record: &Record<'_, O>) -> Result<()> {
+        let start = self.values.len();
+        store.append_whole(record, self.values)?;
+        if let (Some(item), Some(is_there)) = (self.items.get_mut(i), self.are_there.get_mut(i)) {
+            (item.kind, item.value) = (record.header.kind, start..self.values.len());
+            *is_there = true;
+        }
+        Ok(())
+    }
+}
+
 impl<O: Os> Store<O> {
     /// Adds some of a leaf's keys to `to`, which is empty, with their values.
     pub(super) fn read_items(
         &self,
-        view: &Arc<View<O>>,
+        (view, at): (&Arc<View<O>>, Option<&Moment>),
         index: Namespace,
         (node, range): (&Node, Range<usize>),
         moment: u64,
@@ -53,27 +73,29 @@ impl<O: Os> Store<O> {
         range.for_each(|i| to.add_key(&prefix, node.key(i)));
         let Stretch { keys, values, items, .. } = to;
         let hashes: Vec<u64> = items.iter().map(|item| self.hash(whole(keys, item))).collect();
-        if self.read_unchanged(view, index, (keys, &hashes, items), moment, values) {
+        if at.is_none() && self.read_unchanged(view, index, (keys, &hashes, items), moment, values) {
             return Ok(Try::Done(()));
         }
         values.clear();
         let asked = items.clone();
         let keys: Vec<(&[u8], u64)> = asked.iter().map(|item| whole(keys, item)).zip(hashes).collect();
-        let mut count = 0;
-        let mut take = |(values, items): &mut (&mut Vec<u8>, &mut Vec<Item>), i: usize, record: &Record<'_, O>| {
-            let start = values.len();
-            self.append_whole(record, values)?;
-            if let Some(item) = items.get_mut(i) {
-                (item.kind, item.value) = (record.header.kind, start..values.len());
-            }
-            count += 1;
-            Ok(())
-        };
-        match self.try_read_many(view, &keys, Some(moment), &mut (values, items), &mut take)? {
-            Try::Done(()) if count == keys.len() => Ok(Try::Done(())),
-            Try::Done(()) => Ok(Try::Again),
-            other => Ok(other),
+        let mut into = Found { values, are_there: vec![false; keys.len()], items };
+        let mut add = |into: &mut Found<'_>, i: usize, record: &Record<'_, O>| into.add(self, i, record);
+        match self.try_read_many(view, &keys, Some(moment), &mut into, &mut add)? {
+            Try::Done(()) => {}
+            other => return Ok(other),
         }
+        for (i, &(key, _)) in keys.iter().enumerate() {
+            if into.are_there.get(i).is_some_and(|is_there| *is_there) {
+                continue;
+            }
+            match at.map_or(Try::Done(None), |at| self.record_of_emptied(view, at, key)) {
+                Try::Done(Some(record)) => into.add(self, i, &record)?,
+                Try::Map(file) => return Ok(Try::Map(file)),
+                Try::Done(None) | Try::Again => return Ok(Try::Again),
+            }
+        }
+        Ok(Try::Done(()))
     }
 
     /// Steps 1 to 3. False if they do not hold.

@@ -72,7 +72,7 @@ impl<O: Os> Store<O> {
             let mut to = Stretch::default();
             loop {
                 let view = self.view.load_full();
-                match self.try_stretch(&view, index, &window, End::Front, (usize::MAX, false), &mut to)? {
+                match self.try_stretch((&view, None), index, &window, End::Front, (usize::MAX, false), &mut to)? {
                     Try::Done(()) => break,
                     Try::Map(missing) => self.map_missing_under_lock(missing)?,
                     Try::Again => return Ok(None),

@@ -8,6 +8,9 @@
 //! 4. `PENDING` and `VISIBLE` again: unchanged, so no commit has changed another part of what was read;
 //! 5. the records of the keys as of that moment (`order_items`). All are there (O1), or it is begun again.
 //!
+//! Where a commit is pending for longer than who reads spins, it reads beside it: words are as they were at the moment (`pending`), and
+//! steps 3 and 4 are the look whether it is the same still.
+//!
 //! What comes behind a stretch is sought by the key that bounds the leaf, so what is put and removed meanwhile moves nothing
 //! under who goes through.
 
@@ -18,11 +21,13 @@ use std::sync::atomic::{Ordering, fence};
 use crate::error::Result;
 use crate::os::{Os, OsMap};
 use crate::storage::namespace::Namespace;
+use crate::storage::redo::Place;
 use crate::storage::state::{self, PENDING, VISIBLE};
 use crate::storage::tag_table::row;
 use crate::storage::tree::{LINK, Node, block_of, place_of};
 
-use super::order::read_node;
+use super::order::{read_node, read_node_at};
+use super::pending::Moment;
 use super::queue::End;
 use super::read::{Missing, Try};
 use super::store::Store;
@@ -135,7 +140,7 @@ impl<O: Os> Store<O> {
         let mut tries = 0;
         loop {
             let view = self.enter()?;
-            match self.try_stretch(&view, index, window, end, (most, values), to)? {
+            match self.try_stretch((&view, None), index, window, end, (most, values), to)? {
                 Try::Done(()) => return Ok(()),
                 Try::Map(missing) if locked.is_some() => self.map_missing_under_lock(missing)?,
                 Try::Map(missing) => {
@@ -152,6 +157,12 @@ impl<O: Os> Store<O> {
                 }
                 self.make_orders(self.held().borrow())?;
             } else if tries > RETRIES && locked.is_none() {
+                let beside = self.at_a_moment(|view, moment| {
+                    self.try_stretch((view, Some(moment)), index, window, end, (most, values), to)
+                })?;
+                if beside.is_some() {
+                    return Ok(());
+                }
                 let lock = self.lock_to_read()?;
                 self.make_orders(&lock)?;
                 locked = Some(lock);
@@ -159,9 +170,10 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// One attempt, as of a moment that is given and looked at again by who gives it, or of now.
     pub(super) fn try_stretch(
         &self,
-        view: &std::sync::Arc<View<O>>,
+        (view, at): (&std::sync::Arc<View<O>>, Option<&Moment>),
         index: Namespace,
         window: &Window,
         end: End,
@@ -169,7 +181,7 @@ impl<O: Os> Store<O> {
         to: &mut Stretch,
     ) -> Result<Try<()>> {
         to.clear();
-        let leaf = match self.leaf(view, index, window, end)? {
+        let leaf = match self.leaf((view, at), index, window, end)? {
             Try::Done(leaf) => leaf,
             Try::Again => return Ok(Try::Again),
             Try::Map(missing) => return Ok(Try::Map(missing)),
@@ -205,7 +217,7 @@ impl<O: Os> Store<O> {
             return Ok(Try::Again);
         }
         if values {
-            match self.read_items(view, index, (node, first..last), leaf.moment, to)? {
+            match self.read_items((view, at), index, (node, first..last), leaf.moment, to)? {
                 Try::Done(()) => {}
                 other => return Ok(other),
             }
@@ -217,21 +229,29 @@ impl<O: Os> Store<O> {
     }
 
     /// Steps 1 to 4: the leaf at an end of a window.
-    fn leaf(&self, view: &View<O>, index: Namespace, window: &Window, end: End) -> Result<Try<Leaf>> {
-        let moment = self.state.load(VISIBLE);
-        if self.state.load(PENDING) != 0 || self.state.load(state::ORDER_STALE) != 0 {
+    fn leaf(
+        &self,
+        (view, given): (&View<O>, Option<&Moment>),
+        index: Namespace,
+        window: &Window,
+        end: End,
+    ) -> Result<Try<Leaf>> {
+        let moment = given.map_or_else(|| self.state.load(VISIBLE), |given| given.accepted);
+        if (given.is_none() && self.state.load(PENDING) != 0) || self.state.load(state::ORDER_STALE) != 0 {
             return Ok(Try::Again);
         }
+        let load =
+            |map: &O::Map, place, offset| given.map_or_else(|| map.load(offset), |at| at.word(map, place, offset));
         let place = index.place();
         let Some(rows) = view.tags(place.chunk) else { return Ok(Try::Map(Missing::Tags(place.chunk))) };
         let mut leaf = Leaf { node: None, low: None, high: None, moment };
         // The words on the way: map, offset, value.
         let mut way: Vec<(&O::Map, usize, u64)> = Vec::with_capacity(6);
-        let mut at = (&**rows, place.offset + row::ANCHOR);
+        let mut at = (&**rows, Place::Tags(place.chunk as u32), place.offset + row::ANCHOR);
         let mut level = None;
         loop {
-            let word = at.0.load(at.1);
-            way.push((at.0, at.1, word));
+            let word = load(at.0, at.1, at.2);
+            way.push((at.0, at.2, word));
             if word == 0 && level.is_none() {
                 break;
             }
@@ -240,7 +260,11 @@ impl<O: Os> Store<O> {
                 let there = self.state.load(state::ORDER_CHUNKS);
                 return Ok(if chunk as u64 >= there { Try::Again } else { Try::Map(Missing::Order(chunk)) });
             };
-            let Some(node) = read_node(&**map, offset) else { return Ok(Try::Again) };
+            let node = match given {
+                None => read_node(&**map, offset),
+                Some(given) => read_node_at(&**map, chunk, offset, given),
+            };
+            let Some(node) = node else { return Ok(Try::Again) };
             if level.is_some_and(|above: u16| above.checked_sub(1) != Some(node.level())) {
                 return Ok(Try::Again);
             }
@@ -260,7 +284,10 @@ impl<O: Os> Store<O> {
             if child + 1 < node.count() {
                 leaf.high = Some(node.key(child + 1).to_vec());
             }
-            at = (&**map, offset + LINK + Node::child_at(child));
+            at = (&**map, Place::Order(chunk as u32), offset + LINK + Node::child_at(child));
+        }
+        if given.is_some() {
+            return Ok(Try::Done(leaf));
         }
         // What was copied was copied before what follows is looked at.
         fence(Ordering::Acquire);

@@ -146,7 +146,7 @@ impl<O: Os> Store<O> {
         found.map_or(Try::Again, |record| Try::Done(Some(record)))
     }
 
-    /// Whether a record was live at a moment. A mark that came after it decides nothing about it, so then it is begun again.
+    /// Whether a record was live at a moment. If a mark came after it and is visible, it is begun again.
     fn life_as_of(&self, view: &View<O>, record: &Record<'_, O>, moment: u64) -> Try<Life> {
         let life = match self.life(view, &record.header) {
             Try::Done(life) => life,
@@ -156,8 +156,9 @@ impl<O: Os> Store<O> {
         let tag = tag_table::place_of(record.header.tag)
             .and_then(|place| Some(tag_table::marks(&**view.tags(place.chunk)?, place.offset)));
         let newest = cleared.newest.max(tag.map_or(0, |marks| marks.newest));
-        // A mark that came after the moment decides nothing about it.
-        if newest > moment { Try::Again } else { Try::Done(life) }
+        // A mark that came after the moment decides nothing about it. While the moment is the newest, such a mark is not visible, and the
+        // one before it has decided.
+        if newest > moment && self.visible() != moment { Try::Again } else { Try::Done(life) }
     }
 
     /// Fetches the home bucket of a hash.

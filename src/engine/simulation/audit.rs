@@ -61,7 +61,7 @@ pub fn lookup(store: &Store<SimOs>, key: u32) -> Option<Item> {
     store.read(&key, store.hash(&key), |record| Ok(seen(store, record).1)).unwrap()
 }
 
-fn seen(store: &Store<SimOs>, record: &Record<'_, SimOs>) -> (u32, Item) {
+pub fn seen(store: &Store<SimOs>, record: &Record<'_, SimOs>) -> (u32, Item) {
     let (mut key, mut value) = (Vec::new(), Vec::new());
     assert!(record.append_key(&mut key) && record.append_value(&mut value));
     let key: u32 = std::str::from_utf8(&key).unwrap().strip_prefix("key ").unwrap().parse().unwrap();

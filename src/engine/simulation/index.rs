@@ -30,19 +30,19 @@ const OPERATIONS: usize = 40;
 const OPERATIONS_MAX: usize = 800;
 const INDEXES: usize = 2;
 
-type Model = [BTreeMap<Vec<u8>, (u8, usize)>; INDEXES];
+pub(super) type Model = [BTreeMap<Vec<u8>, (u8, usize)>; INDEXES];
 
 pub(super) struct Process {
     pub(super) handle: handle::Handle<SimOs>,
     pub(super) indexes: [Namespace; INDEXES],
-    os: SimOs,
+    pub(super) os: SimOs,
 }
 
 fn label(which: usize) -> Label<'static> {
     Label { kind: Kind::Index, name: ["first", "second"][which] }
 }
 
-fn open(machine: &Machine, eviction: Eviction) -> Process {
+pub(super) fn open(machine: &Machine, eviction: Eviction) -> Process {
     open_with(machine, eviction, SIZE_LIMIT)
 }
 
@@ -147,7 +147,7 @@ impl Act {
         Ok(popped)
     }
 
-    fn model(&self, model: &mut Model) -> Vec<Option<Vec<u8>>> {
+    pub(super) fn model(&self, model: &mut Model) -> Vec<Option<Vec<u8>>> {
         let mut popped = Vec::new();
         match self {
             Act::Put(which, key, byte, len) => drop(model[*which].insert(key.clone(), (*byte, *len))),
@@ -169,7 +169,7 @@ impl Act {
 }
 
 /// What a window has, from one end, in ascending order.
-fn window(
+pub(super) fn window(
     handle: &handle::Handle<SimOs>,
     index: Namespace,
     window: &Window,
@@ -193,14 +193,14 @@ fn window(
     found
 }
 
-fn found(process: &Process) -> Model {
+pub(super) fn found(process: &Process) -> Model {
     process
         .indexes
         .map(|index| window(&process.handle, index, &Window::default(), End::Front, usize::MAX).into_iter().collect())
 }
 
 /// The values of the model as they can be read back: an empty one has no byte.
-fn readable(model: &Model) -> Model {
+pub(super) fn readable(model: &Model) -> Model {
     let read = |(&byte, &len): (&u8, &usize)| (if len == 0 { 0 } else { byte }, len);
     model.clone().map(|index| index.into_iter().map(|(key, (byte, len))| (key, read((&byte, &len)))).collect())
 }
