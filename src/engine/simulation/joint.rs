@@ -27,9 +27,9 @@ const FILE_CAPACITY: usize = 4 << 20;
 const DEATHS: usize = 8;
 
 /// A process with the fan-out cache open.
-struct Process {
-    os: SimOs,
-    shards: Arc<Shards<SimOs>>,
+pub(super) struct Process {
+    pub(super) os: SimOs,
+    pub(super) shards: Arc<Shards<SimOs>>,
 }
 
 fn open_in(os: &SimOs, read_only: bool) -> Result<Arc<Shards<SimOs>>> {
@@ -41,13 +41,13 @@ fn open_in(os: &SimOs, read_only: bool) -> Result<Arc<Shards<SimOs>>> {
     Shards::open(|| Ok(os.clone()), Path::new(ROOT), is_new.then_some(SHARDS), &opening)
 }
 
-fn process(machine: &Machine) -> Process {
+pub(super) fn process(machine: &Machine) -> Process {
     let os = machine.process();
     let shards = open_in(&os, false).unwrap();
     Process { os, shards }
 }
 
-fn reader(machine: &Machine) -> Arc<Shards<SimOs>> {
+pub(super) fn reader(machine: &Machine) -> Arc<Shards<SimOs>> {
     open_in(&machine.process(), true).unwrap()
 }
 

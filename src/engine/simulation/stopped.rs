@@ -7,16 +7,20 @@ use std::fmt::Debug;
 use super::acts::{self as cache, put, tagged};
 use super::queue::{Act, Element, Model, Process, open, push_drafted, whole};
 use super::world::{Handle, World, open_to_read};
-use super::{audit, index, scale, spread};
+use super::{audit, index, joint, scale, spread};
+use crate::engine::change::{Put, Tag, Value};
+use crate::engine::found::Found;
 use crate::engine::handle;
 use crate::engine::living::Living;
 use crate::engine::order_read::{Stretch, Window};
-use crate::engine::queue::{End, Span};
+use crate::engine::queue::{Bound, End, Span};
 use crate::engine::read::Record;
 use crate::engine::store::Store;
+use crate::error::Result;
 use crate::options::Eviction;
 use crate::os::OsMap;
 use crate::os::sim::{Machine, SimOs};
+use crate::storage::namespace::{Kind, Label, Namespace};
 use crate::storage::redo::{self, CHANGES_INLINE};
 use crate::storage::state::{PENDING, VISIBLE};
 
@@ -36,6 +40,12 @@ impl Victim for Process {
 }
 
 impl Victim for index::Process {
+    fn os(&self) -> &SimOs {
+        &self.os
+    }
+}
+
+impl Victim for joint::Process {
     fn os(&self) -> &SimOs {
         &self.os
     }
@@ -63,12 +73,13 @@ impl Met {
 }
 
 /// Stops whoever makes a change at each of its steps. `prepared` gives that process and what is seen before the change and after
-/// it, `see` what somebody sees who never has the lock.
-fn stop_at_every_step<V: Victim, S: PartialEq + Debug>(
+/// it, `see` what a `reader` sees, which never has the lock.
+fn stop_at_every_step<V: Victim, R, S: PartialEq + Debug>(
     what: &dyn Debug,
     prepared: impl Fn() -> (Machine, V, [S; 2]),
     change: impl Fn(&V),
-    see: impl Fn(Handle, &V) -> S,
+    reader: impl Fn(&Machine) -> R,
+    see: impl Fn(R, &V, &mut Met) -> S,
 ) -> Met {
     let steps = {
         let (_machine, process, _) = prepared();
@@ -79,11 +90,10 @@ fn stop_at_every_step<V: Victim, S: PartialEq + Debug>(
     let (mut met, mut was_done) = (Met::default(), false);
     for step in spread(steps, STOPS * scale()) {
         let (machine, victim, [before, after]) = prepared();
-        let reader = open_to_read(&machine);
+        let reader = reader(&machine);
         victim.os().kill_after(step);
         assert!(victim.os().run(|| change(&victim)).is_none(), "step {step} was not reached");
-        met.note(&reader.store);
-        let seen = see(reader, &victim);
+        let seen = see(reader, &victim, &mut met);
         let is_done = seen == after;
         assert!(is_done || seen == before, "{what:?} at step {step} of {steps}: {seen:?}");
         assert!(is_done || !was_done, "{what:?} at step {step} of {steps}: it was seen before");
@@ -137,7 +147,8 @@ fn stop_in_queues(prepare: &[Act], act: &Act) -> Met {
         (machine, process, [before, after])
     };
     let change = |victim: &Process| drop(act.apply(&victim.handle, &victim.queues).unwrap());
-    stop_at_every_step(act, prepared, change, |reader, victim| {
+    stop_at_every_step(act, prepared, change, open_to_read, |reader, victim, met| {
+        met.note(&reader.store);
         let handle = handle::Handle::Store(Living::new(reader.store));
         seen(&Process { handle, queues: victim.queues, os: reader.os })
     })
@@ -217,7 +228,8 @@ fn stop_in_indexes(keys: u32, prepare: &[index::Act], act: &index::Act) -> Met {
         (machine, process, [index::readable(&before), index::readable(&after)])
     };
     let change = |victim: &index::Process| drop(act.apply(&victim.handle, &victim.indexes).unwrap());
-    stop_at_every_step(act, prepared, change, |reader, victim| {
+    stop_at_every_step(act, prepared, change, open_to_read, |reader, victim, met| {
+        met.note(&reader.store);
         let handle = handle::Handle::Store(Living::new(reader.store));
         in_order(&index::Process { handle, indexes: victim.indexes, os: reader.os })
     })
@@ -288,7 +300,9 @@ fn many_keys_are_read_as_of_one_moment_whoever_is_stopped() {
                 &act,
                 prepared,
                 |victim| act.apply_alone(&victim.store),
-                |reader, _| {
+                open_to_read,
+                |reader, _, met| {
+                    met.note(&reader.store);
                     let store = &reader.store;
                     let asked: Vec<(&[u8], u64)> = keys.iter().map(|key| (&key[..], store.hash(key))).collect();
                     let mut versions = vec![None; 10];
@@ -302,5 +316,47 @@ fn many_keys_are_read_as_of_one_moment_whoever_is_stopped() {
                 },
             );
         }
+    }
+}
+
+/// Pushes and pops of one transaction over shards: a reader sees all of it or nothing, in each of the shards.
+#[test]
+fn queues_of_shards_are_read_whole_whoever_is_stopped() {
+    let label = Label { kind: Kind::Deque, name: "queue" };
+    let push = |handle: &handle::Handle<SimOs>, number: u32| {
+        let queue = handle.namespace(label).unwrap();
+        let put = Put { kind: 1, value: Value::Inline(&number.to_le_bytes()), expires: None, tag: Tag::Id(queue.id) };
+        handle.push(queue, End::Back, put, Bound::NONE).unwrap();
+    };
+    let numbers = |store: &Store<SimOs>| -> Vec<u32> {
+        let queue = Namespace { kind: Kind::Deque, id: store.tag_id(label).unwrap().unwrap() };
+        let take = |found: &Found<'_, SimOs>| Ok(u32::from_le_bytes(found.value().unwrap().try_into().unwrap()));
+        let read = |number| store.read_queue(queue, |span| span.position(number), take).unwrap().unwrap();
+        (0..store.span(queue).unwrap().len).map(read).collect()
+    };
+    for is_lasting in [false, true] {
+        let prepared = || {
+            let machine = Machine::with_file_capacity(7, FILE_CAPACITY);
+            let process = joint::process(&machine);
+            let handles: Vec<_> =
+                process.shards.members.iter().map(|shard| handle::Handle::Store(shard.clone())).collect();
+            [(0, 1), (0, 2), (1, 3)].iter().for_each(|&(shard, number)| push(&handles[shard], number));
+            (machine, process, [[vec![1, 2], vec![3]], [vec![2], vec![3, 1]]])
+        };
+        let change = |victim: &joint::Process| {
+            let moved: Result<()> = victim.shards.transact(None, is_lasting, |inside| {
+                let queue = inside[0].namespace(label)?;
+                inside[0].pop(queue, End::Front, |_| Ok(()))?;
+                push(&inside[1], 1);
+                Ok(())
+            });
+            moved.unwrap();
+        };
+        let met = stop_at_every_step(&is_lasting, prepared, change, joint::reader, |reader, _, met| {
+            let shards = [0, 1].map(|shard| reader.members[shard].store());
+            shards.iter().for_each(|store| met.note(store));
+            shards.map(|store| numbers(store))
+        });
+        assert!(met.half > 10, "{} steps with a part that was published half", met.half);
     }
 }
