@@ -242,9 +242,10 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// # Errors
     /// As [`pop_front`](Deque::pop_front). An element that is leased is stored anew beside the queue: where the store has no room for
     /// that it is [`Error::Full`](crate::Error::Full), and where it takes more than an eighth of the size limit
-    /// [`Error::TransactionTooLarge`](crate::Error::TransactionTooLarge), though it can be popped. An element that came back and cannot be decoded, as one of another type, stays for those
-    /// who can, and its error is given only while there is nothing else to give. [`Error::InTransaction`](crate::Error::InTransaction)
-    /// inside of one, as others could not see who holds the element.
+    /// [`Error::TransactionTooLarge`](crate::Error::TransactionTooLarge), though it can be popped. An element that came back and
+    /// cannot be decoded, as one of another type, stays for those who can, and its error is given only while there is nothing
+    /// else to give. [`Error::InTransaction`](crate::Error::InTransaction) inside of one, as others could not see who holds the
+    /// element.
     ///
     /// ```
     /// use std::time::Duration;

@@ -11,6 +11,7 @@
 //!
 //! An errand does not keep its store open.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -74,7 +75,12 @@ pub(super) fn catch_up(store: &Arc<dyn Calls>) {
 #[cold]
 fn attempt_all(is_chosen: impl Fn(&Errand) -> bool) {
     let chosen: Vec<Errand> = locked(|errands| errands.left.extract_if(.., |errand| is_chosen(errand)).collect());
-    let is_left = |errand: &Errand| (errand.store)().is_some_and(|store| (errand.attempt)(store).is_err());
+    // Who made room for a note tells a listener of the user's, which may panic: the note is written by then, and neither the thread
+    // nor the other errands end with it.
+    let is_left = |errand: &Errand| {
+        let attempt = || (errand.store)().is_some_and(|store| (errand.attempt)(store).is_err());
+        catch_unwind(AssertUnwindSafe(attempt)).unwrap_or(false)
+    };
     let failed: Vec<Errand> = chosen.into_iter().filter(is_left).collect();
     locked(|errands| errands.left.extend(failed));
 }
@@ -87,9 +93,10 @@ fn work() {
         nap = (nap * 2).min(NAP_MAX);
         attempt_all(|_| true);
         let ends = locked(|errands| {
-            let ends = errands.left.is_empty();
-            errands.runs_in = if ends { 0 } else { errands.runs_in };
-            ends
+            if errands.left.is_empty() {
+                errands.runs_in = 0;
+            }
+            errands.left.is_empty()
         });
         if ends {
             return;
