@@ -12,6 +12,8 @@ pub struct Duty<S> {
     pub allowed: bool,
     /// There is something to do: whoever has unlocked calls the thread.
     pub wanted: AtomicBool,
+    /// What waits to be unlinked is needed at once: whoever has unlocked does it, and does not leave it to the thread.
+    pub pressing: AtomicBool,
     /// Bytes that the thread keeps free, or coming free, beside what writers keep free by themselves. 0 until it runs.
     pub margin: AtomicU64,
     /// Bytes of a segment that is made ahead.
@@ -37,6 +39,7 @@ impl<S> Duty<S> {
         Duty {
             allowed,
             wanted: AtomicBool::new(false),
+            pressing: AtomicBool::new(false),
             margin: AtomicU64::new(0),
             ahead: AtomicU64::new(0),
             fast: AtomicBool::new(false),

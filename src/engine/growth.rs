@@ -44,7 +44,7 @@ const WINDOW: u64 = 64 << 10;
 impl<O: Os> Store<O> {
     /// A write's share of growing, before its own work. A write of many new keys, and one that finds the overflow buckets
     /// nearly used up, grows the table to the end first. Without space for growing the table fills up: a fuller one is
-    /// slower, not wrong.
+    /// slower, not wrong. The next write tries again.
     #[cold]
     pub(super) fn grow_for(&self, locked: &Locked<'_, O>, new_keys: u64) -> Result<()> {
         match self.grow(locked, new_keys) {
@@ -232,7 +232,7 @@ pub(super) fn fill_bucket<O: Os>(
 impl<O: Os> Commit<'_, O> {
     /// Makes the file of a table, with all its home buckets empty.
     pub fn make_index(&mut self, table: Table, purpose: Purpose) -> Result<()> {
-        self.admit(table.home_bytes(), purpose)?;
+        self.admit_for_index(table.home_bytes(), purpose)?;
         let path = self.store.paths.of(Name::Index(table.generation.into()));
         let make = || {
             // What a commit left that never happened, or a generation that has long been retired.
@@ -254,6 +254,12 @@ impl<O: Os> Commit<'_, O> {
         self.refresh_view();
         self.add_state(state::VOLUME, signed(table.home_bytes()));
         Ok(())
+    }
+
+    /// Refuses what would take the store over its limit. If it will fit once what waits has been unlinked, this writer sees to
+    /// that when it has unlocked: the next write tries again, before items have taken the room that a table needs at once.
+    fn admit_for_index(&self, bytes: u64, purpose: Purpose) -> Result<()> {
+        self.admit(bytes, purpose).inspect_err(|_| self.store.press_for(bytes))
     }
 
     /// Stages the use of one more overflow bucket of a table that readers see.
@@ -294,7 +300,7 @@ impl<O: Os> Commit<'_, O> {
     #[cold]
     fn allocate_overflow(&mut self, table: Table, allocated: u64) -> Result<u64> {
         let upto = window_end(allocated).min(table.file_bytes());
-        self.admit(upto - allocated, Purpose::Free)?;
+        self.admit_for_index(upto - allocated, Purpose::Free)?;
         self.store.zero_index(table, allocated, upto)?;
         self.add_state(state::VOLUME, signed(upto - allocated));
         Ok(upto)

@@ -134,6 +134,17 @@ impl<O: Os> Store<O> {
         self.epilogue_now(false);
     }
 
+    /// Takes note that a table of the index needs so many bytes. If what waits to be unlinked has that room, it is not left to the
+    /// thread.
+    #[cold]
+    pub(super) fn press_for(&self, bytes: u64) {
+        let waiting = self.waiting().1;
+        if waiting != 0 && !self.is_beyond(bytes, waiting) {
+            self.duty.pressing.store(true, Ordering::Relaxed);
+            self.retires.store(true, Ordering::Relaxed);
+        }
+    }
+
     #[cold]
     fn epilogue_now(&self, may_leave: bool) {
         self.retires.store(false, Ordering::Relaxed);
@@ -148,6 +159,7 @@ impl<O: Os> Store<O> {
         }
         // What this handle alone remembers is not left to a thread, which may be another's.
         let has_strays = self.waiting_strays().0 != 0;
+        let may_leave = may_leave && !self.duty.pressing.swap(false, Ordering::Relaxed);
         if may_leave && !has_strays && self.duty.is_done_by_thread() && self.takes_long() {
             return self.call_upkeep();
         }

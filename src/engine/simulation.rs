@@ -42,6 +42,8 @@ mod power;
 mod queue;
 mod random;
 #[cfg(test)]
+mod room;
+#[cfg(test)]
 mod rot;
 #[cfg(test)]
 mod stopped;

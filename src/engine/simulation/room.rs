@@ -1,0 +1,52 @@
+//! Space that somebody took out of use and did not give back: who needs it does. It knows nothing of what takes it.
+
+use super::super::room::segment_bytes;
+use super::acts::put;
+use super::audit::audit;
+use super::world::{Handle, SMALL_LIMIT, open, open_sized};
+use crate::os::real::RealOs;
+use crate::os::sim::Machine;
+
+/// Puts small items until the store is full: how many fit.
+fn fill(handle: &Handle) -> u32 {
+    let fit = (0..).find(|&key| match put(key, 1, 0).apply(&handle.store) {
+        Ok(_) => false,
+        Err(error) => {
+            assert!(error.is_full(), "{error:?}");
+            true
+        }
+    });
+    fit.expect("there is a limit")
+}
+
+/// How many items fit into a store that somebody cleared and died before the files were unlinked. With a thread in the background,
+/// if there is to be one, that is not heard of meanwhile, as one that waits for a disk.
+fn fit_after_a_clear(has_thread: bool) -> u32 {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let (handle, other) = (open_sized(&machine, SMALL_LIMIT), open(&machine));
+    if has_thread {
+        let real = RealOs::new().unwrap();
+        handle.store.duty.companion.start(&real, |companion| while companion.rest(None) {}).unwrap();
+    }
+    for key in 0..100 {
+        put(key, 1, 1000).apply(&handle.store).unwrap();
+    }
+    other.store.clear_by_mark().unwrap();
+    assert!(other.store.reclaim(&other.store.lock().unwrap()).unwrap());
+    other.os.kill();
+    let (files, bytes) = handle.store.waiting();
+    assert!(files > 1 && bytes > segment_bytes(SMALL_LIMIT), "{files} files of {bytes} bytes wait");
+    let fit = fill(&handle);
+    assert!(machine.peak_linked_bytes() <= SMALL_LIMIT);
+    audit(&handle.store);
+    handle.store.end_upkeep();
+    fit
+}
+
+/// The index has to double when there is just room for two of them. If what waits to be unlinked has that room, it goes before
+/// items take the rest.
+#[test]
+fn as_much_fits_if_the_thread_is_slow_to_give_back_what_was_cleared() {
+    let (alone, with_thread) = (fit_after_a_clear(false), fit_after_a_clear(true));
+    assert_eq!(with_thread, alone);
+}
