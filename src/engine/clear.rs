@@ -57,6 +57,8 @@ impl<O: Os> Store<O> {
         while self.retire_cleared().unwrap_or(false) {
             self.epilogue_at_once();
         }
+        // What others, the thread among them, have taken out of use before this call came to it.
+        self.epilogue_at_once();
     }
 
     /// Seals the segment of the main stream that is appended to, so that it can go with the others: as long as it is there,

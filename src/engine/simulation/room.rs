@@ -3,9 +3,13 @@
 use super::super::room::segment_bytes;
 use super::acts::put;
 use super::audit::audit;
-use super::world::{Handle, SMALL_LIMIT, open, open_sized};
+use super::world::{Handle, SMALL_LIMIT, open, open_sized, opening, path};
+use crate::engine::notices::{Listener, Notice};
+use crate::engine::recovery::Opening;
+use crate::engine::store::Store;
 use crate::os::real::RealOs;
 use crate::os::sim::Machine;
+use std::sync::Arc;
 
 /// Puts small items until the store is full: how many fit.
 fn fill(handle: &Handle) -> u32 {
@@ -49,4 +53,22 @@ fn fit_after_a_clear(has_thread: bool) -> u32 {
 fn as_much_fits_if_the_thread_is_slow_to_give_back_what_was_cleared() {
     let (alone, with_thread) = (fit_after_a_clear(false), fit_after_a_clear(true));
     assert_eq!(with_thread, alone);
+}
+
+/// A listener is called between the steps of a `clear`, and stands for whoever comes just then.
+#[test]
+fn a_clear_gives_back_what_others_retire_meanwhile() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let handle = open_sized(&machine, SMALL_LIMIT);
+    let other = open(&machine);
+    let listen = move |_| assert!(other.store.reclaim(&other.store.lock().unwrap()).unwrap());
+    let listener = Some(Listener(Arc::new(listen)));
+    let clearer = Store::open(machine.process(), &path(""), &Opening { listener, ..opening(None) }).unwrap();
+    for key in 0..1000 {
+        put(key, 1, 1000).apply(&handle.store).unwrap();
+    }
+    clearer.notices.add(vec![Notice { key: Vec::new(), value_bytes: 0 }]);
+    assert_eq!(clearer.clear().unwrap(), 1000);
+    assert_eq!(clearer.waiting(), (0, 0));
+    audit(&clearer);
 }
