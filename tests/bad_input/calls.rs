@@ -4,8 +4,7 @@ use larder::{Cache, Error, Eviction, SetOptions};
 use std::time::Duration;
 
 fn small(dir: &tempfile::TempDir) -> Cache {
-    // What fits after a clear depends on when space comes back, which the thread decides.
-    Cache::builder(dir).size_limit(2 << 20).eviction(Eviction::None).background(false).open().unwrap()
+    Cache::builder(dir).size_limit(2 << 20).eviction(Eviction::None).open().unwrap()
 }
 
 #[test]
