@@ -354,6 +354,16 @@ impl<T, C: Codec> Deque<T, C> {
         Ok(Bound { most: setting.value, version: setting.version })
     }
 
+    /// The same for a push, which looks itself whether it has changed. In a transaction none does: nobody else can change it then.
+    #[inline]
+    fn bound_to_try(&self) -> Result<Bound> {
+        let known = self.maxlen.load();
+        if known.version == 0 || self.store.is_inside() {
+            return self.bound();
+        }
+        Ok(Bound { most: known.value, version: known.version })
+    }
+
     /// The most elements there may be; `None` for no bound but the size limit.
     ///
     /// ```

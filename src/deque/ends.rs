@@ -60,14 +60,22 @@ impl<T, C: Codec> Deque<T, C> {
     }
 
     pub(super) fn push<Q: Serialize + ?Sized>(&self, end: End, value: &Q) -> Result<()> {
-        let mut bound = self.bound()?;
-        value::encode_with(&self.codec, value, |kind, bytes| {
-            // Somebody may change the bound until the lock is taken: an old one would drop what the new one keeps.
-            while !self.store.push(self.queue, end, kind, bytes, bound)? {
-                bound = self.bound()?;
-            }
-            Ok(())
-        })?
+        let mut pushed = Ok(());
+        value::encode_with(&self.codec, value, |kind, bytes| pushed = self.push_encoded(end, kind, bytes))?;
+        if pushed.is_ok() {
+            // Without a copy of what is as long as an error.
+            return Ok(());
+        }
+        pushed
+    }
+
+    fn push_encoded(&self, end: End, kind: u8, bytes: &[u8]) -> Result<()> {
+        let mut bound = self.bound_to_try()?;
+        // Somebody may change the bound until the lock is taken: an old one would drop what the new one keeps.
+        while !self.store.push(self.queue, end, kind, bytes, bound)? {
+            bound = self.bound()?;
+        }
+        Ok(())
     }
 
     /// Adds many elements at the back, a thousand by each commit, or fewer where a transaction may not have so many. On an error those

@@ -15,6 +15,7 @@ use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
 use crate::storage::tag_table;
 
+use super::cells::KeyPlace;
 use super::change::{Change, Op, Put, Tag, Value};
 use super::commit::{Commit, signed};
 use super::read::{Life, Try};
@@ -73,7 +74,8 @@ impl<O: Os> Commit<'_, O> {
             // What says so stands in a batch.
             return self.carry_out_many(ops.iter().copied(), |_| None);
         }
-        let place = self.locate(op.key, op.hash)?;
+        let mut place = KeyPlace::default();
+        self.locate_into(&mut place, op.key, op.hash)?;
         let was_live = place.is_live();
         if self.change_alone(op, &place)? {
             self.publish()?;
@@ -175,7 +177,8 @@ impl<O: Os> Commit<'_, O> {
     fn look_quickly(&self, index: &Index<O>, key: &[u8], hash: u64) -> Quick {
         let table = index.table;
         let bucket = index::bucket_offset(table.home(hash));
-        let line = self.bucket(table, &index.map, bucket);
+        let mut line = [0; 8];
+        self.read_bucket(table, &index.map, bucket, &mut line);
         let found = index::matching(&line, table.tag(hash));
         if found == 0 {
             let free = line[..CELLS].iter().position(|&bits| bits == 0);

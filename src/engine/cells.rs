@@ -1,8 +1,6 @@
 //! The cell of a key as a commit sees it: finding it, and staging what it leads to. It does not know what is written
 //! to the log.
 
-use std::sync::Arc;
-
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::index::{self, CELLS, CHAIN_MAX, LINK, Table};
@@ -19,10 +17,10 @@ use super::read::{Life, Missing, Try};
 use super::view::{Index, Segment};
 
 /// The live record of a key, seen under the lock.
-pub struct Present<O: Os> {
-    segment: Arc<Segment<O>>,
+pub struct Present<'c, O: Os> {
+    segment: &'c Segment<O>,
     offset: usize,
-    pub header: Header,
+    pub header: &'c Header,
 }
 
 /// The record that a cell leads to.
@@ -68,11 +66,11 @@ pub(super) struct CellPlace {
     pub bits: u64,
 }
 
-/// What one look for a key's cell came to.
-enum Located {
-    At(KeyPlace),
-    /// A file has to be mapped first.
-    Missing(Missing),
+impl Default for KeyPlace {
+    #[inline]
+    fn default() -> KeyPlace {
+        KeyPlace { table: Table::default(), cell: Cell::ChainFull { last: 0 }, old: None }
+    }
 }
 
 impl KeyPlace {
@@ -106,7 +104,7 @@ impl Old {
     }
 }
 
-impl<O: Os> Present<O> {
+impl<O: Os> Present<'_, O> {
     /// Copies the value's bytes, as they are in the log, onto the end of `to`. False, and `to` as before, if the record
     /// does not have its checksum.
     pub fn append_value(&self, to: &mut Vec<u8>) -> bool {
@@ -139,9 +137,9 @@ impl<O: Os> Present<O> {
 
 impl<O: Os> Commit<'_, O> {
     /// An old record with what is needed to read it.
-    pub(super) fn open_old(&self, old: &Old) -> Option<Present<O>> {
-        let segment = Arc::clone(self.segment(old.location.slot(), old.segment)?);
-        Some(Present { segment, offset: old.location.offset(), header: old.header })
+    pub(super) fn open_old<'c>(&'c self, old: &'c Old) -> Option<Present<'c, O>> {
+        let segment = self.segment(old.location.slot(), old.segment)?;
+        Some(Present { segment, offset: old.location.offset(), header: &old.header })
     }
 
     /// The file of an old record's large value.
@@ -168,31 +166,38 @@ impl<O: Os> Commit<'_, O> {
 
     /// Finds a key's cell, or where a new one goes.
     pub(super) fn locate(&mut self, key: &[u8], hash: u64) -> Result<KeyPlace> {
-        loop {
-            let missing = match self.try_locate(key, hash)? {
-                Located::At(place) => return Ok(place),
-                Located::Missing(missing) => missing,
-            };
+        let mut place = KeyPlace::default();
+        self.locate_into(&mut place, key, hash)?;
+        Ok(place)
+    }
+
+    /// The same, and what is found is written where it is wanted: it is long, and copying costs as much as finding it.
+    pub(super) fn locate_into(&mut self, place: &mut KeyPlace, key: &[u8], hash: u64) -> Result<()> {
+        while let Some(missing) = self.try_locate(place, key, hash)? {
             self.store.map_missing_under_lock(missing)?;
             self.refresh_view();
         }
+        Ok(())
     }
 
+    /// One try; what has to be mapped first, if anything has.
     #[inline(always)]
-    fn try_locate(&self, key: &[u8], hash: u64) -> Result<Located> {
+    fn try_locate(&self, place: &mut KeyPlace, key: &[u8], hash: u64) -> Result<Option<Missing>> {
         let index = match self.view.only_index(self.store.state.load(state::GEOMETRY)) {
             Some(index) => index,
             None => match self.index_while_growing(hash)? {
                 Ok(index) => index,
-                Err(missing) => return Ok(Located::Missing(missing)),
+                Err(missing) => return Ok(Some(missing)),
             },
         };
         let table = index.table;
         let tag = table.tag(hash);
+        place.table = table;
         let mut free = None;
+        let mut line = [0; 8];
         let mut bucket = index::bucket_offset(table.home(hash));
         for left in (0..CHAIN_MAX).rev() {
-            let line = self.bucket(table, &index.map, bucket);
+            self.read_bucket(table, &index.map, bucket, &mut line);
             let mut found = index::matching(&line, tag);
             while found != 0 {
                 let i = found.trailing_zeros() as usize;
@@ -202,14 +207,13 @@ impl<O: Os> Commit<'_, O> {
                 if entry.is_empty() {
                     continue;
                 }
-                match self.old(key, entry.location()) {
-                    Try::Done(None) => {}
-                    Try::Done(found) => {
-                        let cell = Cell::Taken { offset: bucket + 8 * i, bits };
-                        return Ok(Located::At(KeyPlace { table, cell, old: found }));
+                match self.old_into(&mut place.old, key, entry.location()) {
+                    Try::Done(false) | Try::Again => {}
+                    Try::Done(true) => {
+                        place.cell = Cell::Taken { offset: bucket + 8 * i, bits };
+                        return Ok(None);
                     }
-                    Try::Map(missing) => return Ok(Located::Missing(missing)),
-                    Try::Again => {}
+                    Try::Map(missing) => return Ok(Some(missing)),
                 }
             }
             if free.is_none() {
@@ -223,8 +227,9 @@ impl<O: Os> Commit<'_, O> {
                 _ => break,
             }
         }
-        let cell = free.map_or(Cell::ChainFull { last: bucket }, |offset| Cell::Free { offset });
-        Ok(Located::At(KeyPlace { table, cell, old: None }))
+        place.cell = free.map_or(Cell::ChainFull { last: bucket }, |offset| Cell::Free { offset });
+        place.old = None;
+        Ok(None)
     }
 
     /// The index that holds a hash, whatever the geometry is.
@@ -236,35 +241,39 @@ impl<O: Os> Commit<'_, O> {
 
     /// The record at a location, if it is this key's.
     #[inline(always)]
-    fn old(&self, key: &[u8], location: Location) -> Try<Option<Old>> {
-        self.try_old_at(location, |segment, header| {
+    fn old_into(&self, old: &mut Option<Old>, key: &[u8], location: Location) -> Try<bool> {
+        self.try_old_at(old, location, |segment, header| {
             let (at, len) = header.key_range(location.offset());
             len == key.len() && segment.map.equals(at, key)
         })
     }
 
-    /// The record at a location, if it is wanted.
+    /// Writes down the record at a location, if it is wanted. False, and `old` is as it was, if not.
     #[inline(always)]
     pub(super) fn try_old_at(
         &self,
+        old: &mut Option<Old>,
         location: Location,
         wanted: impl FnOnce(&Segment<O>, &Header) -> bool,
-    ) -> Try<Option<Old>> {
+    ) -> Try<bool> {
         if self.is_encoded(location) {
-            return Try::Done(None);
+            return Try::Done(false);
         }
         let slot = location.slot();
         let id = if slot < self.store.rows { self.state(row_word(slot, row::ID)) } else { 0 };
         let Some(segment) = self.segment(slot, id) else {
-            return if id == 0 { Try::Done(None) } else { Try::Map(Missing::Segment(slot, id)) };
+            return if id == 0 { Try::Done(false) } else { Try::Map(Missing::Segment(slot, id)) };
         };
         let end = usize::try_from(self.state(row_word(slot, row::ALLOCATED))).unwrap_or(0).min(segment.map.len());
-        let Some(header) = Header::read(&segment.map, location.offset(), end) else { return Try::Done(None) };
+        let Some(header) = Header::read(&segment.map, location.offset(), end) else { return Try::Done(false) };
         if !wanted(segment, &header) {
-            return Try::Done(None);
+            return Try::Done(false);
         }
         match self.store.life(&self.view, &header) {
-            Try::Done(life) => Try::Done(Some(Old { location, segment: id, header, life, anew: false })),
+            Try::Done(life) => {
+                *old = Some(Old { location, segment: id, header, life, anew: false });
+                Try::Done(true)
+            }
             Try::Map(missing) => Try::Map(missing),
             Try::Again => Try::Again,
         }

@@ -11,9 +11,8 @@ use crate::os::{OpenMode, Os, OsFile, OsMap};
 use crate::storage::index::{CELLS, CELLS_USED, Table, link_of};
 use crate::storage::location::{EPOCH_MASK, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
-use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Address, Change, Place};
-use crate::storage::state::{self, PENDING, Retiree, VISIBLE, row, row_word};
+use crate::storage::state::{self, PENDING, Retiree, VISIBLE};
 
 use super::lock::Locked;
 use super::marks;
@@ -58,7 +57,7 @@ pub struct Commit<'l, O: Os> {
     /// The epoch of what it writes.
     pub epoch: u8,
     pub(super) staged: Staged,
-    spill: Option<u64>,
+    pub(super) spill: Option<u64>,
     /// What was written and is not published: the first record's place, and the files that were made.
     pub written: Option<Tail>,
     pub made: Vec<Made>,
@@ -96,20 +95,24 @@ pub struct Commit<'l, O: Os> {
 
 impl<O: Os> Locked<'_, O> {
     /// Where the next batch goes.
-    #[inline]
+    #[inline(always)]
     pub fn tail(&self) -> Result<Tail> {
         self.checked_tail(state::TAIL)
     }
 
     /// The tail of a stream.
-    #[inline]
+    #[inline(always)]
     fn checked_tail(&self, word: usize) -> Result<Tail> {
-        let store = self.store;
-        let tail = Tail::from_bits(store.state.load(word));
-        if tail.slot >= store.rows || !tail.offset.is_multiple_of(8) || tail.offset > SEGMENT_BYTES_MAX {
-            return Err(Error::corrupt(&store.paths.of(Name::State), word as u64, Corruption::Bounds));
+        let tail = Tail::from_bits(self.store.state.load(word));
+        if tail.slot >= self.store.rows || !tail.offset.is_multiple_of(8) || tail.offset > SEGMENT_BYTES_MAX {
+            return Err(self.impossible_tail(word));
         }
         Ok(tail)
+    }
+
+    #[cold]
+    fn impossible_tail(&self, word: usize) -> Error {
+        Error::corrupt(&self.store.paths.of(Name::State), word as u64, Corruption::Bounds)
     }
 }
 
@@ -267,14 +270,13 @@ impl<'l, O: Os> Commit<'l, O> {
         self.used_in = Some(table);
     }
 
-    /// The words of a bucket as this commit will leave them.
+    /// Reads the words of a bucket as this commit will leave them into `line`.
     #[inline(always)]
-    pub fn bucket(&self, table: Table, map: &O::Map, bucket: usize) -> [u64; 8] {
-        let mut line = map.load_line(bucket);
+    pub fn read_bucket(&self, table: Table, map: &O::Map, bucket: usize, line: &mut [u64; 8]) {
+        *line = map.load_line(bucket);
         if self.staged.may_touch(bucket) {
-            self.overlay(table, bucket, &mut line);
+            self.overlay(table, bucket, line);
         }
-        line
     }
 
     #[inline(never)]
@@ -290,7 +292,7 @@ impl<'l, O: Os> Commit<'l, O> {
     /// no more: the other parts have to be ready too.
     pub fn publish(&mut self) -> Result<()> {
         if self.written.is_some() {
-            self.tail.epoch = self.epoch;
+            self.tail.epoch = self.epoch.into();
         }
         let tail_word = if self.main { state::MAIN_TAIL } else { state::TAIL };
         if self.state(tail_word) != self.tail.bits() {
@@ -303,8 +305,7 @@ impl<'l, O: Os> Commit<'l, O> {
             self.write_nodes(*nodes);
         }
         if !self.is_mapped() {
-            // A word that could not be stored would make the commit half of one.
-            return Err(Error::corrupt(&self.store.paths.of(Name::State), state::GEOMETRY as u64, Corruption::Missing));
+            return Err(self.unmapped());
         }
         if seeded!("pending_before_its_list") {
             self.store.state.store(PENDING, self.sequence);
@@ -352,6 +353,12 @@ impl<'l, O: Os> Commit<'l, O> {
             self.remove_published();
         }
         self.sequence = self.sequence.saturating_add(1);
+    }
+
+    /// A word that could not be stored would make the commit half of one.
+    #[cold]
+    fn unmapped(&self) -> Error {
+        Error::corrupt(&self.store.paths.of(Name::State), state::GEOMETRY as u64, Corruption::Missing)
     }
 
     /// True if each staged word is in a file that is mapped.
@@ -438,63 +445,5 @@ impl<'l, O: Os> Commit<'l, O> {
         file.write_at(&redo::encode_spill(self.staged.all()), 0).map_err(|e| Error::io("write", &path, e))?;
         self.spill = Some(self.sequence);
         Ok(())
-    }
-}
-
-impl<O: Os> Commit<'_, O> {
-    /// Makes sure that a rebuild finds nothing of a batch that failed after its first byte: its caller was told so. The
-    /// next batch goes to the same place; until then a record with an empty header stands there.
-    #[cold]
-    fn wipe(&mut self) {
-        if self.store.os.is_forked() || seeded!("failed_batch_not_wiped") {
-            return;
-        }
-        let mut rolled = false;
-        // The last first, as `sweep_unpublished` relies on if this process dies here.
-        for made in std::mem::take(&mut self.made).into_iter().rev() {
-            rolled |= matches!(made, Made::Segment { .. });
-            self.store.forget(made);
-        }
-        if self.written.is_some() && !self.main {
-            self.store.begin_epoch();
-        }
-        if let Some(first) = self.written.take()
-            && !rolled
-        {
-            let id = self.store.segment_in(first.slot);
-            if let Some(segment) = self.segment(first.slot, id)
-                && segment.map.is_writable()
-            {
-                let allocated = self.store.state.load(row_word(first.slot, row::ALLOCATED));
-                if first.offset + HEADER as u64 <= allocated.min(segment.map.len() as u64) {
-                    segment.map.write(first.offset as usize, &[0; HEADER]);
-                } else if let Some(file) = &segment.file {
-                    // Where nothing is allocated, a store through the map may be fatal; a failed write is not.
-                    let _ = file.write_at(&[0; HEADER], first.offset);
-                }
-                // The main stream has no epochs: what was wiped there must not come back with a power cut. Nor must what was
-                // part of a joint commit.
-                if (self.main || self.joint.is_some()) && segment.file.as_ref().is_none_or(|file| file.sync().is_err())
-                {
-                    self.store.state.fetch_max(state::UNSWEPT, 1);
-                }
-            }
-        }
-    }
-}
-
-impl<O: Os> Drop for Commit<'_, O> {
-    fn drop(&mut self) {
-        if self.written.is_some() || !self.made.is_empty() {
-            self.wipe();
-        }
-        if let Some(sequence) = self.spill.take_if(|_| !self.store.os.is_forked()) {
-            // Of a list that was never published.
-            let _ = self.store.os.remove(&self.store.paths.of(Name::Spill(sequence)));
-        }
-        if self.made_ahead != 0 && !self.store.os.is_forked() {
-            self.store.set_aside(self.made_ahead.wrapping_neg());
-        }
-        self.staged.give_back();
     }
 }

@@ -14,7 +14,7 @@ pub enum Found<'v, O: Os> {
     /// In the log, read without a lock.
     Log(&'v Record<'v, O>),
     /// In the log, seen under the lock.
-    Present(&'v Present<O>),
+    Present(&'v Present<'v, O>),
     /// In the memory of a transaction.
     Staged { header: &'v Header, key: &'v [u8], value: &'v [u8] },
 }
@@ -24,7 +24,7 @@ impl<'v, O: Os> Found<'v, O> {
     pub fn header(&self) -> &'v Header {
         match self {
             Found::Log(record) => &record.header,
-            Found::Present(present) => &present.header,
+            Found::Present(present) => present.header,
             Found::Staged { header, .. } => header,
         }
     }

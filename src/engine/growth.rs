@@ -308,9 +308,10 @@ impl<O: Os> Commit<'_, O> {
 
     /// The record at a location, whatever its key.
     pub(super) fn old_at(&mut self, location: crate::storage::location::Location) -> Result<Option<super::cells::Old>> {
+        let mut old = None;
         loop {
-            match self.try_old_at(location, |_, _| true) {
-                Try::Done(found) => return Ok(found),
+            match self.try_old_at(&mut old, location, |_, _| true) {
+                Try::Done(_) => return Ok(old),
                 Try::Again => return Ok(None),
                 Try::Map(missing) => self.store.map_missing_under_lock(missing)?,
             }

@@ -99,6 +99,7 @@ mod takers;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod undo;
 mod upkeep;
 mod view;
 mod voids;

@@ -8,6 +8,7 @@ use crate::storage::paths::Name;
 use crate::storage::state;
 use crate::storage::tree::{BLOCK, block_of};
 
+use super::cells::KeyPlace;
 use super::change::{Change, Op};
 use super::commit::Commit;
 use super::found::Found;
@@ -52,7 +53,8 @@ impl<O: Os> Store<O> {
             }
             let Some(key) = commit.key_at_end(index, end)? else { return Ok(Some(None)) };
             let hash = self.hash(&key);
-            let place = commit.locate(&key, hash)?;
+            let mut place = KeyPlace::default();
+            commit.locate_into(&mut place, &key, hash)?;
             let live = place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old));
             let live = live.ok_or_else(|| {
                 self.state.store(state::SUSPECT, 1);

@@ -31,7 +31,7 @@ use crate::storage::redo::Place;
 use crate::storage::state::{GEOMETRY, PENDING, SUSPECT, VISIBLE};
 use crate::storage::tag_table::row;
 
-use super::cells::KeyPlace;
+use super::cells::{KeyPlace, Present};
 use super::change::{Change, Op, Put};
 use super::commit::{Commit, signed};
 use super::found::Found;
@@ -350,11 +350,12 @@ impl<O: Os> Store<O> {
         self.change_by(view, 0, |commit| {
             let before = self.plausible(commit.span(queue))?;
             let (mut left, mut lost, mut taken) = (before, 0, None);
+            let mut place = KeyPlace::default();
             while let Some(position) = left.at(end) {
                 left = left.popped(end);
                 let key = element(queue.id, position);
                 let hash = self.hash(&key);
-                let place = commit.locate(&key, hash)?;
+                commit.locate_into(&mut place, &key, hash)?;
                 let Some(live) = self.living(commit, &place) else {
                     lost += 1;
                     continue;
@@ -383,7 +384,7 @@ impl<O: Os> Store<O> {
         })
     }
 
-    fn living(&self, commit: &Commit<'_, O>, place: &KeyPlace) -> Option<super::cells::Present<O>> {
+    fn living<'c>(&self, commit: &'c Commit<'_, O>, place: &'c KeyPlace) -> Option<Present<'c, O>> {
         place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old))
     }
 

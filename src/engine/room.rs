@@ -173,8 +173,8 @@ impl<O: Os> Commit<'_, O> {
         }
         let opens = draft.alone || draft.kind_of_record == Type::Batch;
         let in_epoch;
-        let draft = if opens && (self.epoch, self.tail.epoch) != (0, 0) {
-            in_epoch = Draft { epoch: (self.epoch, self.epoch != self.tail.epoch), ..*draft };
+        let draft = if opens && (self.epoch != 0 || self.tail.epoch != 0) {
+            in_epoch = Draft { epoch: (self.epoch, u64::from(self.epoch) != self.tail.epoch), ..*draft };
             &in_epoch
         } else {
             draft

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::{Deref, DerefMut};
 
 use crate::storage::index::BUCKET_BYTES;
 use crate::storage::redo::{Address, Change};
@@ -45,7 +46,6 @@ impl Hasher for AddressHasher {
 }
 
 /// A list of changes, each word once.
-#[derive(Default)]
 struct List {
     changes: Vec<Change>,
     /// Where each word is, once there are too many to search.
@@ -53,6 +53,10 @@ struct List {
 }
 
 impl List {
+    const fn new() -> List {
+        List { changes: Vec::new(), places: None }
+    }
+
     /// Not inlined: it is rare, and those who ask have better uses for their registers.
     #[inline(never)]
     fn position(&self, address: Address) -> Option<usize> {
@@ -80,22 +84,36 @@ impl List {
     }
 }
 
-/// Buffers that outlive a commit, so that a small one allocates nothing.
-#[derive(Default)]
-struct Spare {
-    changes: Vec<Change>,
-    cells: Vec<Change>,
-    bytes: Vec<u8>,
-    crcs: Vec<u8>,
-}
-
 thread_local! {
-    static SPARE: Cell<Spare> =
-        const { Cell::new(Spare { changes: Vec::new(), cells: Vec::new(), bytes: Vec::new(), crcs: Vec::new() }) };
+    /// What outlives a commit, so that a small one allocates nothing.
+    static SPARE: Cell<Option<Box<Words>>> = const { Cell::new(None) };
 }
 
-/// The staged words of a commit.
-pub(super) struct Staged {
+/// The staged words of a commit. They are moved from one commit of a thread to the next, never copied: what was stored
+/// a moment ago in small pieces takes a processor long to read in large ones.
+pub(super) struct Staged(Option<Box<Words>>);
+
+/// Nothing is staged.
+static NOTHING: Words = Words::new();
+
+impl Deref for Staged {
+    type Target = Words;
+
+    #[inline(always)]
+    fn deref(&self) -> &Words {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Staged {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Words {
+        self.0.get_or_insert_with(Box::default)
+    }
+}
+
+/// What is staged.
+pub(super) struct Words {
     /// Structure words: applied first, so that a reader that meets a new cell finds what it needs to follow it.
     changes: List,
     /// Index cells: applied last.
@@ -129,15 +147,40 @@ impl Staged {
     /// Nothing, with the buffers that this thread used last.
     #[inline]
     pub fn new() -> Staged {
-        let spare = SPARE.take();
-        Staged {
-            changes: List { changes: spare.changes, places: None },
-            cells: List { changes: spare.cells, places: None },
+        Staged(Some(SPARE.take().unwrap_or_default()))
+    }
+
+    /// Leaves the buffers to the next commit of this thread, if they are not too large to keep.
+    #[inline]
+    pub fn give_back(&mut self) {
+        if let Some(mut words) = self.0.take()
+            && words.changes.changes.capacity() <= 4096
+            && words.bytes.capacity() <= 1 << 16
+        {
+            words.clear();
+            words.bytes.clear();
+            words.crcs.clear();
+            SPARE.set(Some(words));
+        }
+    }
+}
+
+impl Default for Words {
+    fn default() -> Words {
+        Words::new()
+    }
+}
+
+impl Words {
+    const fn new() -> Words {
+        Words {
+            changes: List::new(),
+            cells: List::new(),
             words: 0,
             buckets: [0; BUCKET_BITS / 64],
             wide: None,
-            bytes: spare.bytes,
-            crcs: spare.crcs,
+            bytes: Vec::new(),
+            crcs: Vec::new(),
         }
     }
 
@@ -243,22 +286,6 @@ impl Staged {
         self.words = 0;
         self.buckets = [0; BUCKET_BITS / 64];
         self.wide = None;
-    }
-
-    /// Leaves the buffers to the next commit of this thread, if they are not too large to keep.
-    #[inline]
-    pub fn give_back(&mut self) {
-        if self.changes.changes.capacity() <= 4096 && self.bytes.capacity() <= 1 << 16 {
-            self.clear();
-            self.bytes.clear();
-            self.crcs.clear();
-            SPARE.set(Spare {
-                changes: std::mem::take(&mut self.changes.changes),
-                cells: std::mem::take(&mut self.cells.changes),
-                bytes: std::mem::take(&mut self.bytes),
-                crcs: std::mem::take(&mut self.crcs),
-            });
-        }
     }
 }
 

@@ -86,16 +86,14 @@ impl<O: Os> Store<O> {
         mut change: impl FnMut(&mut Commit<'_, O>) -> Result<R>,
     ) -> Result<R> {
         self.before_change()?;
-        let mut view = Some(view);
-        let mut attempt = || {
-            let view = view.take().map_or_else(|| self.enter(), Ok)?;
+        let mut attempt = |view| {
             let locked = self.lock()?;
             let (view, tail) = locked.begin_with(view, new_keys)?;
             let outcome = change(&mut Commit::with(&locked, view, tail))?;
             Ok((outcome, locked.newest()))
         };
-        let (outcome, newest) = match attempt() {
-            Err(Error::Full) => self.until_there_is_room(attempt)?,
+        let (outcome, newest) = match attempt(view) {
+            Err(Error::Full) => self.until_there_is_room(|| attempt(self.enter()?))?,
             outcome => outcome?,
         };
         self.epilogue();
@@ -106,7 +104,7 @@ impl<O: Os> Store<O> {
     pub fn update<R>(
         &self,
         key: &[u8],
-        mut decide: impl FnMut(Option<&Present<O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+        mut decide: impl FnMut(Option<&Present<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
         self.before_change()?;
         let hash = self.hash(key);
@@ -118,7 +116,8 @@ impl<O: Os> Store<O> {
             let locked = self.lock()?;
             let (view, tail) = locked.begin_with(view, 1)?;
             let mut commit = Commit::with(&locked, view, tail);
-            let place = commit.locate(key, hash)?;
+            let mut place = KeyPlace::default();
+            commit.locate_into(&mut place, key, hash)?;
             let old = place.old.as_ref().filter(|old| old.life == Life::Live);
             let sequence = old.map(|old| old.header.sequence);
             // What was decided before there was room holds for what was there then.
@@ -183,7 +182,9 @@ impl<O: Os> Locked<'_, O> {
     #[inline(always)]
     pub(super) fn begin_with(&self, view: Guard<Arc<View<O>>>, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
         if self.store.must_grow(&view, new_keys) || (new_keys > 0 && self.store.is_low()) {
-            return self.begin_prepared(new_keys);
+            // Unpacked at once: what is common stays in registers.
+            let (view, tail) = self.begin_prepared(new_keys)?;
+            return Ok((view, tail));
         }
         Ok((view, self.tail()?))
     }

@@ -64,7 +64,7 @@ const MAGIC: &[u8; 8] = b"LARDRIDX";
 pub const HEAD: usize = 64;
 
 /// One index file's part in the geometry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
     pub generation: u32,
     pub level: u32,

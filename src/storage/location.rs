@@ -93,18 +93,18 @@ impl Entry {
 pub struct Tail {
     pub slot: usize,
     pub offset: u64,
-    /// See `record`.
-    pub epoch: u8,
+    /// See `record`. As wide as the others, for a tail to be three words: it is copied by every commit, and gaps cost.
+    pub epoch: u64,
 }
 
 impl Tail {
     pub fn from_bits(bits: u64) -> Tail {
-        let epoch = (bits >> 49) as u8 & EPOCH_MASK;
+        let epoch = bits >> 49 & u64::from(EPOCH_MASK);
         Tail { slot: ((bits >> 32) as usize) & (SLOTS_MAX - 1), offset: bits & 0xFFFF_FFFF, epoch }
     }
 
     pub fn bits(self) -> u64 {
-        (u64::from(self.epoch) << 49) | ((self.slot as u64) << 32) | self.offset
+        (self.epoch << 49) | ((self.slot as u64) << 32) | self.offset
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
         let entry = Entry::new((1 << TAG_BITS) - 1, location);
         assert_eq!((entry.tag(), entry.location()), ((1 << TAG_BITS) - 1, location));
         assert_eq!(Entry::new(0, Location::new(0, 64)).bits(), 8);
-        let tail = Tail { slot: SLOTS_MAX - 1, offset: 0xFFFF_FFF8, epoch: EPOCH_MASK };
+        let tail = Tail { slot: SLOTS_MAX - 1, offset: 0xFFFF_FFF8, epoch: EPOCH_MASK.into() };
         assert_eq!(Tail::from_bits(tail.bits()), tail);
     }
 }

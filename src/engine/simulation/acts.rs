@@ -142,7 +142,7 @@ fn updated(old: Option<Item>, version: u32) -> Item {
 }
 
 /// Length and version of the value that is there.
-fn look(store: &Store<SimOs>, present: &Present<SimOs>) -> (usize, u32) {
+fn look(store: &Store<SimOs>, present: &Present<'_, SimOs>) -> (usize, u32) {
     let value = match present.large() {
         Some(large) => store.read_large(large).unwrap(),
         None => {
@@ -162,7 +162,7 @@ fn decided(key: u32, item: Item, tag: OwnedTag, buffer: &mut Vec<u8>) -> Decisio
 
 /// The version that was there, or 0.
 fn update(store: &Store<SimOs>, key: u32, version: u32) -> Result<u64> {
-    let decide = |present: Option<&Present<SimOs>>, buffer: &mut Vec<u8>| {
+    let decide = |present: Option<&Present<'_, SimOs>>, buffer: &mut Vec<u8>| {
         let old = present.map(|present| {
             let (len, version) = look(store, present);
             let expires = Some(present.header.expires).filter(|&at| at != u64::MAX);
@@ -177,7 +177,7 @@ fn update(store: &Store<SimOs>, key: u32, version: u32) -> Result<u64> {
 
 /// 1 if the version was the one that was guessed.
 fn compare(store: &Store<SimOs>, key: u32, guess: u32, new: Option<Item>) -> Result<u64> {
-    let decide = |present: Option<&Present<SimOs>>, buffer: &mut Vec<u8>| {
+    let decide = |present: Option<&Present<'_, SimOs>>, buffer: &mut Vec<u8>| {
         let version = present.map_or(0, |present| look(store, present).1);
         let decision = match new {
             _ if version != guess => Decision::Keep,
