@@ -262,9 +262,12 @@ impl Calls for Handle<RealOs> {
         let hash = (**self).hash(key);
         let tag = checked_tag(options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
         let expires = expiry(self, options.expire);
-        let draft = if self.is_large(bytes.len()) { Some((**self).draft(bytes)?) } else { None };
-        let value = draft.as_ref().map_or(Value::Inline(bytes), |draft| draft.value());
-        self.put_hashed(key, hash, Put { kind, value, expires, tag })?;
+        if self.is_large(bytes.len()) {
+            let draft = (**self).draft(bytes)?;
+            self.put_hashed(key, hash, Put { kind, value: draft.value(), expires, tag })?;
+        } else {
+            self.put_hashed(key, hash, Put { kind, value: Value::Inline(bytes), expires, tag })?;
+        }
         (**self).count(Counter::Stores, 1);
         Ok(())
     }

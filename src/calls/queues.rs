@@ -94,9 +94,12 @@ pub(super) fn with_put<R>(
     bytes: &[u8],
     store: impl FnOnce(Put<'_>) -> Result<R>,
 ) -> Result<R> {
-    let draft = if handle.is_large(bytes.len()) { Some((**handle).draft(bytes)?) } else { None };
-    let value = draft.as_ref().map_or(Value::Inline(bytes), |draft| draft.value());
-    store(Put { kind, value, expires: None, tag: Tag::Id(tag) })
+    let put = |value| Put { kind, value, expires: None, tag: Tag::Id(tag) };
+    if handle.is_large(bytes.len()) {
+        let draft = (**handle).draft(bytes)?;
+        return store(put(draft.value()));
+    }
+    store(put(Value::Inline(bytes)))
 }
 
 impl Queues for Handle<RealOs> {

@@ -49,6 +49,13 @@ pub struct Op<'a> {
     pub change: Change<'a>,
 }
 
+impl<'a> Op<'a> {
+    #[inline(always)]
+    pub fn put(key: &'a [u8], hash: u64, put: Put<'a>) -> Op<'a> {
+        Op { key, hash, change: Change::Put(put) }
+    }
+}
+
 /// What a decision taken under the lock asks for; the bytes of a value are in the buffer that the decision filled.
 #[derive(Clone, Debug)]
 pub enum Decision {

@@ -26,7 +26,8 @@ impl<O: Os> Store<O> {
         } else {
             self.epilogue()
         }
-        self.after_change(newest, Ok(items))
+        self.after_change(newest)?;
+        Ok(items)
     }
 
     /// What of it is done under the lock: also the newest commit then, and whether everything is dead.

@@ -3,6 +3,7 @@
 //! Staged words are seen by the commit itself through [`Commit::word`], by nobody else. Dropping a commit forgets them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::Guard;
 
@@ -432,9 +433,22 @@ impl<'l, O: Os> Commit<'l, O> {
         let appended = std::mem::take(&mut self.appended);
         state.store(state::APPENDED, before.wrapping_add(appended));
         let step = (state.load(state::SIZE_LIMIT) / 8).max(1);
-        if (before % step).saturating_add(appended) >= step {
+        // The next multiple, as this handle has found it out: a division takes as long as ten other words of a commit.
+        let next = self.store.next_step.load(Ordering::Relaxed);
+        let room = next.wrapping_sub(before);
+        if room > step || appended >= room {
+            self.age(before, appended, step);
+        }
+    }
+
+    #[cold]
+    fn age(&mut self, before: u64, appended: u64, step: u64) {
+        let begun = before % step;
+        if begun.saturating_add(appended) >= step {
             self.change_state(state::EVICTION, marks::older);
         }
+        let after = before.wrapping_add(appended);
+        self.store.next_step.store(after.wrapping_add(step - after % step), Ordering::Relaxed);
     }
 
     #[cold]

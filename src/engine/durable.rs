@@ -127,14 +127,13 @@ impl<O: Os> Store<O> {
 
     /// What a change does last, outside the lock: waits, if its handle wants that, until the commit `newest` is durable.
     #[inline]
-    pub(super) fn after_change<R>(&self, newest: u64, outcome: Result<R>) -> Result<R> {
-        if self.durability != Durability::Sync || outcome.is_err() {
-            return outcome;
-        }
-        match self.make_durable(newest, Purpose::Change) {
-            Ok(()) => outcome,
-            Err(error) => Err(Error::NotDurable(Box::new(error))),
-        }
+    pub(super) fn after_change(&self, newest: u64) -> Result<()> {
+        if self.durability == Durability::Sync { self.await_durable(newest) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn await_durable(&self, newest: u64) -> Result<()> {
+        self.make_durable(newest, Purpose::Change).map_err(|error| Error::NotDurable(Box::new(error)))
     }
 
     #[cold]

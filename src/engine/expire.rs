@@ -34,7 +34,8 @@ impl<O: Os> Store<O> {
         self.before_change()?;
         let removed = self.expire_by(|| self.lock())?;
         self.epilogue_at_once();
-        self.after_change(self.visible(), Ok(removed))
+        self.after_change(self.visible())?;
+        Ok(removed)
     }
 
     /// The same for a thread that holds the lock: `lock` gives what stands for it.

@@ -152,9 +152,11 @@ impl<O: Os> Handle<O> {
     /// Stores a value under a key whose hash is known.
     #[inline]
     pub fn put_hashed(&self, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
+        // Made where it is looked at: it is too long to be copied.
+        let op = Op::put(key, hash, put);
         match self {
-            Handle::Store(store) => store.put_hashed(key, hash, put),
-            Handle::Inside(transaction) => transaction.put_hashed(key, hash, put),
+            Handle::Store(store) => store.batch(std::slice::from_ref(&op)).map(drop),
+            Handle::Inside(transaction) => transaction.change(&op),
         }
     }
 

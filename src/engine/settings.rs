@@ -130,6 +130,7 @@ impl<O: Os> Store<O> {
         let newest = locked.newest();
         drop(locked);
         self.shrink()?;
-        self.after_change(newest, Ok(shared))
+        self.after_change(newest)?;
+        Ok(shared)
     }
 }

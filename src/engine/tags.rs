@@ -299,7 +299,8 @@ impl<O: Os> Store<O> {
             Err(Error::Full) => self.until_there_is_room(attempt)?,
             outcome => outcome?,
         };
-        self.after_change(newest, Ok(items))
+        self.after_change(newest)?;
+        Ok(items)
     }
 
     fn evict_by(&self, locked: &Locked<'_, O>, label: Label<'_>) -> Result<u64> {

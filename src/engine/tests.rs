@@ -31,7 +31,7 @@ fn put<'a>(value: &'a [u8], tag: Tag<'a>) -> Put<'a> {
 }
 
 fn put_in(store: &Store<RealOs>, key: &[u8], put: Put<'_>) {
-    store.put_hashed(key, store.hash(key), put).unwrap();
+    store.batch(&[Op::put(key, store.hash(key), put)]).unwrap();
 }
 
 fn get(store: &Store<RealOs>, key: &[u8]) -> Option<Vec<u8>> {

@@ -31,13 +31,6 @@ use super::tags::TagRow;
 use super::view::View;
 
 impl<O: Os> Store<O> {
-    /// Stores a value under a key whose hash is known.
-    #[inline]
-    pub fn put_hashed(&self, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
-        let op = Op { key, hash, change: Change::Put(put) };
-        self.batch(std::slice::from_ref(&op)).map(drop)
-    }
-
     /// Removes a key. False if it was not live.
     #[inline]
     pub fn remove_hashed(&self, key: &[u8], hash: u64) -> Result<bool> {
@@ -51,19 +44,18 @@ impl<O: Os> Store<O> {
             self.check_size(ops)?;
         }
         self.before_change()?;
-        let (newest, outcome) = match self.batch_once(ops)? {
-            (_, Err(Error::Full)) => self.until_there_is_room(|| match self.batch_once(ops)? {
-                (_, Err(Error::Full)) => Err(Error::Full),
-                done => Ok(done),
-            })?,
-            done => done,
+        let mut newest = 0;
+        let changed = match self.batch_once(ops, &mut newest) {
+            Err(Error::Full) => self.until_there_is_room(|| self.batch_once(ops, &mut newest))?,
+            changed => changed?,
         };
-        self.after_change(newest, outcome)
+        self.after_change(newest)?;
+        Ok(changed)
     }
 
-    /// One attempt: the newest commit when it was over, and what came of it.
+    /// One attempt. `newest` is the newest commit when it was over.
     #[inline(always)]
-    fn batch_once(&self, ops: &[Op<'_>]) -> Result<(u64, Result<u64>)> {
+    fn batch_once(&self, ops: &[Op<'_>], newest: &mut u64) -> Result<u64> {
         let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
         let view = self.enter()?;
         self.fetch_first(&view, ops);
@@ -72,10 +64,10 @@ impl<O: Os> Store<O> {
             Ok((view, tail)) => Commit::with(&locked, view, tail).carry_out(ops),
             Err(error) => Err(error),
         };
-        let newest = locked.newest();
+        *newest = locked.newest();
         drop(locked);
         self.epilogue();
-        Ok((newest, outcome))
+        outcome
     }
 
     /// Makes a commit of so many new keys that begins with a view, again if there was no room for it.
@@ -97,7 +89,8 @@ impl<O: Os> Store<O> {
             outcome => outcome?,
         };
         self.epilogue();
-        self.after_change(newest, Ok(outcome))
+        self.after_change(newest)?;
+        Ok(outcome)
     }
 
     /// Looks at a key's live record under the lock, and makes the change that `decide` asks for by one commit.
@@ -140,7 +133,8 @@ impl<O: Os> Store<O> {
         };
         self.epilogue();
         let Some(((_, answer), _)) = decided else { return Err(Error::Full) };
-        self.after_change(newest, Ok(answer))
+        self.after_change(newest)?;
+        Ok(answer)
     }
 
     /// Fetches the home buckets of the first keys, then what they lead to: outside the lock, so that nobody waits for memory.

@@ -129,7 +129,7 @@ fn fill(store: &Store<SimOs>, values: &mut Values) {
         let whole = [&prefix(Kind::Index, index.id)[..], encoded.as_bytes()].concat();
         let value = value::encode(&Postcard, &number).unwrap();
         let put = Put { kind: value.kind, value: Value::Inline(value.bytes()), expires: None, tag: Tag::Id(index.id) };
-        store.put_hashed(&whole, store.hash(&whole), put).unwrap();
+        store.batch(&[Op::put(&whole, store.hash(&whole), put)]).unwrap();
     }
     let queue = store.namespace(Label { kind: Kind::Deque, name: "queue" }).unwrap();
     for number in 0..12u32 {

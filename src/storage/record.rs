@@ -156,41 +156,36 @@ impl Draft<'_> {
             | flag(self.epoch.1, FIRST)
     }
 
-    /// The fixed part without the checksum, the optional words, and how many bytes they are together.
+    /// Writes the fixed part without the checksum, and the optional words. How many bytes they are together.
     #[inline(always)]
-    fn head(&self) -> ([u8; HEAD_MAX], usize) {
+    fn write_head(&self, to: &mut [u8; HEAD_MAX]) -> usize {
         debug_assert!(self.key.len() <= usize::from(u16::MAX) && self.value.len() <= VALUE_BYTES_MAX);
-        let mut words = [0; HEAD_MAX / 8];
         let flags = self.flags();
         let kind = self.kind_of_record as u8 | if self.over_main { OVER_MAIN } else { 0 };
-        words[0] = u64::from(kind) << 32 | u64::from(flags) << 40 | (self.key.len() as u64) << 48;
-        words[1] = self.value.len() as u64 | u64::from(self.kind) << 32 | u64::from(self.tag) << 40;
-        words[2] = self.sequence;
-        let mut at = HEADER / 8;
+        let mut write = |at: usize, word: u64| to[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        write(0, u64::from(kind) << 32 | u64::from(flags) << 40 | (self.key.len() as u64) << 48);
+        write(8, self.value.len() as u64 | u64::from(self.kind) << 32 | u64::from(self.tag) << 40);
+        write(16, self.sequence);
         if let Some(expires) = self.expires {
-            words[at] = expires;
-            at += 1;
+            write(HEADER, expires);
         }
         if let Some((location, order)) = self.replaces {
-            words[at] = location;
-            words[at + 1] = order;
+            let at = if self.expires.is_some() { HEADER + 8 } else { HEADER };
+            write(at, location);
+            write(at + 8, order);
         }
-        let mut bytes = [0; HEAD_MAX];
-        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
-            to.copy_from_slice(&word.to_le_bytes());
-        }
-        (bytes, HEADER + optional_bytes(flags))
+        HEADER + optional_bytes(flags)
     }
 
     /// Encodes the record for its place onto the end of `out`, padded. The checksum's bytes.
     #[inline(always)]
     pub fn encode(&self, salt: u32, out: &mut Vec<u8>) -> [u8; 4] {
-        let (head, head_len) = self.head();
-        let content = head_len + self.key.len() + self.value.len();
         let start = out.len();
-        out.reserve(content + HEAD_MAX);
-        // Copies of fixed length that are cut afterwards cost less than ones of the right length.
-        out.extend_from_slice(&head);
+        out.reserve(HEAD_MAX + self.key.len() + self.value.len() + 8);
+        // Room of a fixed length that is cut afterwards costs less than room of the right length.
+        out.extend_from_slice(&[0; HEAD_MAX]);
+        let head_len = out[start..].first_chunk_mut().map_or(0, |room| self.write_head(room));
+        let content = head_len + self.key.len() + self.value.len();
         out.truncate(start + head_len);
         out.extend_from_slice(self.key);
         out.extend_from_slice(self.value);

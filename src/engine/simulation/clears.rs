@@ -2,7 +2,7 @@
 
 use super::audit::{audit, drift};
 use super::world::{Handle, open};
-use crate::engine::change::{Put, Tag, Value};
+use crate::engine::change::{Op, Put, Tag, Value};
 use crate::os::sim::Machine;
 
 const LARGE: usize = 40_000;
@@ -11,7 +11,7 @@ fn put_large(handle: &Handle) {
     let draft = handle.store.draft(&[7; LARGE]).unwrap();
     let value = Value::Draft { number: draft.number, len: draft.len, crc: draft.crc };
     let hash = handle.store.hash(b"key 1");
-    handle.store.put_hashed(b"key 1", hash, Put { kind: 0, value, expires: None, tag: Tag::None }).unwrap();
+    handle.store.batch(&[Op::put(b"key 1", hash, Put { kind: 0, value, expires: None, tag: Tag::None })]).unwrap();
 }
 
 /// One who was slow to count what it had unlinked counted bytes of a later `clear` out, whose files nobody looked for then.

@@ -7,6 +7,7 @@ use super::acts::{Act, Item, item, put, tagged, value_bytes};
 use super::audit::{audit, drift, live};
 use super::world::{Handle, World, living, open, open_in, path};
 use super::{scale, spread};
+use crate::engine::change::Op;
 use crate::os::sim::{CallKind, SimOs};
 use crate::os::{Os, OsMap};
 use crate::storage::namespace::Label;
@@ -165,16 +166,16 @@ fn a_call_that_fails_at_the_end_of_the_allocated_part_writes_into_no_hole() {
             tag: super::super::Tag::None,
         };
         let hash = |key: &[u8]| handle.store.hash(key);
-        handle.store.put_hashed(b"key 1", hash(b"key 1"), big).unwrap();
+        handle.store.batch(&[Op::put(b"key 1", hash(b"key 1"), big)]).unwrap();
         put(1, 1, value.len()).model(&mut world.contents, 0);
         for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
             // Where there is no room, it is tried again.
             (1..=8).for_each(|nth| world.machine.fail_at(CallKind::WriteAt, "log-", nth, kind));
-            assert!(handle.store.put_hashed(b"key 2", hash(b"key 2"), big).is_err());
+            assert!(handle.store.batch(&[Op::put(b"key 2", hash(b"key 2"), big)]).is_err());
             world.machine.clear_failures();
         }
         world.machine.limit_disk(Some(world.machine.used_bytes()));
-        assert!(handle.store.put_hashed(b"key 2", hash(b"key 2"), big).unwrap_err().is_full());
+        assert!(handle.store.batch(&[Op::put(b"key 2", hash(b"key 2"), big)]).unwrap_err().is_full());
         world.machine.limit_disk(None);
         world.check(&handle);
         world.apply(&handle, &put(2, 1, 30));

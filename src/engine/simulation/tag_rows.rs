@@ -7,7 +7,7 @@ use super::acts::{Act, key_bytes, put, tag_name, tagged};
 use super::audit::{audit, live};
 use super::transactions::transact;
 use super::world::{Handle, World};
-use crate::engine::change::{Put, Tag, Value};
+use crate::engine::change::{Op, Put, Tag, Value};
 use crate::engine::commit::Commit;
 use crate::os::OsMap;
 use crate::storage::location::Location;
@@ -185,7 +185,7 @@ fn a_tag_over_the_row_of_a_lost_namespace_is_a_tag_to_a_rebuild() {
     let namespace = one.store.namespace(Label { kind: Kind::Cache, name: "within" }).unwrap();
     let key = [&prefix(Kind::Cache, namespace.id)[..], b"k"].concat();
     let put = Put { kind: 0, value: Value::Inline(b"v"), expires: None, tag: Tag::Id(namespace.id) };
-    one.store.put_hashed(&key, one.store.hash(&key), put).unwrap();
+    one.store.batch(&[Op::put(&key, one.store.hash(&key), put)]).unwrap();
     one.store.sync().unwrap();
     let place = place_of(namespace.id).unwrap();
     let name = Location::from_bits(one.store.map_tags(place.chunk).unwrap().load(place.offset + row::NAME));

@@ -155,9 +155,12 @@ impl<O: Os> Transaction<O> {
         })
     }
 
-    /// Stages one put.
-    pub fn put_hashed(&self, key: &[u8], hash: u64, put: Put<'_>) -> Result<()> {
-        self.with(|overlay| self.put(overlay, key, hash, put))
+    /// Stages one change.
+    pub fn change(&self, op: &Op<'_>) -> Result<()> {
+        match op.change {
+            Change::Put(put) => self.with(|overlay| self.put(overlay, op.key, op.hash, put)),
+            _ => self.batch(std::slice::from_ref(op)).map(drop),
+        }
     }
 
     /// Stages the change that `decide` asks for when it has seen a key's live record.

@@ -70,7 +70,7 @@ impl<O: Os> Shards<O> {
             settle(store, overlay, cleared[i]);
             // A joint commit of a handle whose changes are durable is lasting, and so it is durable already.
             if changed == 1 {
-                durable = store.after_change(newest[i], Ok(()));
+                durable = store.after_change(newest[i]);
             }
         }
         durable?;

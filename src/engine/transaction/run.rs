@@ -39,7 +39,7 @@ impl<O: Os> Transaction<O> {
         drop(locked);
         drop(inside);
         settle(store, overlay, cleared);
-        store.after_change(newest, Ok(()))?;
+        store.after_change(newest)?;
         Ok(answer)
     }
 }
