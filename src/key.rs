@@ -183,7 +183,8 @@ pub trait OwnedKey: Key + Sized {
     }
 }
 
-/// As [`encode`], into a buffer that held other keys before.
+/// As [`encode`], into a buffer that may have held other keys before. An encoded key is longer than what a call does with it
+/// warrants copying.
 #[inline]
 pub(crate) fn encode_into<'b, K: Key + ?Sized>(key: &K, buffer: &'b mut EncodedKey) -> Result<&'b [u8]> {
     buffer.clear();
@@ -191,13 +192,17 @@ pub(crate) fn encode_into<'b, K: Key + ?Sized>(key: &K, buffer: &'b mut EncodedK
     if buffer.is_valid() { Ok(buffer.as_bytes()) } else { Err(buffer.refusal()) }
 }
 
-/// As [`encode`], behind bytes that say which namespace the key is in.
+/// As [`encode_into`], behind bytes that say which namespace the key is in.
 #[inline]
-pub(crate) fn encode_behind<K: Key + ?Sized>(prefix: &[u8], key: &K) -> Result<EncodedKey> {
-    let mut buffer = EncodedKey::new();
+pub(crate) fn encode_behind<'b, K: Key + ?Sized>(
+    prefix: &[u8],
+    key: &K,
+    buffer: &'b mut EncodedKey,
+) -> Result<&'b [u8]> {
+    buffer.clear();
     buffer.push(prefix);
-    let _: KeyWritten = key.write_key(KeyWriter::new(&mut buffer));
-    if buffer.is_valid() { Ok(buffer) } else { Err(buffer.refusal()) }
+    let _: KeyWritten = key.write_key(KeyWriter::new(buffer));
+    if buffer.is_valid() { Ok(buffer.as_bytes()) } else { Err(buffer.refusal()) }
 }
 
 /// As [`encode`], however long it gets: for what is going to be hashed.

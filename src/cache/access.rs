@@ -117,8 +117,9 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_bytes(&self, key: impl Key) -> Result<Option<Vec<u8>>> {
-        let (key, mut bytes) = (key::encode(&key)?, Vec::new());
-        let found = self.store.of(key.as_bytes()).get(key.as_bytes(), &mut bytes)?;
+        let (mut buffer, mut bytes) = (EncodedKey::new(), Vec::new());
+        let key = key::encode_into(&key, &mut buffer)?;
+        let found = self.store.of(key).get(key, &mut bytes)?;
         let Some(facts) = found else { return Ok(None) };
         match value::Kind::from_byte(facts.kind)? {
             value::Kind::Bytes | value::Kind::Text => Ok(Some(bytes)),
@@ -141,8 +142,9 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_ref(&self, key: impl Key) -> Result<Option<ValueRef<C>>> {
-        let key = key::encode(&key)?;
-        let found = self.store.of(key.as_bytes()).borrow(key.as_bytes())?;
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
+        let found = self.store.of(key).borrow(key)?;
         let Some((bytes, kind)) = found else { return Ok(None) };
         let len = value::content_len(kind, &bytes)?;
         Ok(Some(ValueRef { bytes, len, kind, codec: self.codec.clone() }))
@@ -174,8 +176,9 @@ impl<C: Codec> Cache<C> {
     /// ```
     #[doc(alias = "contains_key")]
     pub fn contains(&self, key: impl Key) -> Result<bool> {
-        let key = key::encode(&key)?;
-        self.store.of(key.as_bytes()).contains(key.as_bytes())
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
+        self.store.of(key).contains(key)
     }
 
     /// Reads a value into the thread's buffer, counts, and decodes it there.

@@ -55,7 +55,13 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_with<V: Serialize + ?Sized>(&self, key: impl Key, value: &V, options: SetOptions<'_>) -> Result<()> {
-        value::encode_with(&self.codec, value, |kind, bytes| self.put(&key, kind, bytes, &options))?
+        let mut stored = Ok(());
+        value::encode_with(&self.codec, value, |kind, bytes| stored = self.put(&key, kind, bytes, &options))?;
+        if stored.is_ok() {
+            // Without a copy of what is as long as an error.
+            return Ok(());
+        }
+        stored
     }
 
     /// Stores bytes as they are, without serde: read them with [`get_bytes`](Cache::get_bytes) or
@@ -116,12 +122,13 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn add_with<V: Serialize + ?Sized>(&self, key: impl Key, value: &V, options: SetOptions<'_>) -> Result<bool> {
-        let key = key::encode(&key)?;
-        let store = self.store.of(key.as_bytes());
-        if store.uses(key.as_bytes())? {
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
+        let store = self.store.of(key);
+        if store.uses(key)? {
             return Ok(false);
         }
-        add(store, key.as_bytes(), &value::encode(&self.codec, value)?, &options)
+        add(store, key, &value::encode(&self.codec, value)?, &options)
     }
 
     /// Gives a key another expiry, `None` for never, and keeps value and tag. False if the key is absent or has expired.
@@ -138,8 +145,9 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn touch(&self, key: impl Key, expire: Option<Duration>) -> Result<bool> {
-        let key = key::encode(&key)?;
-        touch(self.store.of(key.as_bytes()), key.as_bytes(), expire)
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
+        touch(self.store.of(key), key, expire)
     }
 
     /// Removes a key and gives its value; `None` if it is absent or has expired. Of several processes that pop at once, one
@@ -155,14 +163,15 @@ impl<C: Codec> Cache<C> {
     /// ```
     #[doc(alias = "take")]
     pub fn pop<V: DeserializeOwned>(&self, key: impl Key) -> Result<Option<V>> {
-        let key = key::encode(&key)?;
-        let (store, mut bytes) = (self.store.of(key.as_bytes()), Vec::new());
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
+        let (store, mut bytes) = (self.store.of(key), Vec::new());
         loop {
             // Decoding is the caller's code and runs outside the lock; what was decoded is removed only if it is still
             // what is stored.
-            let Some(facts) = store.read(key.as_bytes(), &mut bytes)? else { return Ok(None) };
+            let Some(facts) = store.read(key, &mut bytes)? else { return Ok(None) };
             let value = value::decode(&self.codec, facts.kind, &bytes)?;
-            if remove_same(store, key.as_bytes(), facts.sequence)? {
+            if remove_same(store, key, facts.sequence)? {
                 return Ok(Some(value));
             }
         }
@@ -184,8 +193,9 @@ impl<C: Codec> Cache<C> {
     /// ```
     #[doc(alias = "remove")]
     pub fn delete(&self, key: impl Key) -> Result<bool> {
-        let key = key::encode(&key)?;
-        self.store.of(key.as_bytes()).remove(key.as_bytes())
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
+        self.store.of(key).remove(key)
     }
 }
 

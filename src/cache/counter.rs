@@ -8,7 +8,7 @@ use crate::calls::{self, Calls, Record};
 use crate::codec::Codec;
 use crate::engine::{Counter, DecidedValue, Decision, OwnedTag};
 use crate::error::{Error, Result};
-use crate::key::{self, Key};
+use crate::key::{self, EncodedKey, Key};
 use crate::options::SetOptions;
 use crate::value::{self, EncodedValue};
 
@@ -41,8 +41,9 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decr(&self, key: impl Key, delta: i64) -> Result<i64> {
-        let key = key::encode(&key)?;
-        add(self.store.of(key.as_bytes()), key.as_bytes(), &|value| value.checked_sub(delta), 0, &SetOptions::new())
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
+        add(self.store.of(key), key, &|value| value.checked_sub(delta), 0, &SetOptions::new())
     }
 
     /// As [`incr`](Cache::incr), where a missing key starts at `default` and gets the options. A key that is there keeps its
@@ -59,8 +60,9 @@ impl<C: Codec> Cache<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn incr_with(&self, key: impl Key, delta: i64, default: i64, options: SetOptions<'_>) -> Result<i64> {
-        let key = key::encode(&key)?;
-        add(self.store.of(key.as_bytes()), key.as_bytes(), &|value| value.checked_add(delta), default, &options)
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
+        add(self.store.of(key), key, &|value| value.checked_add(delta), default, &options)
     }
 
     /// Replaces the value of a key if it is what the caller thinks it is, and says whether it did. `None` stands for an
@@ -114,11 +116,12 @@ impl<C: Codec> Cache<C> {
         new: Option<&V>,
         options: SetOptions<'_>,
     ) -> Result<bool> {
-        let key = key::encode(&key)?;
+        let mut buffer = EncodedKey::new();
+        let key = key::encode_into(&key, &mut buffer)?;
         let expected = expected.map(|value| value::encode(&self.codec, value)).transpose()?;
         let new = new.map(|value| value::encode(&self.codec, value)).transpose()?;
         let (expected, new) = (expected.as_ref(), new.as_ref());
-        exchange(self.store.of(key.as_bytes()), key.as_bytes(), expected, new, options)
+        exchange(self.store.of(key), key, expected, new, options)
     }
 }
 

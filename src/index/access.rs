@@ -17,8 +17,8 @@ use crate::value;
 const TOGETHER: usize = 1000;
 
 impl<K, V, C: Codec> Index<K, V, C> {
-    fn encode(&self, key: &impl AsKey<K>) -> Result<EncodedKey> {
-        key::encode_behind(&self.space.prefix(), key)
+    fn encode<'b>(&self, key: &impl AsKey<K>, buffer: &'b mut EncodedKey) -> Result<&'b [u8]> {
+        key::encode_behind(&self.space.prefix(), key, buffer)
     }
 
     /// Stores a value under a key, replacing what was there. True if the key was absent.
@@ -40,10 +40,12 @@ impl<K, V, C: Codec> Index<K, V, C> {
     where
         V: std::borrow::Borrow<Q>,
     {
-        let key = self.encode(&key)?;
-        value::encode_with(&self.codec, value, |kind, bytes| {
-            self.store.put_in(self.space, key.as_bytes(), kind, bytes)
-        })?
+        let mut buffer = EncodedKey::new();
+        let key = self.encode(&key, &mut buffer)?;
+        let mut inserted = Ok(false);
+        let put = |kind, bytes: &[u8]| inserted = self.store.put_in(self.space, key, kind, bytes);
+        value::encode_with(&self.codec, value, put)?;
+        inserted
     }
 
     /// True if there is a value under a key.
@@ -56,7 +58,8 @@ impl<K, V, C: Codec> Index<K, V, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn contains_key(&self, key: impl AsKey<K>) -> Result<bool> {
-        self.store.contains(self.encode(&key)?.as_bytes())
+        let mut buffer = EncodedKey::new();
+        self.store.contains(self.encode(&key, &mut buffer)?)
     }
 
     /// Stores many pairs, a thousand by each commit, or fewer where a transaction may not have so many. On an error those of the
@@ -103,9 +106,10 @@ impl<K, V: DeserializeOwned, C: Codec> Index<K, V, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get(&self, key: impl AsKey<K>) -> Result<Option<V>> {
-        let key = self.encode(&key)?;
+        let mut buffer = EncodedKey::new();
+        let key = self.encode(&key, &mut buffer)?;
         with_buffer(|bytes| {
-            let found = self.store.read(key.as_bytes(), bytes)?;
+            let found = self.store.read(key, bytes)?;
             found.map(|facts| value::decode(&self.codec, facts.kind, bytes)).transpose()
         })
     }
@@ -132,7 +136,8 @@ impl<K, V: DeserializeOwned, C: Codec> Index<K, V, C> {
     #[doc(alias = "pop")]
     pub fn remove(&self, key: impl AsKey<K>) -> Result<Option<V>> {
         let mut removed = None;
-        self.store.update(self.encode(&key)?.as_bytes(), &mut |present, _| {
+        let mut buffer = EncodedKey::new();
+        self.store.update(self.encode(&key, &mut buffer)?, &mut |present, _| {
             removed = self.decode(present)?;
             Ok(if removed.is_some() { Decision::Remove } else { Decision::Keep })
         })?;
