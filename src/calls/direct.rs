@@ -36,8 +36,7 @@ pub(super) fn facts(record: &Record<'_>) -> Facts {
 pub(super) fn append_value(store: &Handle<RealOs>, record: &Record<'_>, to: &mut Vec<u8>) -> Result<()> {
     if record.header().is_large() {
         let reference = record.large().ok_or_else(|| record.damaged(store.directory()))?;
-        let bytes = store.read_large(reference)?;
-        if to.is_empty() { *to = bytes } else { to.extend_from_slice(&bytes) }
+        store.append_large(reference, to)?;
     } else if !record.append_value(to) {
         return Err(record.damaged(store.directory()));
     }

@@ -122,16 +122,26 @@ impl<O: Os> Store<O> {
 
     /// Reads a large value whole and verifies it.
     pub fn read_large(&self, reference: LargeReference) -> Result<Vec<u8>> {
-        let (file, path) = self.open_large(reference)?;
-        let len = usize::try_from(reference.len).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len).map_err(|_| Error::corrupt(&path, 0, Corruption::Bounds))?;
-        bytes.resize(len, 0);
-        file.read_at(&mut bytes, 0).map_err(|e| Error::io("read", &path, e))?;
-        if checksum(0, &bytes) != reference.crc {
-            return Err(Error::corrupt(&path, 0, Corruption::Checksum));
-        }
+        self.append_large(reference, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The same onto the end of `to`, which is as it was after an error.
+    pub fn append_large(&self, reference: LargeReference, to: &mut Vec<u8>) -> Result<()> {
+        let (file, path) = self.open_large(reference)?;
+        let start = to.len();
+        let appended = (|| {
+            let corrupt = |what| Error::corrupt(&path, 0, what);
+            let len = usize::try_from(reference.len).map_err(|_| corrupt(Corruption::Bounds))?;
+            to.try_reserve_exact(len).map_err(|_| corrupt(Corruption::Bounds))?;
+            file.append_to(to, len, 0).map_err(|e| Error::io("read", &path, e))?;
+            if checksum(0, &to[start..]) == reference.crc { Ok(()) } else { Err(corrupt(Corruption::Checksum)) }
+        })();
+        if appended.is_err() {
+            to.truncate(start);
+        }
+        appended
     }
 
     /// Maps a large value and verifies it.

@@ -188,7 +188,6 @@ impl<O: Os> Store<O> {
             return if record.append_value(to) { Ok(()) } else { Err(damaged()) };
         }
         let large: LargeReference = record.large().ok_or_else(damaged)?;
-        to.extend_from_slice(&self.read_large(large)?);
-        Ok(())
+        self.append_large(large, to)
     }
 }

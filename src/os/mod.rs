@@ -121,6 +121,13 @@ pub trait OsFile: Send + Sync {
     fn allocated(&self) -> io::Result<u64>;
     /// Fills `bytes` from `offset`; `UnexpectedEof` if the file ends before.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Adds `len` bytes from `offset` on to the end of `to`; `UnexpectedEof` if the file ends before. After an error `to` may be
+    /// longer.
+    fn append_to(&self, to: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+        let start = to.len();
+        to.resize(start.saturating_add(len), 0);
+        self.read_at(&mut to[start..], offset)
+    }
     /// Writes `bytes` at `offset`, growing the file if it ends before.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes the file `len` bytes long without allocating; never shortens it.

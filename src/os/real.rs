@@ -339,6 +339,25 @@ impl OsFile for RealFile {
         self.0.read_exact_at(bytes, offset)
     }
 
+    /// Without zeroing first what is about to be read.
+    #[cfg(unix)]
+    fn append_to(&self, to: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+        let start = to.len();
+        let end = start.saturating_add(len);
+        to.reserve_exact(len);
+        while to.len() < end {
+            let at = offset + (to.len() - start) as u64;
+            match rustix::io::pread(&self.0, rustix::buffer::spare_capacity(to), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // There may have been more room than was asked for, and more in the file.
+        to.truncate(end);
+        Ok(())
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
     }
@@ -436,6 +455,24 @@ mod tests {
         assert_eq!(RealOs::presence_page(&presence).len(), 8192);
         drop(presence);
         assert!(!os.is_alive(&path));
+    }
+
+    #[test]
+    fn as_many_bytes_are_read_onto_the_end_of_a_buffer_as_were_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let os = RealOs::new().unwrap();
+        let file = os.open(&directory.path().join("file"), OpenMode::Create).unwrap();
+        file.write_at(b"0123456789", 0).unwrap();
+        // There is more room, and more in the file.
+        let mut bytes = Vec::with_capacity(100);
+        bytes.extend(b"ab");
+        file.append_to(&mut bytes, 3, 4).unwrap();
+        assert_eq!(bytes, b"ab456");
+        file.append_to(&mut bytes, 0, 0).unwrap();
+        let mut none = Vec::new();
+        file.append_to(&mut none, 10, 0).unwrap();
+        assert_eq!((&bytes[..], &none[..]), (&b"ab456"[..], &b"0123456789"[..]));
+        assert_eq!(file.append_to(&mut none, 3, 8).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
