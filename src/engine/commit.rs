@@ -434,9 +434,9 @@ impl<'l, O: Os> Commit<'l, O> {
         state.store(state::APPENDED, before.wrapping_add(appended));
         let step = (state.load(state::SIZE_LIMIT) / 8).max(1);
         // The next multiple, as this handle has found it out: a division takes as long as ten other words of a commit.
-        let next = self.store.next_step.load(Ordering::Relaxed);
-        let room = next.wrapping_sub(before);
-        if room > step || appended >= room {
+        let (next, of) = &self.store.next_step;
+        let room = next.load(Ordering::Relaxed).wrapping_sub(before);
+        if of.load(Ordering::Relaxed) != step || room > step || appended >= room {
             self.age(before, appended, step);
         }
     }
@@ -448,7 +448,9 @@ impl<'l, O: Os> Commit<'l, O> {
             self.change_state(state::EVICTION, marks::older);
         }
         let after = before.wrapping_add(appended);
-        self.store.next_step.store(after.wrapping_add(step - after % step), Ordering::Relaxed);
+        let (next, of) = &self.store.next_step;
+        next.store(after.wrapping_add(step - after % step), Ordering::Relaxed);
+        of.store(step, Ordering::Relaxed);
     }
 
     #[cold]

@@ -14,6 +14,8 @@ pub struct Duty<S> {
     pub wanted: AtomicBool,
     /// What waits to be unlinked is needed at once: whoever has unlocked does it, and does not leave it to the thread.
     pub pressing: AtomicBool,
+    /// Bytes that waited when that was tried in vain: it is not tried again for the same, as each try may wait for the disk.
+    pub pressed: AtomicU64,
     /// Bytes that the thread keeps free, or coming free, beside what writers keep free by themselves. 0 until it runs.
     pub margin: AtomicU64,
     /// Bytes of a segment that is made ahead.
@@ -40,6 +42,7 @@ impl<S> Duty<S> {
             allowed,
             wanted: AtomicBool::new(false),
             pressing: AtomicBool::new(false),
+            pressed: AtomicU64::new(0),
             margin: AtomicU64::new(0),
             ahead: AtomicU64::new(0),
             fast: AtomicBool::new(false),

@@ -134,7 +134,9 @@ impl<O: Os> Store<O> {
         let appended = (|| {
             let corrupt = |what| Error::corrupt(&path, 0, what);
             let len = usize::try_from(reference.len).map_err(|_| corrupt(Corruption::Bounds))?;
-            to.try_reserve_exact(len).map_err(|_| corrupt(Corruption::Bounds))?;
+            // Of many values that are read one behind the other, not each is to move those before it.
+            let reserved = if to.is_empty() { to.try_reserve_exact(len) } else { to.try_reserve(len) };
+            reserved.map_err(|_| corrupt(Corruption::Bounds))?;
             file.append_to(to, len, 0).map_err(|e| Error::io("read", &path, e))?;
             if checksum(0, &to[start..]) == reference.crc { Ok(()) } else { Err(corrupt(Corruption::Checksum)) }
         })();

@@ -299,13 +299,13 @@ impl<O: Os> Store<O> {
     /// or [`DROPPED_MAX`] of them. False, and nothing is changed, if the queue has been set to another bound.
     pub fn push(&self, queue: Namespace, end: End, put: Put<'_>, bound: Bound) -> Result<bool> {
         let Bound { most, version } = bound;
-        if most == 0 {
-            return Ok(true);
-        }
         let pushed = self.change_by(self.enter_queue(queue)?, 1, |commit| {
             // Whoever changes the setting has had the lock since it was read.
             if version != version_in(&commit.view, queue) && version != Bound::OWN {
                 return Ok(false);
+            }
+            if most == 0 {
+                return Ok(true);
             }
             let before = self.plausible(commit.span(queue))?;
             let (position, after) = before.pushed(end);

@@ -200,7 +200,7 @@ impl<O: Os> Store<O> {
             view: ArcSwap::new(Arc::new(View::empty(rows))),
             remap: Mutex::new(()),
             seen: CachePadded::new(AtomicU64::new(0)),
-            next_step: AtomicU64::new(0),
+            next_step: (AtomicU64::new(0), AtomicU64::new(0)),
             retires: AtomicBool::new(true),
             strays: Mutex::default(),
             duty: Duty::new(opening.background && !opening.read_only),

@@ -139,7 +139,8 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn press_for(&self, bytes: u64) {
         let waiting = self.waiting().1;
-        if waiting != 0 && !self.is_beyond(bytes, waiting) {
+        let in_vain = self.duty.pressed.load(Ordering::Relaxed);
+        if waiting != 0 && waiting != in_vain && !self.is_beyond(bytes, waiting) {
             self.duty.pressing.store(true, Ordering::Relaxed);
             self.retires.store(true, Ordering::Relaxed);
         }
@@ -159,13 +160,17 @@ impl<O: Os> Store<O> {
         }
         // What this handle alone remembers is not left to a thread, which may be another's.
         let has_strays = self.waiting_strays().0 != 0;
-        let may_leave = may_leave && !self.duty.pressing.swap(false, Ordering::Relaxed);
+        let is_pressing = self.duty.pressing.swap(false, Ordering::Relaxed);
+        let may_leave = may_leave && !is_pressing;
         if may_leave && !has_strays && self.duty.is_done_by_thread() && self.takes_long() {
             return self.call_upkeep();
         }
         // The write itself is done and stays done. What could not be unlinked now, a later one unlinks.
         if self.unlink_retired().is_err() || (has_strays && self.waiting_strays().0 != 0) {
             self.retires.store(true, Ordering::Relaxed);
+        }
+        if is_pressing {
+            self.duty.pressed.store(self.waiting().1, Ordering::Relaxed);
         }
     }
 

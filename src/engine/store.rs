@@ -45,8 +45,9 @@ pub struct Store<O: Os> {
     pub(super) remap: Mutex<()>,
     /// A visible sequence seen before: records up to it need no look at the contended word.
     pub(super) seen: CachePadded<AtomicU64>,
-    /// The next number of appended bytes at which everything gets a step older, for the limit that was found then (advisory).
-    pub(super) next_step: AtomicU64,
+    /// The next number of appended bytes at which everything gets a step older, and how many bytes a step had when that was found
+    /// out. Under the lock.
+    pub(super) next_step: (AtomicU64, AtomicU64),
     /// True once this handle has something to do after it has unlocked: to unlink what a commit of it has retired, or to call
     /// its thread.
     pub(super) retires: AtomicBool,

@@ -4,6 +4,7 @@ use crate::storage::namespace::Label;
 use std::time::Duration;
 
 use super::change::{Change, Op, Put, Tag, Value};
+use super::found::Found;
 use super::recovery::Opening;
 use super::store::Store;
 use crate::os::real::RealOs;
@@ -149,6 +150,34 @@ fn members_of_every_kind_and_length_come_back_whole() {
 }
 
 /// A shared store that may have a thread.
+#[test]
+fn values_read_one_behind_the_other_are_not_all_moved_by_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let value = vec![7; 300 << 10];
+    let draft = store.draft(&value).unwrap();
+    put_in(
+        &store,
+        b"key",
+        Put {
+            kind: 1,
+            value: Value::Draft { number: draft.number, len: draft.len, crc: draft.crc },
+            expires: None,
+            tag: Tag::None,
+        },
+    );
+    drop(draft);
+    let reference =
+        store.read(b"key", store.hash(b"key"), |record| Ok(Found::Log(record).large())).unwrap().unwrap().unwrap();
+    let (mut bytes, mut moves) = (Vec::new(), 0);
+    for _ in 0..100 {
+        let before = bytes.capacity();
+        store.append_large(reference, &mut bytes).unwrap();
+        moves += u32::from(bytes.capacity() != before);
+    }
+    assert!(bytes.len() == 100 * value.len() && moves < 20, "{moves} moves");
+}
+
 fn open_with_thread(dir: &std::path::Path, size_limit: u64) -> std::sync::Arc<Store<RealOs>> {
     let opening = Opening { background: true, size_limit: Some(size_limit), ..opening() };
     Store::open(RealOs::new().unwrap(), dir, &opening).unwrap().share()

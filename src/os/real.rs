@@ -344,7 +344,7 @@ impl OsFile for RealFile {
     fn append_to(&self, to: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
         let start = to.len();
         let end = start.saturating_add(len);
-        to.reserve_exact(len);
+        to.reserve(len);
         while to.len() < end {
             let at = offset + (to.len() - start) as u64;
             match rustix::io::pread(&self.0, rustix::buffer::spare_capacity(to), at) {

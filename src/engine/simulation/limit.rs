@@ -7,7 +7,7 @@ use super::acts::{Act, Contents, key_bytes, put};
 use super::audit::{audit, drift, live};
 use super::eviction::{Full, POLICIES, reopen, reopen_in};
 use super::images::{Tally, open_image};
-use super::world::{Handle, SMALL_LIMIT, open_to_read, path};
+use super::world::{Handle, SMALL_LIMIT, open_sized, open_to_read, path};
 use super::{Dice, rounds, scale, spread};
 use crate::engine::compaction::Step;
 use crate::options::Eviction;
@@ -240,5 +240,28 @@ fn a_deleted_key_that_had_been_evicted_stays_deleted_after_a_rebuild() {
             let back: Vec<u32> = evicted.iter().copied().filter(|&key| is_there(&heir, key)).collect();
             assert!(back.is_empty(), "{policy:?}, image {seed}: {back:?}");
         }
+    }
+}
+/// Everything gets a step older with each eighth of the limit, whatever the limit was before.
+#[test]
+fn the_age_goes_by_the_limit_there_is() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let handle = open_sized(&machine, 4 << 20);
+    let store = &handle.store;
+    let mut version = 0;
+    let mut put_until = |bytes: u64| {
+        while store.state.load(state::APPENDED) < bytes {
+            version += 1;
+            let (before, age) = (store.state.load(state::APPENDED), store.state.load(state::EVICTION));
+            put(version % 50, version, 3000).apply(store).unwrap();
+            let (after, eighth) = (store.state.load(state::APPENDED), store.state.load(state::SIZE_LIMIT) / 8);
+            let has_aged = store.state.load(state::EVICTION) != age;
+            assert_eq!(has_aged, before / eighth != after / eighth, "from {before} to {after}");
+        }
+    };
+    put_until(700 << 10);
+    for (limit, bytes) in [(3 << 20, 3 << 20), (5 << 20, 6 << 20)] {
+        store.change_settings(|shared| shared.size_limit = limit).unwrap();
+        put_until(bytes);
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::notices::{Listener, Notice};
 use crate::engine::recovery::Opening;
 use crate::engine::store::Store;
 use crate::os::real::RealOs;
-use crate::os::sim::Machine;
+use crate::os::sim::{CallKind, Machine};
 use std::sync::Arc;
 
 /// Puts small items until the store is full: how many fit.
@@ -71,4 +71,26 @@ fn a_clear_gives_back_what_others_retire_meanwhile() {
     assert_eq!(clearer.clear().unwrap(), 1000);
     assert_eq!(clearer.waiting(), (0, 0));
     audit(&clearer);
+}
+
+/// What cannot be unlinked is tried once for what it is needed for: a write after the other would wait for the disk.
+#[test]
+fn writes_do_not_wait_for_what_cannot_be_unlinked() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let (handle, other) = (open_sized(&machine, SMALL_LIMIT), open(&machine));
+    let real = RealOs::new().unwrap();
+    handle.store.duty.companion.start(&real, |companion| while companion.rest(None) {}).unwrap();
+    for key in 0..100 {
+        put(key, 1, 1000).apply(&handle.store).unwrap();
+    }
+    handle.store.sync().unwrap();
+    other.store.clear_by_mark().unwrap();
+    assert!(other.store.reclaim(&other.store.lock().unwrap()).unwrap());
+    other.os.kill();
+    machine.fail_from(CallKind::Remove, 1, std::io::ErrorKind::PermissionDenied);
+    let mut waited = 0;
+    let writes = (0..).take_while(|&key| put(key, 1, 0).apply(&handle.store).is_ok());
+    let writes = writes.inspect(|_| waited += u32::from(handle.store.is_all_durable())).count();
+    assert!(writes > 10_000 && waited < 10, "{waited} of {writes} writes waited for the disk");
+    handle.store.end_upkeep();
 }
