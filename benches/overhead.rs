@@ -21,6 +21,7 @@ fn main() {
     let items = items();
     let (cache, directory) = filled(items, 100);
     let volume = cache.volume();
+    let records = cache.check().expect("the store is readable").bytes;
     drop(cache);
     let path = directory.path();
     let all = allocated(path, "");
@@ -29,10 +30,13 @@ fn main() {
     let row = |name: &str, bytes: u64| println!("{name:34} {bytes:12} {:13.1}", per_item(bytes));
     row("on disk, all files", all);
     row("volume()", volume);
-    row("log", allocated(path, "log-"));
+    let log = allocated(path, "log-");
+    row("log", log);
+    row("of it not filled yet", log.saturating_sub(records));
     row("index", allocated(path, "index-"));
     row("state", allocated(path, "state"));
     row("overhead", all.saturating_sub(items * ITEM));
+    row("overhead without what is not filled", all.saturating_sub(log.saturating_sub(records) + items * ITEM));
     println!();
     println!("a process that reads                  VmRSS kB   anonymous   of files");
     let program = std::env::current_exe().expect("this program has a path");
