@@ -5,7 +5,6 @@
 //! It knows values and the calls of queues; it does not know positions of records.
 
 mod ends;
-mod held;
 mod inside;
 mod iterate;
 mod known;

@@ -58,7 +58,6 @@ emptied_cells_lead_nobody             simulation::stopped
 what_lasts_is_evicted                 simulation::queue::what_is_in_a_queue
 gleaning_has_no_end                   simulation::queue::a_store_full_of_large
 walks_in_vain_have_no_end             simulation::rot::a_segment_with
-leases_pile_up                        deque::held::tests::what_is_acknowledged
 clear_takes_namespaces_too            simulation::queue::queues_are
 freed_nodes_are_used_at_once          simulation::index
 keys_come_over_those_that_go          simulation::index::a_key_that_goes

@@ -1,14 +1,23 @@
-//! Elements handed out on trust: taken out of the queue, kept beside it until they are done (`held`), and back in it if they are
-//! not. Whoever leases looks for what is overdue, or held by a handle that is gone, and takes that over: by one commit, which
-//! writes another token, so that an element has one holder at any time.
+//! Elements handed out on trust: taken out of the queue, kept beside it until they are done, and back in it if they are not.
+//!
+//! A second queue, of the same name and a word, holds the elements that are leased, each behind a header:
+//!
+//! ```text
+//!      0  8  token: id of the handle that holds it in the high half, a number of that handle's in the low one
+//!      8  8  until when, nanoseconds since 1970
+//!     16  1  kind of the element's value
+//!     17     its bytes
+//! ```
+//! A position keeps its element, so token and position name a lease. One that is over leaves an empty element of another kind,
+//! which goes once it is at an end. Whoever leases looks for what is overdue, or held by a handle that is gone, and takes that
+//! over: by one commit, which writes another token, so that an element has one holder at any time.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::Deque;
-use super::held::{Found, HELD, Held, each, end, find, held_at};
 use crate::calls::{Calls, Place};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Bound, End, Kind, Label, Namespace};
@@ -17,6 +26,10 @@ use crate::value;
 
 /// What the name of the second queue ends with: no name of a user's has a zero in it.
 const SUFFIX: &str = "\0leases";
+/// The kinds of elements of the second queue. They are no kinds of values.
+const HELD: u8 = 254;
+const DONE: u8 = 255;
+const HEADER: usize = 17;
 /// How often a handle looks for leases that are over while there are other elements.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest sleep while somebody else holds a lease: so soon its death is noticed.
@@ -37,6 +50,35 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 impl Leases {
     pub(super) fn new() -> Leases {
         Leases { id: AtomicU32::new(0), looked: AtomicU64::new(0) }
+    }
+}
+
+/// A lease as the second queue has it.
+struct Held {
+    token: u64,
+    until: u64,
+    kind: u8,
+}
+
+impl Held {
+    fn decode(kind: u8, bytes: &[u8]) -> Option<Held> {
+        let (header, _) = bytes.split_first_chunk::<HEADER>().filter(|_| kind == HELD)?;
+        let word = |at| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+        Some(Held { token: word(0), until: word(8), kind: header[16] })
+    }
+
+    fn encode(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut all = Vec::with_capacity(HEADER + bytes.len());
+        all.extend_from_slice(&self.token.to_le_bytes());
+        all.extend_from_slice(&self.until.to_le_bytes());
+        all.push(self.kind);
+        all.extend_from_slice(bytes);
+        all
+    }
+
+    /// The handle that holds it.
+    fn owner(&self) -> u32 {
+        (self.token >> 32) as u32
     }
 }
 
@@ -84,13 +126,10 @@ impl<T> Look<T> {
 pub struct Lease<T, C: Codec = Postcard> {
     deque: Deque<T, C>,
     queue: Namespace,
-    /// Where it was last seen: others may move it.
-    position: AtomicU64,
+    position: u64,
     token: u64,
     value: T,
     is_over: bool,
-    /// A transaction has acknowledged it, which may have been taken back.
-    is_acked: AtomicBool,
 }
 
 impl<T: std::fmt::Debug, C: Codec> std::fmt::Debug for Lease<T, C> {
@@ -105,7 +144,7 @@ impl<T, C: Codec> Deque<T, C> {
     }
 
     /// The second queue, if there is one.
-    pub(super) fn find_leases(&self) -> Result<Option<Namespace>> {
+    fn find_leases(&self) -> Result<Option<Namespace>> {
         let known = self.leases.id.load(Ordering::Relaxed);
         if known != 0 {
             return Ok(Some(Namespace { kind: Kind::Deque, id: known }));
@@ -146,9 +185,45 @@ impl<T, C: Codec> Deque<T, C> {
     }
 }
 
+/// Calls `visit` with the position and the sequence, the header and the bytes of each element that is leased, until it says no.
+fn each(store: &dyn Calls, queue: Namespace, mut visit: impl FnMut((u64, u64), Held, &[u8]) -> bool) -> Result<()> {
+    let span = store.span(queue)?;
+    let mut bytes = Vec::new();
+    for position in (0..span.len).map(|number| span.first.wrapping_add(number)) {
+        let Some(facts) = store.element(queue, Place::Position(position), &mut bytes)? else { continue };
+        if let Some(held) = Held::decode(facts.kind, &bytes)
+            && !visit((position, facts.sequence), held, &bytes[HEADER..])
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The lease at a position, if it is that one still, and the element's bytes.
+fn held_at(store: &dyn Calls, queue: Namespace, position: u64, token: u64) -> Result<Option<(Held, Vec<u8>)>> {
+    let mut bytes = Vec::new();
+    let Some(facts) = store.element(queue, Place::Position(position), &mut bytes)? else { return Ok(None) };
+    let Some(held) = Held::decode(facts.kind, &bytes).filter(|held| held.token == token) else { return Ok(None) };
+    bytes.drain(..HEADER);
+    Ok(Some((held, bytes)))
+}
+
 /// When a lease ends that begins now.
 fn until(store: &dyn Calls, duration: Duration) -> u64 {
     store.now().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Ends a lease, and removes what has ended at both ends.
+fn end(store: &dyn Calls, queue: Namespace, position: u64) -> Result<()> {
+    store.replace(queue, Place::Position(position), DONE, &[])?;
+    let mut bytes = Vec::new();
+    for end in [End::Front, End::Back] {
+        while store.element(queue, Place::At(end), &mut bytes)?.is_some_and(|facts| facts.kind == DONE) {
+            store.pop(queue, end, &mut |_, _| Ok(()))?;
+        }
+    }
+    Ok(())
 }
 
 impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
@@ -265,16 +340,14 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     fn take_over(&self, queue: Namespace, overdue: Overdue<T>, duration: Duration) -> Result<Option<Lease<T, C>>> {
         let Overdue { position, held: over, value } = overdue;
         let token = self.new_token();
-        let taken = self.transact(|deque| {
+        let is_taken = self.transact(|deque| {
             // Who extends a lease leaves the token as it is, and has the element from then on as if it were not over.
-            let found = find(&*deque.store, queue, position, over.token)?;
-            let Some(found) = found.filter(|found| found.held.until == over.until) else { return Ok(None) };
-            let held = Held { token, until: until(&*deque.store, duration), ..found.held };
-            let place = Place::Position(found.position);
-            let is_there = deque.store.replace(queue, place, HELD, &held.encode(&found.bytes))?;
-            Ok(is_there.then_some(found.position))
+            let found = held_at(&*deque.store, queue, position, over.token)?;
+            let Some((held, bytes)) = found.filter(|(held, _)| held.until == over.until) else { return Ok(false) };
+            let held = Held { token, until: until(&*deque.store, duration), ..held };
+            deque.store.replace(queue, Place::Position(position), HELD, &held.encode(&bytes))
         })?;
-        Ok(taken.map(|position| self.lease(queue, position, token, value)))
+        Ok(is_taken.then(|| self.lease(queue, position, token, value)))
     }
 
     /// Leases the first element of the queue.
@@ -303,8 +376,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     }
 
     fn lease(&self, queue: Namespace, position: u64, token: u64, value: T) -> Lease<T, C> {
-        let (position, is_acked) = (AtomicU64::new(position), AtomicBool::new(false));
-        Lease { deque: self.clone(), queue, position, token, value, is_over: false, is_acked }
+        Lease { deque: self.clone(), queue, position, token, value, is_over: false }
     }
 }
 
@@ -368,19 +440,10 @@ impl<T, C: Codec> Lease<T, C> {
         if !deque.store.is_inside() {
             return deque.transact(|inside| self.ack_in(inside));
         }
-        let found = self.find(&*deque.store)?.ok_or(Error::LeaseLost)?;
-        end(&*deque.store, self.queue, &found)?;
-        self.is_acked.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The lease as it is now, if it has not passed on.
-    fn find(&self, store: &dyn Calls) -> Result<Option<Found>> {
-        let found = find(store, self.queue, self.position.load(Ordering::Relaxed), self.token)?;
-        if let Some(found) = &found {
-            self.position.store(found.position, Ordering::Relaxed);
+        match held_at(&*deque.store, self.queue, self.position, self.token)? {
+            Some(_) => end(&*deque.store, self.queue, self.position),
+            None => Err(Error::LeaseLost),
         }
-        Ok(found)
     }
 
     /// Begins the time of the lease anew.
@@ -400,9 +463,10 @@ impl<T, C: Codec> Lease<T, C> {
     /// ```
     pub fn extend(&self, duration: Duration) -> Result<()> {
         self.deque.transact(|deque| {
-            let found = self.find(&*deque.store)?.ok_or(Error::LeaseLost)?;
-            let held = Held { until: until(&*deque.store, duration), ..found.held };
-            deque.store.replace(self.queue, Place::Position(found.position), HELD, &held.encode(&found.bytes)).map(drop)
+            let held = held_at(&*deque.store, self.queue, self.position, self.token)?;
+            let (held, bytes) = held.ok_or(Error::LeaseLost)?;
+            let held = Held { until: until(&*deque.store, duration), ..held };
+            deque.store.replace(self.queue, Place::Position(self.position), HELD, &held.encode(&bytes)).map(drop)
         })
     }
 }
@@ -413,22 +477,15 @@ impl<T, C: Codec> Drop for Lease<T, C> {
         if self.is_over || (self.token >> 32) as u32 != self.deque.store.owner() {
             return;
         }
-        let store = &*self.deque.store;
-        // One that a transaction has acknowledged is mostly there no more, and is not looked for among all the others. If that was
-        // taken back, and it was moved since, it comes back when the lease has run out.
-        let is_there = match self.is_acked.load(Ordering::Relaxed) {
-            true => held_at(store, self.queue, self.position.load(Ordering::Relaxed), self.token)
-                .map(|found| found.is_some()),
-            false => self.find(store).map(|found| found.is_some()),
-        };
-        if !is_there.unwrap_or(false) {
+        // One that a transaction has acknowledged is there no more.
+        if !matches!(held_at(&*self.deque.store, self.queue, self.position, self.token), Ok(Some(_))) {
             return;
         }
         // If it fails, the element comes back when the lease has run out.
         let _ = self.deque.transact(|deque| {
-            if let Some(found) = self.find(&*deque.store)? {
-                end(&*deque.store, self.queue, &found)?;
-                deque.store.push(deque.queue, End::Front, found.held.kind, &found.bytes, Bound::NONE)?;
+            if let Some((held, bytes)) = held_at(&*deque.store, self.queue, self.position, self.token)? {
+                end(&*deque.store, self.queue, self.position)?;
+                deque.store.push(deque.queue, End::Front, held.kind, &bytes, Bound::NONE)?;
             }
             Ok(())
         });
