@@ -42,6 +42,7 @@ impl<K, V, C: Codec> Index<K, V, C> {
     {
         let mut buffer = EncodedKey::new();
         let key = self.encode(&key, &mut buffer)?;
+        // Not passed through `encode_with`, which would wrap one result in another.
         let mut inserted = Ok(false);
         let put = |kind, bytes: &[u8]| inserted = self.store.put_in(self.space, key, kind, bytes);
         value::encode_with(&self.codec, value, put)?;

@@ -340,7 +340,6 @@ impl OsFile for RealFile {
     }
 
     /// Without zeroing first what is about to be read.
-    #[cfg(unix)]
     fn append_to(&self, to: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
         let start = to.len();
         let end = start.saturating_add(len);
