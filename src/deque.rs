@@ -1,10 +1,11 @@
 //! `Deque`: a persistent double-ended queue, in a directory of its own or in a cache. What is here is the handle and how one is
 //! opened; `ends` pushes and pops, `inside` looks and changes between the ends, `iterate` goes through, `lease` hands elements
-//! out on trust.
+//! out on trust, and `held` keeps them.
 //!
 //! It knows values and the calls of queues; it does not know positions of records.
 
 mod ends;
+mod held;
 mod inside;
 mod iterate;
 mod known;

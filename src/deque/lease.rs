@@ -1,16 +1,6 @@
-//! Elements handed out on trust: taken out of the queue, kept beside it until they are done, and back in it if they are not.
+//! Elements handed out on trust: who gives them, who has them, and when they come back. How they are kept is in `held`.
 //!
-//! A second queue, of the same name and a word, holds the elements that are leased, each behind a header:
-//!
-//! ```text
-//!      0  8  token: id of the handle that holds it in the high half, a number of that handle's in the low one
-//!      8  8  until when, nanoseconds since 1970
-//!     16  1  kind of the element's value
-//!     17     its bytes
-//! ```
-//! A position keeps its element, so token and position name a lease. One that is over leaves an empty element of another kind,
-//! which goes once it is at an end. Whoever leases looks for what is overdue, or held by a handle that is gone, and takes that
-//! over: by one commit, which writes another token, so that an element has one holder at any time.
+//! L4. An element is in the queue or among the leases, and what moves it from one to the other is one commit.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,18 +8,15 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::Deque;
-use crate::calls::{Calls, Place};
+use super::held::{Held, Ticket, each, encode};
+use crate::calls::Calls;
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Bound, End, Kind, Label, Namespace};
 use crate::error::{Error, Result};
 use crate::value;
 
-/// What the name of the second queue ends with: no name of a user's has a zero in it.
+/// What the name of the index ends with: no name of a user's has a zero in it.
 const SUFFIX: &str = "\0leases";
-/// The kinds of elements of the second queue. They are no kinds of values.
-const HELD: u8 = 254;
-const DONE: u8 = 255;
-const HEADER: usize = 17;
 /// How often a handle looks for leases that are over while there are other elements.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest sleep while somebody else holds a lease: so soon its death is noticed.
@@ -38,14 +25,11 @@ const NAP: Duration = Duration::from_millis(250);
 /// What a handle knows of leases.
 #[derive(Debug)]
 pub(super) struct Leases {
-    /// The id of the second queue; 0 while it is not known.
+    /// The id of the index; 0 while it is not known.
     id: AtomicU32,
     /// When it was looked at last, nanoseconds since 1970.
     looked: AtomicU64,
 }
-
-/// The number of the next lease of this process.
-static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl Leases {
     pub(super) fn new() -> Leases {
@@ -53,39 +37,10 @@ impl Leases {
     }
 }
 
-/// A lease as the second queue has it.
-struct Held {
-    token: u64,
-    until: u64,
-    kind: u8,
-}
-
-impl Held {
-    fn decode(kind: u8, bytes: &[u8]) -> Option<Held> {
-        let (header, _) = bytes.split_first_chunk::<HEADER>().filter(|_| kind == HELD)?;
-        let word = |at| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
-        Some(Held { token: word(0), until: word(8), kind: header[16] })
-    }
-
-    fn encode(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut all = Vec::with_capacity(HEADER + bytes.len());
-        all.extend_from_slice(&self.token.to_le_bytes());
-        all.extend_from_slice(&self.until.to_le_bytes());
-        all.push(self.kind);
-        all.extend_from_slice(bytes);
-        all
-    }
-
-    /// The handle that holds it.
-    fn owner(&self) -> u32 {
-        (self.token >> 32) as u32
-    }
-}
-
 /// An element whose lease is over, as it was when it was looked at.
 struct Overdue<T> {
-    position: u64,
-    held: Held,
+    ticket: Ticket,
+    sequence: u64,
     value: T,
 }
 
@@ -125,9 +80,8 @@ impl<T> Look<T> {
 /// ```
 pub struct Lease<T, C: Codec = Postcard> {
     deque: Deque<T, C>,
-    queue: Namespace,
-    position: u64,
-    token: u64,
+    space: Namespace,
+    ticket: Ticket,
     value: T,
     is_over: bool,
 }
@@ -143,21 +97,21 @@ impl<T, C: Codec> Deque<T, C> {
         format!("{}{SUFFIX}", self.name)
     }
 
-    /// The second queue, if there is one.
+    /// The index of leases, if there is one.
     fn find_leases(&self) -> Result<Option<Namespace>> {
         let known = self.leases.id.load(Ordering::Relaxed);
         if known != 0 {
-            return Ok(Some(Namespace { kind: Kind::Deque, id: known }));
+            return Ok(Some(Namespace { kind: Kind::Index, id: known }));
         }
-        let found = self.store.find_namespace(Label { kind: Kind::Deque, name: &self.lease_label() })?;
-        self.leases.id.store(found.map_or(0, |queue| queue.id), Ordering::Relaxed);
+        let found = self.store.find_namespace(Label { kind: Kind::Index, name: &self.lease_label() })?;
+        self.leases.id.store(found.map_or(0, |space| space.id), Ordering::Relaxed);
         Ok(found)
     }
 
     fn make_leases(&self) -> Result<Namespace> {
         match self.find_leases()? {
-            Some(queue) => Ok(queue),
-            None => self.store.namespace(Label { kind: Kind::Deque, name: &self.lease_label() }),
+            Some(space) => Ok(space),
+            None => self.store.namespace(Label { kind: Kind::Index, name: &self.lease_label() }),
         }
     }
 
@@ -169,13 +123,8 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn leased(&self) -> Result<usize> {
-        let Some(queue) = self.find_leases()? else { return Ok(0) };
-        let mut held = 0;
-        each(&*self.store, queue, |_, _, _| {
-            held += 1;
-            true
-        })?;
-        Ok(held)
+        let Some(space) = self.find_leases()? else { return Ok(0) };
+        Ok(usize::try_from(self.store.items_of(space)?).unwrap_or(usize::MAX))
     }
 
     /// True if it is time to look for leases that are over.
@@ -185,45 +134,9 @@ impl<T, C: Codec> Deque<T, C> {
     }
 }
 
-/// Calls `visit` with the position and the sequence, the header and the bytes of each element that is leased, until it says no.
-fn each(store: &dyn Calls, queue: Namespace, mut visit: impl FnMut((u64, u64), Held, &[u8]) -> bool) -> Result<()> {
-    let span = store.span(queue)?;
-    let mut bytes = Vec::new();
-    for position in (0..span.len).map(|number| span.first.wrapping_add(number)) {
-        let Some(facts) = store.element(queue, Place::Position(position), &mut bytes)? else { continue };
-        if let Some(held) = Held::decode(facts.kind, &bytes)
-            && !visit((position, facts.sequence), held, &bytes[HEADER..])
-        {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// The lease at a position, if it is that one still, and the element's bytes.
-fn held_at(store: &dyn Calls, queue: Namespace, position: u64, token: u64) -> Result<Option<(Held, Vec<u8>)>> {
-    let mut bytes = Vec::new();
-    let Some(facts) = store.element(queue, Place::Position(position), &mut bytes)? else { return Ok(None) };
-    let Some(held) = Held::decode(facts.kind, &bytes).filter(|held| held.token == token) else { return Ok(None) };
-    bytes.drain(..HEADER);
-    Ok(Some((held, bytes)))
-}
-
 /// When a lease ends that begins now.
 fn until(store: &dyn Calls, duration: Duration) -> u64 {
     store.now().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Ends a lease, and removes what has ended at both ends.
-fn end(store: &dyn Calls, queue: Namespace, position: u64) -> Result<()> {
-    store.replace(queue, Place::Position(position), DONE, &[])?;
-    let mut bytes = Vec::new();
-    for end in [End::Front, End::Back] {
-        while store.element(queue, Place::At(end), &mut bytes)?.is_some_and(|facts| facts.kind == DONE) {
-            store.pop(queue, end, &mut |_, _| Ok(()))?;
-        }
-    }
-    Ok(())
 }
 
 impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
@@ -293,7 +206,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
         let mut must_look = self.must_look()?;
         loop {
             let Look { overdue, refused, earliest } = match self.find_leases()? {
-                Some(queue) if must_look => self.look(queue)?,
+                Some(space) if must_look => self.look(space)?,
                 _ => Look::new(),
             };
             if overdue.is_none() && self.store.span(self.queue)?.len == 0 {
@@ -302,14 +215,14 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
             if self.store.is_inside() {
                 return Err(Error::InTransaction);
             }
-            let queue = self.make_leases()?;
+            let space = self.make_leases()?;
             let Some(overdue) = overdue else {
-                return match (self.take_first(queue, duration)?, refused) {
+                return match (self.take_first(space, duration)?, refused) {
                     (None, Some(error)) => Err(error),
                     (lease, _) => Ok((lease, earliest)),
                 };
             };
-            if let Some(lease) = self.take_over(queue, overdue, duration)? {
+            if let Some(lease) = self.take_over(space, overdue, duration)? {
                 return Ok((Some(lease), earliest));
             }
             // Somebody was faster, and there may be another one.
@@ -318,17 +231,18 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     }
 
     /// Looks for an element whose lease is over. One that cannot be decoded stays for those who can, and hides none behind it.
-    fn look(&self, queue: Namespace) -> Result<Look<T>> {
+    fn look(&self, space: Namespace) -> Result<Look<T>> {
         let now = self.store.now();
         self.leases.looked.store(now, Ordering::Relaxed);
         let mut look = Look::new();
-        each(&*self.store, queue, |(position, sequence), held, bytes| {
-            if held.until > now && self.store.is_owner_alive(held.owner(), sequence) {
-                look.earliest = look.earliest.min(held.until);
+        each(&*self.store, space, |ticket, held| {
+            let Held { until, kind, sequence, bytes } = held;
+            if until > now && self.store.is_owner_alive(ticket.owner, sequence) {
+                look.earliest = look.earliest.min(until);
                 return true;
             }
-            match value::decode(&self.codec, held.kind, bytes) {
-                Ok(value) => look.overdue = Some(Overdue { position, held, value }),
+            match value::decode(&self.codec, kind, &bytes) {
+                Ok(value) => look.overdue = Some(Overdue { ticket, sequence, value }),
                 Err(error) => look.refused = look.refused.take().or(Some(error)),
             }
             look.overdue.is_none()
@@ -337,46 +251,43 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     }
 
     /// Leases an element anew whose lease is over, if that is so still.
-    fn take_over(&self, queue: Namespace, overdue: Overdue<T>, duration: Duration) -> Result<Option<Lease<T, C>>> {
-        let Overdue { position, held: over, value } = overdue;
-        let token = self.new_token();
-        let is_taken = self.transact(|deque| {
-            // Who extends a lease leaves the token as it is, and has the element from then on as if it were not over.
-            let found = held_at(&*deque.store, queue, position, over.token)?;
-            let Some((held, bytes)) = found.filter(|(held, _)| held.until == over.until) else { return Ok(false) };
-            let held = Held { token, until: until(&*deque.store, duration), ..held };
-            deque.store.replace(queue, Place::Position(position), HELD, &held.encode(&bytes))
+    fn take_over(&self, space: Namespace, overdue: Overdue<T>, duration: Duration) -> Result<Option<Lease<T, C>>> {
+        let Overdue { ticket: over, sequence, value } = overdue;
+        let taken = self.transact(|deque| {
+            let store = &*deque.store;
+            // Who prolongs a lease has the element from then on as if it were not over (L1).
+            let found = Held::find(store, space, over)?.filter(|held| held.sequence == sequence);
+            let Some(held) = found else { return Ok(None) };
+            let ticket = Ticket::new(store);
+            over.erase(store, space)?;
+            let held = encode(until(store, duration), held.kind, &held.bytes);
+            ticket.put(store, space, &held)?;
+            Ok(Some(ticket))
         })?;
-        Ok(is_taken.then(|| self.lease(queue, position, token, value)))
+        Ok(taken.map(|ticket| self.lease(space, ticket, value)))
     }
 
     /// Leases the first element of the queue.
-    fn take_first(&self, queue: Namespace, duration: Duration) -> Result<Option<Lease<T, C>>> {
-        let token = self.new_token();
+    fn take_first(&self, space: Namespace, duration: Duration) -> Result<Option<Lease<T, C>>> {
         let taken = self.transact(|deque| {
+            let store = &*deque.store;
             let mut taken = None;
-            deque.store.pop(deque.queue, End::Front, &mut |kind, bytes| {
+            store.pop(deque.queue, End::Front, &mut |kind, bytes| {
                 let value = value::decode(&deque.codec, kind, bytes)?;
                 // The time begins once the lock is had and the element is decoded.
-                let held = Held { token, until: until(&*deque.store, duration), kind };
-                taken = Some((held.encode(bytes), value));
+                taken = Some((encode(until(store, duration), kind, bytes), value));
                 Ok(())
             })?;
-            let Some((bytes, value)) = taken else { return Ok(None) };
-            deque.store.push(queue, End::Back, HELD, &bytes, Bound::NONE)?;
-            let span = deque.store.span(queue)?;
-            Ok(Some((span.first.wrapping_add(span.len - 1), value)))
+            let Some((held, value)) = taken else { return Ok(None) };
+            let ticket = Ticket::new(store);
+            ticket.put(store, space, &held)?;
+            Ok(Some((ticket, value)))
         })?;
-        Ok(taken.map(|(position, value)| self.lease(queue, position, token, value)))
+        Ok(taken.map(|(ticket, value)| self.lease(space, ticket, value)))
     }
 
-    /// A token that nobody has had in this store.
-    fn new_token(&self) -> u64 {
-        u64::from(self.store.owner()) << 32 | u64::from(NUMBER.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn lease(&self, queue: Namespace, position: u64, token: u64, value: T) -> Lease<T, C> {
-        Lease { deque: self.clone(), queue, position, token, value, is_over: false }
+    fn lease(&self, space: Namespace, ticket: Ticket, value: T) -> Lease<T, C> {
+        Lease { deque: self.clone(), space, ticket, value, is_over: false }
     }
 }
 
@@ -436,14 +347,7 @@ impl<T, C: Codec> Lease<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn ack_in(&self, deque: &Deque<T, C>) -> Result<()> {
-        // It looks before it removes, and nobody may remove anything in between.
-        if !deque.store.is_inside() {
-            return deque.transact(|inside| self.ack_in(inside));
-        }
-        match held_at(&*deque.store, self.queue, self.position, self.token)? {
-            Some(_) => end(&*deque.store, self.queue, self.position),
-            None => Err(Error::LeaseLost),
-        }
+        if self.ticket.erase(&*deque.store, self.space)? { Ok(()) } else { Err(Error::LeaseLost) }
     }
 
     /// Begins the time of the lease anew.
@@ -463,29 +367,33 @@ impl<T, C: Codec> Lease<T, C> {
     /// ```
     pub fn extend(&self, duration: Duration) -> Result<()> {
         self.deque.transact(|deque| {
-            let held = held_at(&*deque.store, self.queue, self.position, self.token)?;
-            let (held, bytes) = held.ok_or(Error::LeaseLost)?;
-            let held = Held { until: until(&*deque.store, duration), ..held };
-            deque.store.replace(self.queue, Place::Position(self.position), HELD, &held.encode(&bytes)).map(drop)
+            let held = self.find(deque)?.ok_or(Error::LeaseLost)?;
+            let held = encode(until(&*deque.store, duration), held.kind, &held.bytes);
+            self.ticket.put(&*deque.store, self.space, &held)
         })
+    }
+
+    /// The lease as the index has it, unless it is lost.
+    fn find(&self, deque: &Deque<T, C>) -> Result<Option<Held>> {
+        Held::find(&*deque.store, self.space, self.ticket)
     }
 }
 
 impl<T, C: Codec> Drop for Lease<T, C> {
     fn drop(&mut self) {
         // A child of `fork` has what its parent holds, and not the right to give it back.
-        if self.is_over || (self.token >> 32) as u32 != self.deque.store.owner() {
+        if self.is_over || self.ticket.owner != self.deque.store.owner() {
             return;
         }
         // One that a transaction has acknowledged is there no more.
-        if !matches!(held_at(&*self.deque.store, self.queue, self.position, self.token), Ok(Some(_))) {
+        if !matches!(self.find(&self.deque), Ok(Some(_))) {
             return;
         }
         // If it fails, the element comes back when the lease has run out.
         let _ = self.deque.transact(|deque| {
-            if let Some((held, bytes)) = held_at(&*deque.store, self.queue, self.position, self.token)? {
-                end(&*deque.store, self.queue, self.position)?;
-                deque.store.push(deque.queue, End::Front, held.kind, &bytes, Bound::NONE)?;
+            if let Some(held) = self.find(deque)? {
+                self.ticket.erase(&*deque.store, self.space)?;
+                deque.store.push(deque.queue, End::Front, held.kind, &held.bytes, Bound::NONE)?;
             }
             Ok(())
         });

@@ -12,6 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 const LONG: Duration = Duration::from_secs(3600);
 /// Where the state file has its clock.
 const CLOCK: u64 = 416;
+/// Where it has the newest commit that everybody sees, and the newest of those that were there when it was made.
+const VISIBLE: u64 = 320;
+const BORN: u64 = 976;
+/// How many elements and pairs there are in it.
+const INNER: u64 = 944;
 /// How often what needs luck to go wrong is tried.
 const ROUNDS: u32 = 200;
 
@@ -172,6 +177,70 @@ fn leases_that_end_in_any_order_leave_nothing_behind() {
         }
         assert_eq!((deque.len(), deque.leased().unwrap()), (5, 0));
     }
+}
+
+/// A word of the state file.
+fn word(directory: &Path, at: u64) -> u64 {
+    let mut word = [0; 8];
+    std::fs::File::open(directory.join("state")).unwrap().read_exact_at(&mut word, at).unwrap();
+    u64::from_le_bytes(word)
+}
+
+/// Lets a store look as if it had just been rebuilt: it has no handle any more that made what is there.
+fn all_are_gone(directory: &Path) {
+    let state = std::fs::OpenOptions::new().write(true).open(directory.join("state")).unwrap();
+    state.write_all_at(&word(directory, VISIBLE).to_le_bytes(), BORN).unwrap();
+}
+
+#[test]
+fn l1_who_prolongs_a_lease_that_seemed_over_keeps_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::<Slow>::open(&directory).unwrap();
+    deque.push_back(&Slow(7)).unwrap();
+    // Its time has no end, so that it is the same once it is prolonged.
+    let job = deque.lease_front(Duration::MAX).unwrap().unwrap();
+    all_are_gone(directory.path());
+    let other = Deque::<Slow>::open(&directory).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    Slow::meanwhile(move || tell.send((job.extend(Duration::MAX), job)).unwrap());
+    assert!(other.lease_front(LONG).unwrap().is_none());
+    let (extended, job) = told.recv().unwrap();
+    extended.unwrap();
+    job.ack().unwrap();
+    assert_eq!(deque.leased().unwrap(), 0);
+}
+
+#[test]
+fn l1_one_of_two_who_find_the_same_lease_over_gets_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::<Slow>::open(&directory).unwrap();
+    deque.push_back(&Slow(7)).unwrap();
+    let gone = deque.lease_front(Duration::MAX).unwrap().unwrap();
+    all_are_gone(directory.path());
+    let (one, other) = (Deque::<Slow>::open(&directory).unwrap(), Deque::<Slow>::open(&directory).unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    Slow::meanwhile(move || tell.send(one.lease_front(Duration::MAX)).unwrap());
+    assert!(other.lease_front(Duration::MAX).unwrap().is_none());
+    let quick = told.recv().unwrap().unwrap().unwrap();
+    assert!(matches!(gone.ack(), Err(Error::LeaseLost)));
+    quick.ack().unwrap();
+    assert_eq!((deque.len(), deque.leased().unwrap()), (0, 0));
+}
+
+#[test]
+fn l3_what_is_done_leaves_nothing_behind_a_lease_that_goes_on() {
+    let (directory, deque) = queue();
+    let slow = deque.lease_front(LONG).unwrap().unwrap();
+    let mut last = deque.lease_front(LONG).unwrap().unwrap();
+    for i in 0..1000 {
+        deque.push_back(&i).unwrap();
+        let next = deque.lease_front(LONG).unwrap().unwrap();
+        std::mem::replace(&mut last, next).ack().unwrap();
+    }
+    assert!(deque.check().unwrap().is_clean());
+    assert_eq!((deque.len(), deque.leased().unwrap(), word(directory.path(), INNER)), (3, 2, 5));
+    slow.ack().unwrap();
+    last.ack().unwrap();
 }
 
 #[test]
