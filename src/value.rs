@@ -116,6 +116,7 @@ impl Kind {
         table
     };
 
+    #[inline]
     pub(crate) fn from_byte(byte: u8) -> Result<Kind> {
         let kind = Kind::BY_BYTE.get(usize::from(byte)).copied().flatten();
         kind.ok_or_else(|| Error::Codec(Box::new(Malformed)))

@@ -26,7 +26,7 @@ use super::order_read::{Item, Stretch};
 use super::pending::Moment;
 use super::read::{Record, Try};
 use super::store::Store;
-use super::view::View;
+use super::view::{Index, View};
 
 /// Keys whose buckets are fetched ahead of their turn, and half as many whose records are.
 const AHEAD: usize = 16;
@@ -115,20 +115,23 @@ impl<O: Os> Store<O> {
         if marks.newest > moment || kind != namespace.kind {
             return false;
         }
+        // The table, unless the index is growing.
+        let only = view.only_index(word);
+        let table = |hash| only.or_else(|| self.table_of(view, word, hash));
         let mut near = [Location::from_bits(0); NEAR];
         for &hash in hashes.iter().take(AHEAD) {
-            self.prefetch_home(view, word, hash);
+            table(hash).inspect(|index| index.prefetch_home(hash));
         }
         for (i, &hash) in hashes.iter().enumerate().take(NEAR) {
-            near[i] = self.fetch_item(view, word, hash);
+            near[i] = self.fetch_item(view, table(hash), hash);
         }
         for (i, (item, &hash)) in items.iter_mut().zip(hashes).enumerate() {
             let location = near[i % NEAR];
             if let Some(&ahead) = hashes.get(i + AHEAD) {
-                self.prefetch_home(view, word, ahead);
+                table(ahead).inspect(|index| index.prefetch_home(ahead));
             }
             if let Some(&ahead) = hashes.get(i + NEAR) {
-                near[i % NEAR] = self.fetch_item(view, word, ahead);
+                near[i % NEAR] = self.fetch_item(view, table(ahead), ahead);
             }
             let Some(record) = self.item_at(view, whole(keys, item), hash, location) else { return false };
             let header = &record.header;
@@ -140,11 +143,8 @@ impl<O: Os> Store<O> {
             if !is_item || (marks.newest != 0 && marks.kill(header.sequence, moment)) {
                 return false;
             }
-            let start = values.len();
-            if !record.append_value(values) {
-                return false;
-            }
-            (item.kind, item.value) = (header.kind, start..values.len());
+            let Some(value) = record.append_among(values) else { return false };
+            (item.kind, item.value) = (header.kind, value);
         }
         self.state.load(PENDING) == 0 && self.state.load(VISIBLE) == moment
     }
@@ -172,13 +172,20 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// The table that has a hash while the index grows.
+    #[cold]
+    fn table_of<'v>(&self, view: &'v View<O>, word: u64, hash: u64) -> Option<&'v Arc<Index<O>>> {
+        match self.index_of(view, word, hash) {
+            Ok(Try::Done(index)) => Some(index),
+            _ => None,
+        }
+    }
+
     /// Where the first cell of a home bucket that has a hash's tag leads, and a look ahead at what is there.
     #[inline(always)]
-    fn fetch_item(&self, view: &View<O>, word: u64, hash: u64) -> Location {
-        match self.index_of(view, word, hash) {
-            Ok(Try::Done(index)) => self.prefetch_record_of(view, index, hash, LINES),
-            _ => Location::from_bits(0),
-        }
+    fn fetch_item(&self, view: &View<O>, index: Option<&Arc<Index<O>>>, hash: u64) -> Location {
+        let Some(index) = index else { return Location::from_bits(0) };
+        self.prefetch_record_of(view, index, hash, LINES)
     }
 
     /// Adds a record's value to `to`, wherever it is.

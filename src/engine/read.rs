@@ -11,6 +11,7 @@
 //!
 //! The answer is the state at some moment during the call. After [`RETRIES`] changed cells the lock decides.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -43,6 +44,12 @@ impl<O: Os> Record<'_, O> {
     #[inline]
     pub fn append_value(&self, to: &mut Vec<u8>) -> bool {
         self.header.append_value(&self.segment.map, self.offset, salt(self.segment.nonce, self.offset), to)
+    }
+
+    /// As [`append_value`](Record::append_value), for who collects many: where the value is in `to`, perhaps behind other bytes.
+    #[inline]
+    pub fn append_among(&self, to: &mut Vec<u8>) -> Option<Range<usize>> {
+        self.header.append_record(&self.segment.map, self.offset, salt(self.segment.nonce, self.offset), to)
     }
 
     /// What a record is whose value cannot be had.

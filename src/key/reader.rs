@@ -125,6 +125,7 @@ impl<'a> KeyReader<'a> {
     /// assert_eq!(Path::decode(&("a", "b", "c").encode()?)?.0, ["a", "b", "c"]);
     /// # Ok::<(), larder::Error>(())
     /// ```
+    #[inline]
     pub fn at_end(&self) -> bool {
         match self.rest {
             [] => self.depth == 0,
@@ -139,6 +140,7 @@ impl<'a> KeyReader<'a> {
         Error::mismatch(expected, self.found())
     }
 
+    #[inline]
     pub(super) fn finish(&self) -> Result<()> {
         if self.at_end() { Ok(()) } else { Err(Error::mismatch("one key", "more bytes after it")) }
     }
@@ -168,6 +170,22 @@ impl<'a> KeyReader<'a> {
     pub(super) fn string(&mut self, expected: &'static str) -> Result<String> {
         self.take_code(code::STRING, expected)?;
         String::from_utf8(self.take_framed()?.into_owned()).map_err(|_| Error::mismatch(expected, MALFORMED))
+    }
+
+    /// An integer that is not negative and below 2^64, which nearly all are. `None`, and nothing passed, for what is anything else.
+    #[inline]
+    pub(super) fn natural(&mut self) -> Option<u64> {
+        let (&first, behind) = self.rest.split_first()?;
+        let count = usize::from(first.checked_sub(code::ZERO)?);
+        let (digits, rest) = behind.split_at_checked(count)?;
+        if count > 8 || digits.first() == Some(&0) {
+            return None;
+        }
+        self.rest = rest;
+        Some(match digits.first_chunk() {
+            Some(eight) => u64::from_be_bytes(*eight),
+            None => digits.iter().fold(0, |value, &digit| value << 8 | u64::from(digit)),
+        })
     }
 
     pub(super) fn integer(&mut self, expected: &'static str) -> Result<Integer> {

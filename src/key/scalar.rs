@@ -138,7 +138,10 @@ impl OwnedKey for f64 {
 }
 
 /// What is said of an integer that the type asked for cannot hold.
-const OUT_OF_RANGE: &str = "an integer outside its range";
+#[cold]
+fn out_of_range(expected: &'static str) -> Error {
+    Error::mismatch(expected, "an integer outside its range")
+}
 
 impl Integer {
     /// The value, unless it is above `i128`.
@@ -165,11 +168,13 @@ macro_rules! integer_keys {
         }
 
         impl OwnedKey for $integer {
+            #[inline]
             fn read_key(reader: &mut KeyReader<'_>) -> Result<Self> {
+                if let Some(natural) = reader.natural() {
+                    return $integer::try_from(natural).map_err(|_| out_of_range(stringify!($integer)));
+                }
                 let value = reader.integer(stringify!($integer))?.$read();
-                value
-                    .and_then(|value| $integer::try_from(value).ok())
-                    .ok_or_else(|| Error::mismatch(stringify!($integer), OUT_OF_RANGE))
+                value.and_then(|value| $integer::try_from(value).ok()).ok_or_else(|| out_of_range(stringify!($integer)))
             }
         }
     )*};

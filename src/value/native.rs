@@ -29,6 +29,7 @@ impl<'a> Native<'a> {
     ///
     /// # Errors
     /// [`Error::Codec`] if the bytes cannot have been written for this kind.
+    #[inline]
     pub fn parse(kind: Kind, bytes: &'a [u8]) -> Result<Option<Native<'a>>> {
         Ok(Some(match kind {
             Kind::Bytes => Native::Bytes(bytes),
