@@ -282,7 +282,8 @@ impl<C: Codec, S> Builder<C, S> {
     /// removed, or goes by [`evict`](Cache::evict) or [`clear`](Cache::clear) is not told. The function is called by whichever
     /// thread has made room, the one in the background among them, without any lock: it may use the cache. Calls come one
     /// at a time, in the order in which the items went; the last function given counts. If it panics, so does the call that
-    /// made room, which has done its work by then; the thread in the background goes on.
+    /// made room, which has done its work by then; the thread in the background goes on. What taking and letting go of locks and
+    /// the like makes room for is told by the next call that changes something else.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};

@@ -177,6 +177,9 @@ pub(super) trait Calls: Whole + Queues + Orders + Streams {
     fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()>;
     fn remove(&self, key: &[u8]) -> Result<bool>;
     fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()>;
+    /// The same for what says who holds something: it needs not be durable, and calls no listener once it is done. `timeout` is
+    /// for the lock of the store; without one it is the handle's.
+    fn update_held(&self, key: &[u8], timeout: Option<Duration>, decide: Decide<'_>) -> Result<()>;
     /// Writes a value to a file of its own; `None` if it is not large.
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>>;
 

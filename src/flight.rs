@@ -13,7 +13,8 @@
 //! - **F3** A claim ends with its holder, whatever ends that: it is let go when the computation returns, fails or panics, and
 //!   who waits looks four times a second whether the holder's process is there.
 //!
-//! Two keys whose hashes of 128 bits agree wait for each other, and are right all the same.
+//! Two keys whose hashes of 128 bits agree wait for each other, and one that is computed inside the other is refused as if it were
+//! the same.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -57,6 +58,11 @@ fn token_of(note: &Note) -> Option<u64> {
     Some(u64::from_le_bytes(note.bytes.as_slice().try_into().ok()?))
 }
 
+/// True if who has a claim lives.
+fn is_claimed(ledger: &Ledger, note: &Note) -> bool {
+    token_of(note).is_some_and(|token| ledger.is_held(token, note.sequence))
+}
+
 /// Asks for the claim on a key.
 pub(crate) enum Attempt {
     Claimed(Claim),
@@ -75,7 +81,7 @@ impl Claims {
     /// # Errors
     /// [`Error::InTransaction`] inside of one, [`Error::Recursive`] if this thread has the claim already.
     pub fn of(store: &Arc<dyn Calls>, key: &[u8]) -> Result<Claims> {
-        let ledger = Ledger::open(store, CLAIMS)?;
+        let ledger = Ledger::open(store, CLAIMS, |ledger, note| !is_claimed(ledger, note))?;
         let name = xxhash_rust::xxh3::xxh3_128(key).to_le_bytes();
         let claims = Claims { ledger, store: store.id(), name };
         if COMPUTING.with_borrow(|computing| computing.contains(&(claims.store, claims.ledger.id(), name))) {
@@ -89,13 +95,12 @@ impl Claims {
         self.ledger.catch_up();
         let found = self.ledger.read(&self.name)?;
         if let Some(note) = &found
-            && let Some(token) = token_of(note)
-            && self.ledger.is_held(token, note.sequence)
+            && is_claimed(&self.ledger, note)
         {
             return Ok(Attempt::Busy(note.sequence));
         }
         let token = self.ledger.token();
-        let busy = self.ledger.change_held(&self.name, |note| {
+        let busy = self.ledger.change_held(&self.name, None, |note| {
             Ok(match &note {
                 // Somebody was quicker.
                 Some(other) if note != found => (Change::Keep, Some(other.sequence)),

@@ -9,16 +9,21 @@
 
 mod later;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::calls::{Calls, checked_key};
+use crate::calls::{Calls, Decide, Raw, Wanted, checked_key};
 use crate::engine::{DecidedValue, Decision, Kind, Label, Namespace, OwnedTag};
 use crate::error::{Error, Result};
 
 /// The longest sleep: so soon the death of a holder is noticed.
 const NAP: Duration = Duration::from_millis(250);
+/// How long it is waited for the lock of a store to do what could not be done before.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// From so many notes of a name on, who makes one looks for some that say nothing any more.
+const MANY: u64 = 1000;
 /// The kind of a note's value. No value of a user's stands in a ledger.
 const NOTE: u8 = 255;
 
@@ -30,7 +35,11 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Ledger {
     store: Arc<dyn Calls>,
     space: Namespace,
+    is_over: IsOver,
 }
+
+/// Whether a note says nothing any more.
+type IsOver = fn(&Ledger, &Note) -> bool;
 
 /// A note, and the commit that wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,13 +73,15 @@ impl Deadline {
 
 impl Ledger {
     /// The notes of a name, made if there are none. Not inside a transaction: nobody else would see them.
-    pub fn open(store: &Arc<dyn Calls>, name: &str) -> Result<Ledger> {
+    ///
+    /// `is_over` says of a note that nobody asks for whether it says nothing any more: of one without it, all would go on as it does.
+    pub fn open(store: &Arc<dyn Calls>, name: &str, is_over: IsOver) -> Result<Ledger> {
         if store.is_inside() {
             return Err(Error::InTransaction);
         }
         let label = Label { kind: Kind::Ledger, name };
         let space = store.find_namespace(label)?.map_or_else(|| store.namespace(label), Ok)?;
-        Ok(Ledger { store: Arc::clone(store), space })
+        Ok(Ledger { store: Arc::clone(store), space, is_over })
     }
 
     /// What tells these notes from others of the store: a cache within another has its own.
@@ -111,9 +122,30 @@ impl Ledger {
     }
 
     /// Changes a note while nobody else can. What `decide` gives beside the change is the answer.
-    pub fn change<R>(&self, name: &[u8], mut decide: impl FnMut(Option<Note>) -> Result<(Change, R)>) -> Result<R> {
-        let mut answer = None;
-        self.store.update(&self.key(name)?, &mut |present, buffer| {
+    pub fn change<R>(&self, name: &[u8], decide: impl FnMut(Option<Note>) -> Result<(Change, R)>) -> Result<R> {
+        self.change_by(name, decide, |key, decide| self.store.update(key, decide))
+    }
+
+    /// The same for a note that says who holds something: it needs not be durable, and no listener comes between the change and
+    /// who makes it. `timeout` is for the lock of the store; without one it is the handle's.
+    pub fn change_held<R>(
+        &self,
+        name: &[u8],
+        timeout: Option<Duration>,
+        decide: impl FnMut(Option<Note>) -> Result<(Change, R)>,
+    ) -> Result<R> {
+        self.change_by(name, decide, |key, decide| self.store.update_held(key, timeout, decide))
+    }
+
+    fn change_by<R>(
+        &self,
+        name: &[u8],
+        mut decide: impl FnMut(Option<Note>) -> Result<(Change, R)>,
+        update: impl FnOnce(&[u8], Decide<'_>) -> Result<()>,
+    ) -> Result<R> {
+        let key = self.key(name)?;
+        let (mut answer, mut is_new) = (None, false);
+        update(&key, &mut |present, buffer| {
             let note = present
                 .map(|record| {
                     let bytes = record.value().ok_or_else(|| record.damaged(self.store.directory()))?;
@@ -123,6 +155,7 @@ impl Ledger {
             let was_there = note.is_some();
             let (change, given) = decide(note)?;
             answer = Some(given);
+            is_new = !was_there && matches!(change, Change::Write(_));
             Ok(match change {
                 Change::Keep => Decision::Keep,
                 Change::Erase if was_there => Decision::Remove,
@@ -134,42 +167,47 @@ impl Ledger {
                 }
             })
         })?;
+        if is_new && self.store.items_of(self.space)? >= MANY {
+            self.tidy(&key);
+        }
         answer.ok_or(Error::InTransaction)
     }
 
-    /// As [`change`](Ledger::change), for notes that say who holds something: what a power cut takes back has nobody left who
-    /// holds it, so it is enough that the others see it.
-    pub fn change_held<R>(
-        &self,
-        name: &[u8],
-        mut decide: impl FnMut(Option<Note>) -> Result<(Change, R)>,
-    ) -> Result<R> {
-        let mut answer = None;
-        let changed = self.change(name, |note| {
-            let (change, given) = decide(note)?;
-            answer = Some(given);
-            Ok((change, ()))
-        });
-        match changed {
-            Err(error) if !error.is_not_durable() => Err(error),
-            _ => answer.ok_or(Error::InTransaction),
+    /// Erases what says nothing any more among the notes that are in one bucket of the index with a new one. As their places are
+    /// drawn, all are come by, and some one to a bucket stay: they do not grow in number without bound.
+    #[cold]
+    fn tidy(&self, key: &[u8]) {
+        let mut found = VecDeque::new();
+        let wanted = Wanted { with_values: true, tag: None, namespace: Some(self.space) };
+        // Whatever fails, nobody misses it.
+        if self.store.scan(self.store.hash(key), wanted, &mut found).is_err() {
+            return;
+        }
+        for Raw { key, value, facts } in found {
+            let note = Note { bytes: value, sequence: facts.sequence };
+            if (self.is_over)(self, &note) {
+                let _ = self.change_held(&key, Some(Duration::ZERO), |now| {
+                    Ok((if now.as_ref() == Some(&note) { Change::Erase } else { Change::Keep }, ()))
+                });
+            }
         }
     }
 
     /// Lets go of what a token holds: `left` says what becomes of the note. Wakes who waits. If it fails it is done later.
     pub fn release(&self, name: &[u8], token: u64, left: impl Fn(Note) -> Change + Send + 'static) {
-        if self.let_go(name, token, &left).is_err() {
-            let (space, name) = (self.space, Box::<[u8]>::from(name));
-            later::leave(&self.store, Box::new(move |store| Ledger { store, space }.let_go(&name, token, &left)));
+        if later::attempted(|| self.let_go(name, token, None, &left)).is_err() {
+            let (space, is_over, name) = (self.space, self.is_over, Box::<[u8]>::from(name));
+            let let_go = move |store| Ledger { store, space, is_over }.let_go(&name, token, Some(AT_ONCE), &left);
+            later::leave(&self.store, Box::new(let_go));
         }
     }
 
-    fn let_go(&self, name: &[u8], token: u64, left: &impl Fn(Note) -> Change) -> Result<()> {
+    fn let_go(&self, name: &[u8], token: u64, timeout: Option<Duration>, left: &impl Fn(Note) -> Change) -> Result<()> {
         // A child of `fork` has what its parent holds, and not the right to let it go.
         if (token >> 32) as u32 != self.store.owner() {
             return Ok(());
         }
-        let is_changed = self.change_held(name, |note| {
+        let is_changed = self.change_held(name, timeout, |note| {
             let change = note.map_or(Change::Keep, left);
             let is_changed = !matches!(change, Change::Keep);
             Ok((change, is_changed))
@@ -201,7 +239,7 @@ impl Ledger {
                 self.sleep(name, found.map_or(0, |note| note.sequence), deadline, Duration::MAX)?;
                 continue;
             };
-            let is_written = self.change_held(name, |note| {
+            let is_written = self.change_held(name, None, |note| {
                 let is_same = note == found;
                 Ok((if is_same { Change::Write(bytes.clone()) } else { Change::Keep }, is_same))
             })?;
@@ -218,5 +256,27 @@ impl Ledger {
         let mut bytes = Vec::new();
         let mut is_other = || Ok(self.store.peek(&key, &mut bytes)?.map_or(0, |facts| facts.sequence) != sequence);
         self.store.sleep_unless(&mut is_other, nap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipes::BoundedSemaphore;
+
+    /// Numbers of a process begin anew after so many, and who has had one for so long has it still.
+    #[test]
+    fn a_token_that_somebody_has_is_given_to_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = crate::Cache::open(&dir).unwrap();
+        let permits = BoundedSemaphore::new(&cache, "permits", 2).unwrap();
+        let next = NUMBER.load(Ordering::Relaxed);
+        let first = permits.acquire().unwrap();
+        // As many later as there are numbers.
+        NUMBER.store(next, Ordering::Relaxed);
+        let _second = permits.acquire().unwrap();
+        assert_eq!(permits.taken().unwrap(), 2);
+        drop(first);
+        assert_eq!(permits.taken().unwrap(), 1, "the other one has its permit still");
     }
 }

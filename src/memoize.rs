@@ -258,7 +258,7 @@ impl<C: Codec> Memoized<C> {
         if let Ok(Some((value, _))) = self.counted(key, &mut bytes) {
             return Ok(value);
         }
-        let look = || self.look(key, &mut bytes);
+        let look = || Ok(self.look(key, &mut bytes)?.map(|(value, _)| value));
         match attempt(&self.cache.part(key), key, self.options.wait, look, compute) {
             Ok(Landing::Found(value)) => Ok(value),
             Ok(Landing::Computed(result, _claim)) => result.inspect(|value| self.keep(key, value)),
@@ -290,9 +290,15 @@ impl<C: Codec> Memoized<C> {
             else {
                 return Ok(value);
             };
+            // Its last holder may have computed it between the look and the claim (F2).
+            if let Ok(Some(((_, anew), since))) = self.look::<Timed<V>>(key, &mut bytes)
+                && since.sequence != facts.sequence
+            {
+                return Ok(anew);
+            }
             return compute().inspect(|value| self.keep(key, value)).map(|(_, value)| value);
         }
-        let look = || self.look(key, &mut bytes);
+        let look = || Ok(self.look(key, &mut bytes)?.map(|(value, _)| value));
         let timed = match attempt(&self.cache.part(key), key, self.options.wait, look, compute) {
             Ok(Landing::Found(timed)) => Ok(timed),
             Ok(Landing::Computed(result, _claim)) => result.inspect(|timed: &Timed<V>| self.keep(key, timed)),
@@ -417,9 +423,9 @@ impl<C: Codec> Memoized<C> {
     }
 
     /// A look that counts for nothing.
-    fn look<V: DeserializeOwned>(&self, key: &[u8], bytes: &mut Vec<u8>) -> Result<Option<V>> {
+    fn look<V: DeserializeOwned>(&self, key: &[u8], bytes: &mut Vec<u8>) -> Result<Option<(V, Facts)>> {
         let found = self.cache.whole().of(key).read(key, bytes);
-        Ok(self.cache.decoded(found, bytes)?.map(|(value, _)| value))
+        self.cache.decoded(found, bytes)
     }
 
     fn keep<V: Serialize + ?Sized>(&self, key: &[u8], value: &V) {

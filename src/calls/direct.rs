@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::queues::with_put;
 use super::within::Within;
@@ -286,6 +287,10 @@ impl Calls for Handle<RealOs> {
 
     fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()> {
         Handle::update(self, key, |present, buffer| Ok((decide(present, buffer)?, ())))
+    }
+
+    fn update_held(&self, key: &[u8], timeout: Option<Duration>, decide: Decide<'_>) -> Result<()> {
+        Handle::update_held(self, key, timeout, |present, buffer| Ok((decide(present, buffer)?, ())))
     }
 
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {

@@ -72,6 +72,8 @@ pub trait Queues {
     fn owner(&self) -> u32;
     /// A number that no other store has.
     fn id(&self) -> u64;
+    /// True if that is its number, or that of a shard of the same cache.
+    fn is_beside(&self, id: u64) -> bool;
     /// True if the handle that made a change is there still.
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool;
     /// The machine's clock, nanoseconds since 1970. Unlike [`Whole::now`](super::Whole::now) it may go back: what counts time that
@@ -185,6 +187,10 @@ impl Queues for Handle<RealOs> {
 
     fn id(&self) -> u64 {
         self.store_id
+    }
+
+    fn is_beside(&self, id: u64) -> bool {
+        (**self).is_beside(id)
     }
 
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool {

@@ -258,6 +258,10 @@ impl Calls for Within {
         self.store.update(&self.key(key)?, decide)
     }
 
+    fn update_held(&self, key: &[u8], timeout: Option<Duration>, decide: Decide<'_>) -> Result<()> {
+        self.store.update_held(&self.key(key)?, timeout, decide)
+    }
+
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {
         self.store.draft(bytes)
     }
@@ -367,6 +371,10 @@ impl Queues for Within {
 
     fn id(&self) -> u64 {
         self.store.id()
+    }
+
+    fn is_beside(&self, id: u64) -> bool {
+        self.store.is_beside(id)
     }
 
     fn is_owner_alive(&self, owner: u32, sequence: u64) -> bool {

@@ -193,6 +193,21 @@ impl<O: Os> Handle<O> {
         }
     }
 
+    /// The same for what says who holds something: it needs not be durable, and calls no listener once it is done.
+    pub fn update_held<R>(
+        &self,
+        key: &[u8],
+        timeout: Option<Duration>,
+        mut decide: impl FnMut(Option<&Found<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+    ) -> Result<R> {
+        match self {
+            Handle::Store(store) => {
+                store.update_held(key, timeout, |present, buffer| decide(present.map(Found::Present).as_ref(), buffer))
+            }
+            Handle::Inside(transaction) => transaction.update(key, decide),
+        }
+    }
+
     /// True if a value of that length gets a file of its own before the call that stores it. Those of a transaction get
     /// theirs at its end.
     #[inline]

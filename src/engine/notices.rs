@@ -64,6 +64,11 @@ impl Notices {
         self.listener.is_some()
     }
 
+    /// True if some wait.
+    pub fn are_there(&self) -> bool {
+        self.are_wanted() && !self.lock().notices.is_empty()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -129,6 +129,18 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// The same for a call that must not end with what a listener does: whoever comes next tells it.
+    #[inline]
+    pub(super) fn epilogue_untold(&self) {
+        if self.retires.load(Ordering::Relaxed) {
+            self.retires.store(false, Ordering::Relaxed);
+            self.give_back(true);
+            if self.notices.are_there() {
+                self.retires.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The same for a call that is about giving space back: it does not return before.
     pub(super) fn epilogue_at_once(&self) {
         self.epilogue_now(false);

@@ -187,6 +187,11 @@ impl<O: Os> Store<O> {
         self.state.load(state::VOLUME)
     }
 
+    /// True if an id is this store's, or that of a shard of the same fan-out cache.
+    pub fn is_beside(&self, id: u64) -> bool {
+        self.store_id == id || self.siblings().is_some_and(|all| all.ids().contains(&id))
+    }
+
     /// The id of this handle; 0 of a read-only one.
     pub fn owner(&self) -> u32 {
         self.owner

@@ -42,7 +42,8 @@ impl<O: Os> Store<O> {
     /// Sleeps until something was given, or for `timeout`, unless there is something already. May wake for no reason.
     ///
     /// # Errors
-    /// [`Error::InTransaction`] if this thread is inside of one: with its lock held, nobody could give anything.
+    /// [`Error::InTransaction`] if this thread is inside of one, or of one of another shard: with its lock held, nobody could give
+    /// anything.
     /// [`Error::ReadOnly`] for a handle that may not say that it sleeps.
     pub fn sleep_unless(&self, is_there: &mut dyn FnMut() -> Result<bool>, timeout: Duration) -> Result<()> {
         if self.read_only {
@@ -51,6 +52,7 @@ impl<O: Os> Store<O> {
         if self.is_inside_transaction() {
             return Err(Error::InTransaction);
         }
+        self.refuse_inside_sibling()?;
         let word = self.state.load32(TAKERS);
         if word & SLEEPS == 0 && self.state.compare_exchange32(TAKERS, word, word | SLEEPS).is_err() {
             return Ok(());

@@ -6,6 +6,7 @@
 //! to the record of the removal, which names the old record, and is emptied after the commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::Guard;
 
@@ -97,16 +98,43 @@ impl<O: Os> Store<O> {
     pub fn update<R>(
         &self,
         key: &[u8],
-        mut decide: impl FnMut(Option<&Present<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+        decide: impl FnMut(Option<&Present<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
         self.before_change()?;
+        let (answer, newest) = self.update_within(self.lock_timeout, key, decide)?;
+        self.epilogue();
+        self.after_change(newest)?;
+        Ok(answer)
+    }
+
+    /// The same for what says who holds something. It needs not be durable, for what a power cut takes back has nobody left who
+    /// holds it. And nobody's listener is called once it is done: if that panicked, something would be held and nobody have it.
+    /// `timeout` is for the lock; without one it is the store's.
+    pub fn update_held<R>(
+        &self,
+        key: &[u8],
+        timeout: Option<Duration>,
+        decide: impl FnMut(Option<&Present<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+    ) -> Result<R> {
+        let (answer, _) = self.update_within(timeout.unwrap_or(self.lock_timeout), key, decide)?;
+        self.epilogue_untold();
+        Ok(answer)
+    }
+
+    /// The commit of an update: the answer, and the newest commit when it was over.
+    fn update_within<R>(
+        &self,
+        timeout: Duration,
+        key: &[u8],
+        mut decide: impl FnMut(Option<&Present<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
+    ) -> Result<(R, u64)> {
         let hash = self.hash(key);
         let mut buffer = Vec::new();
         let mut decided: Option<((Decision, R), Option<u64>)> = None;
         let mut attempt = || -> Result<u64> {
             let view = self.enter()?;
             self.fetch_first(&view, &[Op { key, hash, change: Change::Keep }]);
-            let locked = self.lock()?;
+            let locked = self.lock_within(timeout)?;
             let (view, tail) = locked.begin_with(view, 1)?;
             let mut commit = Commit::with(&locked, view, tail);
             let mut place = KeyPlace::default();
@@ -131,10 +159,8 @@ impl<O: Os> Store<O> {
             Err(Error::Full) => self.until_there_is_room(attempt)?,
             outcome => outcome?,
         };
-        self.epilogue();
         let Some(((_, answer), _)) = decided else { return Err(Error::Full) };
-        self.after_change(newest)?;
-        Ok(answer)
+        Ok((answer, newest))
     }
 
     /// Fetches the home buckets of the first keys, then what they lead to: outside the lock, so that nobody waits for memory.
@@ -244,7 +270,7 @@ impl<O: Os> Commit<'_, O> {
         };
         let mut batch = None;
         if alone {
-            batch = self.reserve_alone(&draft, names_tag.zip(tag_name(put.tag)))?;
+            batch = self.reserve_alone(&draft, names_tag.zip(tag_name(put.tag)), old)?;
         } else if let Some((tag, name)) = names_tag.zip(tag_name(put.tag)) {
             self.append_tag_name(tag, name)?;
         }
@@ -282,9 +308,18 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Room for a put that is a commit of its own; if its tag is new, a batch that the tag's name begins.
-    fn reserve_alone(&mut self, draft: &Draft<'_>, new_tag: Option<(TagRow, Label<'_>)>) -> Result<Option<Batch>> {
+    fn reserve_alone(
+        &mut self,
+        draft: &Draft<'_>,
+        new_tag: Option<(TagRow, Label<'_>)>,
+        old: Option<&Old>,
+    ) -> Result<Option<Batch>> {
         let Some((tag, name)) = new_tag else {
-            return self.reserve(draft.size(), true, Purpose::Store).map(|()| None);
+            // A note that gets no longer gives up a part of what is held, and that has to be possible in a full store too.
+            let gives_up = old.is_some_and(|old| old.life == Life::Live && draft.value.len() <= old.header.value_len())
+                && parse(draft.key).is_some_and(|(kind, ..)| kind == Kind::Ledger);
+            let purpose = if gives_up { Purpose::Free } else { Purpose::Store };
+            return self.reserve(draft.size(), true, purpose).map(|()| None);
         };
         let members = new_tag_bytes(tag, name) + draft.size();
         let batch = self.open_batch(BATCH_RECORD + members, Purpose::Store)?;

@@ -4,10 +4,13 @@
 //! A guard that is dropped has nobody to tell an error to: the lock of the store was not to be had in time, the thread was inside
 //! a transaction, the disk refused. What it held would stay held for as long as its process lives.
 //!
-//! 1. Who fails leaves an errand here, and starts a thread for all of the process's, unless one runs or a handle forbids it.
-//! 2. The thread tries each errand, naps, longer each time, and ends when there are none.
-//! 3. Whoever asks for something of a store in this process does first what is left of that store's errands. Handles that allow
-//!    no thread have that alone.
+//! 1. Who fails leaves an errand on the desk of its process, and starts a thread for all that are there, unless one runs or a
+//!    handle forbids it.
+//! 2. The thread tries each errand, naps, longer each time, and ends when there are none, and none is in anybody's hands.
+//! 3. Whoever asks for something of a store in this process does first what is left of that store's errands, and of those of the
+//!    shards beside it. Handles that allow no thread have that alone. Of a store whose lock is not to be had the others wait.
+//! 4. A child of `fork` begins with nothing: what its parent left is its parent's business, and so is the lock of that desk, which
+//!    a thread may hold that the child does not have. It puts a desk of its own behind it.
 //!
 //! An errand does not keep its store open.
 
@@ -17,7 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::calls::{Calls, WhileOpen};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::os::Os;
+use crate::os::once::WriteOnce;
+use crate::os::real::RealOs;
 
 const NAP_MIN: Duration = Duration::from_millis(5);
 const NAP_MAX: Duration = Duration::from_secs(1);
@@ -31,75 +37,150 @@ struct Errand {
     attempt: Attempt,
 }
 
+#[derive(Default)]
 struct Errands {
     left: Vec<Errand>,
-    /// The process whose thread runs: a child of `fork` has none. 0 if there is none.
-    runs_in: u32,
+    /// How many somebody is trying: they may be left again.
+    tried: usize,
+    has_thread: bool,
 }
 
-static ERRANDS: Mutex<Errands> = Mutex::new(Errands { left: Vec::new(), runs_in: 0 });
-/// How many there are, for those who only want to know whether there are any.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// What one process has left.
+struct Desk {
+    /// Knows whether this is a child of that process.
+    process: RealOs,
+    errands: Mutex<Errands>,
+    /// How many are left, for those who only want to know whether there are any.
+    count: AtomicUsize,
+    /// That of a child.
+    next: WriteOnce<Box<Desk>>,
+}
 
-fn locked<R>(with: impl FnOnce(&mut Errands) -> R) -> R {
-    let mut errands = ERRANDS.lock().unwrap_or_else(PoisonError::into_inner);
-    let result = with(&mut errands);
-    COUNT.store(errands.left.len(), Ordering::Relaxed);
-    result
+static FIRST: WriteOnce<Box<Desk>> = WriteOnce::new();
+
+/// What came of an attempt. While there is made room for a note, a listener of the user's is told, and may panic: then there was none.
+pub(super) fn attempted(attempt: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
+        // It is a user's value, and may panic when it is dropped.
+        std::mem::forget(panic);
+        Err(Error::Full)
+    })
 }
 
 /// Leaves something to be done later (1).
 #[cold]
 pub(super) fn leave(store: &Arc<dyn Calls>, attempt: Attempt) {
+    // Asked before the desk is locked: a store may have to be opened for it.
+    let may_start = store.may_start_threads();
     let errand = Errand { store_id: store.id(), store: store.while_open(), attempt };
-    let process = std::process::id();
-    let starts = locked(|errands| {
+    let Some(desk) = Desk::made() else { return };
+    let starts = desk.locked(|errands| {
         errands.left.push(errand);
-        store.may_start_threads() && std::mem::replace(&mut errands.runs_in, process) != process
+        may_start && !std::mem::replace(&mut errands.has_thread, true)
     });
     // Without a thread the next caller does it.
-    if starts && std::thread::Builder::new().name("larder-later".into()).spawn(work).is_err() {
-        locked(|errands| errands.runs_in = 0);
+    if starts && std::thread::Builder::new().name("larder-later".into()).spawn(|| desk.work()).is_err() {
+        desk.locked(|errands| errands.has_thread = false);
     }
 }
 
-/// Tries the errands of a store, whichever handle of it they came from (3).
+/// Tries the errands of a store and of those beside it, whichever handle they came from (3).
 #[inline]
 pub(super) fn catch_up(store: &Arc<dyn Calls>) {
-    if COUNT.load(Ordering::Relaxed) != 0 {
-        attempt_all(|errand| errand.store_id == store.id());
+    if FIRST.get().is_some() {
+        catch_up_now(store);
     }
 }
 
-/// Tries those that are chosen, without holding others up; those that fail are left again.
 #[cold]
-fn attempt_all(is_chosen: impl Fn(&Errand) -> bool) {
-    let chosen: Vec<Errand> = locked(|errands| errands.left.extract_if(.., |errand| is_chosen(errand)).collect());
-    // Who made room for a note tells a listener of the user's, which may panic: the note is written by then, and neither the thread
-    // nor the other errands end with it.
-    let is_left = |errand: &Errand| {
-        let attempt = || (errand.store)().is_some_and(|store| (errand.attempt)(store).is_err());
-        catch_unwind(AssertUnwindSafe(attempt)).unwrap_or(false)
-    };
-    let failed: Vec<Errand> = chosen.into_iter().filter(is_left).collect();
-    locked(|errands| errands.left.extend(failed));
+fn catch_up_now(store: &Arc<dyn Calls>) {
+    if let Some(desk) = Desk::mine()
+        && desk.count.load(Ordering::Relaxed) != 0
+    {
+        desk.attempt_all(|id| store.is_beside(id));
+    }
 }
 
-/// The thread (2).
-fn work() {
-    let mut nap = NAP_MIN;
-    loop {
-        std::thread::sleep(nap);
-        nap = (nap * 2).min(NAP_MAX);
-        attempt_all(|_| true);
-        let ends = locked(|errands| {
-            if errands.left.is_empty() {
-                errands.runs_in = 0;
+impl Desk {
+    /// That of this process, if there is one (4).
+    fn mine() -> Option<&'static Desk> {
+        let mut desk = FIRST.get()?;
+        while desk.process.is_forked() {
+            desk = desk.next.get()?;
+        }
+        Some(desk)
+    }
+
+    /// The same, made if there is none. `None` if the system has not a page for it.
+    fn made() -> Option<&'static Desk> {
+        let mut place = &FIRST;
+        loop {
+            let desk = match place.get() {
+                Some(desk) => desk,
+                None => place.set(Box::new(Desk {
+                    process: RealOs::new().ok()?,
+                    errands: Mutex::default(),
+                    count: AtomicUsize::new(0),
+                    next: WriteOnce::new(),
+                })),
+            };
+            if !desk.process.is_forked() {
+                return Some(desk);
             }
-            errands.left.is_empty()
+            place = &desk.next;
+        }
+    }
+
+    fn locked<R>(&self, with: impl FnOnce(&mut Errands) -> R) -> R {
+        let mut errands = self.errands.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = with(&mut errands);
+        self.count.store(errands.left.len(), Ordering::Relaxed);
+        result
+    }
+
+    /// Tries those of the stores that are chosen, without holding others up; those that fail are left again.
+    fn attempt_all(&self, is_chosen: impl Fn(u64) -> bool) {
+        let mut stores: Vec<u64> = self.locked(|errands| errands.left.iter().map(|errand| errand.store_id).collect());
+        stores.dedup();
+        stores.retain(|&id| is_chosen(id));
+        let chosen: Vec<Errand> = self.locked(|errands| {
+            let chosen: Vec<_> = errands.left.extract_if(.., |errand| stores.contains(&errand.store_id)).collect();
+            errands.tried += chosen.len();
+            chosen
         });
-        if ends {
-            return;
+        let tried = chosen.len();
+        let mut stuck = Vec::new();
+        let is_left = |errand: &Errand| {
+            if stuck.contains(&errand.store_id) {
+                return true;
+            }
+            let outcome = attempted(|| (errand.store)().map_or(Ok(()), |store| (errand.attempt)(store)));
+            if matches!(outcome, Err(Error::Timeout)) {
+                stuck.push(errand.store_id);
+            }
+            outcome.is_err()
+        };
+        let failed: Vec<Errand> = chosen.into_iter().filter(is_left).collect();
+        self.locked(|errands| {
+            errands.tried -= tried;
+            errands.left.extend(failed);
+        });
+    }
+
+    /// The thread (2).
+    fn work(&self) {
+        let mut nap = NAP_MIN;
+        loop {
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(NAP_MAX);
+            self.attempt_all(|_| true);
+            let ends = self.locked(|errands| {
+                errands.has_thread = !errands.left.is_empty() || errands.tried != 0;
+                !errands.has_thread
+            });
+            if ends {
+                return;
+            }
         }
     }
 }

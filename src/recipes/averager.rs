@@ -52,7 +52,10 @@ impl Averager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str) -> Result<Averager> {
-        Ok(Averager { ledger: Ledger::open(&cache.part(name.as_bytes()), AVERAGES)?, name: name.as_bytes().into() })
+        Ok(Averager {
+            ledger: Ledger::open(&cache.part(name.as_bytes()), AVERAGES, |_, _| false)?,
+            name: name.as_bytes().into(),
+        })
     }
 
     /// Adds a number. One commit.

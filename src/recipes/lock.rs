@@ -77,7 +77,7 @@ impl Lock {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str) -> Result<Lock> {
-        Ok(Lock { ledger: Ledger::open(&cache.part(name.as_bytes()), LOCKS)?, name: name.as_bytes().into() })
+        Ok(Lock { ledger: Ledger::open(&cache.part(name.as_bytes()), LOCKS, is_free)?, name: name.as_bytes().into() })
     }
 
     /// Takes the lock, waiting for as long as somebody has it. Two commits of some microseconds for taking it and letting go.
@@ -140,8 +140,7 @@ impl Lock {
     fn take(&self, timeout: Option<Duration>) -> Result<LockGuard> {
         let token = self.ledger.token();
         self.ledger.write_when(&self.name, Deadline::after(timeout), |note| {
-            let is_free = note.is_none_or(|note| !is_held(&self.ledger, note));
-            is_free.then(|| token.to_le_bytes().to_vec())
+            note.is_none_or(|note| is_free(&self.ledger, note)).then(|| token.to_le_bytes().to_vec())
         })?;
         Ok(LockGuard { lock: self.clone(), token })
     }
@@ -150,6 +149,10 @@ impl Lock {
 /// True if the holder that a note begins with lives.
 fn is_held(ledger: &Ledger, note: &Note) -> bool {
     number_at(&note.bytes, 0).is_some_and(|token| ledger.is_held(token, note.sequence))
+}
+
+fn is_free(ledger: &Ledger, note: &Note) -> bool {
+    !is_held(ledger, note)
 }
 
 impl Drop for LockGuard {
@@ -225,7 +228,7 @@ impl RLock {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str) -> Result<RLock> {
-        Ok(RLock { ledger: Ledger::open(&cache.part(name.as_bytes()), RLOCKS)?, name: name.as_bytes().into() })
+        Ok(RLock { ledger: Ledger::open(&cache.part(name.as_bytes()), RLOCKS, is_free)?, name: name.as_bytes().into() })
     }
 
     /// As [`Lock::lock`]; a thread that has it takes it once more at once.

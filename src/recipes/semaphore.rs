@@ -63,6 +63,11 @@ fn tokens(bytes: &[u8]) -> impl Iterator<Item = u64> {
     (0..bytes.len()).step_by(8).filter_map(|at| number_at(bytes, at))
 }
 
+/// The tokens of those that live.
+fn holders<'n>(ledger: &'n Ledger, note: &'n Note) -> impl Iterator<Item = u64> + 'n {
+    tokens(&note.bytes).filter(|token| ledger.is_held(*token, note.sequence))
+}
+
 fn encoded(tokens: impl Iterator<Item = u64>) -> Vec<u8> {
     tokens.flat_map(u64::to_le_bytes).collect()
 }
@@ -77,7 +82,9 @@ impl BoundedSemaphore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str, permits: usize) -> Result<BoundedSemaphore> {
-        let ledger = Ledger::open(&cache.part(name.as_bytes()), SEMAPHORES)?;
+        let ledger = Ledger::open(&cache.part(name.as_bytes()), SEMAPHORES, |ledger, note| {
+            holders(ledger, note).next().is_none()
+        })?;
         Ok(BoundedSemaphore { ledger, name: name.as_bytes().into(), permits })
     }
 
@@ -132,20 +139,17 @@ impl BoundedSemaphore {
     /// ```
     pub fn taken(&self) -> Result<usize> {
         let note = self.ledger.read(&self.name)?;
-        Ok(note.map_or(0, |note| self.holders(&note).count()))
-    }
-
-    /// The tokens of those that live.
-    fn holders<'n>(&'n self, note: &'n Note) -> impl Iterator<Item = u64> + 'n {
-        tokens(&note.bytes).filter(|token| self.ledger.is_held(*token, note.sequence))
+        Ok(note.map_or(0, |note| holders(&self.ledger, &note).count()))
     }
 
     fn take(&self, timeout: Option<Duration>) -> Result<Permit> {
-        let token = self.ledger.token();
+        let mut token = 0;
         self.ledger.write_when(&self.name, Deadline::after(timeout), |note| {
             // The dead are left out while they can be told: in a note that is written now they would be as old as it is, and
             // after a power cut the ids of handles begin anew.
-            let held: Vec<u64> = note.map_or(Vec::new(), |note| self.holders(note).collect());
+            let held: Vec<u64> = note.map_or(Vec::new(), |note| holders(&self.ledger, note).collect());
+            // Tokens begin anew some day, and who has had one for so long has it still.
+            token = std::iter::repeat_with(|| self.ledger.token()).find(|token| !held.contains(token))?;
             (held.len() < self.permits).then(|| encoded(held.into_iter().chain([token])))
         })?;
         Ok(Permit { semaphore: self.clone(), token })

@@ -10,7 +10,7 @@ use super::{in_time, number_at};
 use crate::cache::Cache;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
-use crate::ledger::{Change, Ledger};
+use crate::ledger::{Change, Ledger, Note};
 
 const THROTTLES: &str = "\0throttles";
 
@@ -50,6 +50,12 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// True if a call would go as if none had been before.
+fn is_through(ledger: &Ledger, note: &Note) -> bool {
+    let word = |at| number_at(&note.bytes, at).unwrap_or(0);
+    word(0).max(word(8)) < ledger.clock()
+}
+
 impl Throttle {
     /// The throttle of a name in a cache: `count` calls in `time`; with a count of 0, as with 1. What went before, in this and in
     /// other processes, counts. Whoever uses it should say the same numbers: each call goes by its own.
@@ -61,7 +67,7 @@ impl Throttle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new<C: Codec>(cache: &Cache<C>, name: &str, count: u32, time: Duration) -> Result<Throttle> {
-        let ledger = Ledger::open(&cache.part(name.as_bytes()), THROTTLES)?;
+        let ledger = Ledger::open(&cache.part(name.as_bytes()), THROTTLES, is_through)?;
         let whole = nanos(time);
         Ok(Throttle { ledger, name: name.as_bytes().into(), distance: whole / u64::from(count.max(1)), whole })
     }

@@ -295,6 +295,10 @@ impl Header {
         padded(self.content())
     }
 
+    pub fn value_len(&self) -> usize {
+        self.value_len
+    }
+
     fn content(&self) -> usize {
         HEADER + optional_bytes(self.flags) + self.key_len + self.value_len
     }
@@ -366,7 +370,7 @@ impl Header {
     pub fn append_record<M: OsMap>(&self, map: &M, record: usize, salt: u32, to: &mut Vec<u8>) -> Option<Range<usize>> {
         let start = to.len();
         if self.content() > COPIED_WHOLE {
-            return self.append_value(map, record, salt, to).then(|| start..to.len());
+            return self.append_value(map, record, salt, to).then_some(start..to.len());
         }
         if !map.append_to(record, self.content(), to) {
             return None;

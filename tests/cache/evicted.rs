@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use larder::{Cache, Eviction};
+use larder::recipes::{BoundedSemaphore, Lock, RLock};
+use larder::{Cache, Eviction, SetOptions};
 
 const POLICIES: [Eviction; 4] =
     [Eviction::S3Fifo, Eviction::LeastRecentlyUsed, Eviction::LeastFrequentlyUsed, Eviction::LeastRecentlyStored];
@@ -75,4 +77,48 @@ fn who_is_told_may_use_the_cache_and_panic() {
     assert_eq!(panics, 1);
     assert!(told.load(Ordering::Relaxed) > 1_000);
     assert!(other.check().unwrap().is_clean());
+}
+
+/// What is taken while a listener waits to be told, which panics, has somebody who gives it back: at no time does a panic come between
+/// the taking and the guard.
+#[test]
+fn what_is_taken_beside_a_listener_that_panics_is_not_held_by_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let armed = Arc::new(AtomicU64::new(0));
+    let is_armed = Arc::clone(&armed);
+    let cache = Cache::builder(&dir)
+        .size_limit(2 << 20)
+        .background(false)
+        .on_evict(move |_| assert!(is_armed.load(Ordering::Relaxed) == 0, "on purpose"))
+        .open()
+        .unwrap();
+    for key in 0..5_000_u32 {
+        cache.set_bytes(key, &[2; 700]).unwrap();
+    }
+    // So often that room has to be made for it many times; true if it was to be had after each time.
+    let is_free_after = |take: &dyn Fn(), is_free: &dyn Fn() -> bool| {
+        (0..20_000).all(|_| {
+            armed.store(1, Ordering::Relaxed);
+            let _ = catch_unwind(AssertUnwindSafe(take));
+            armed.store(0, Ordering::Relaxed);
+            is_free()
+        })
+    };
+    let lock = Lock::new(&cache, "lock").unwrap();
+    assert!(is_free_after(&|| drop(lock.lock()), &|| !lock.is_locked().unwrap()));
+    let again = RLock::new(&cache, "again").unwrap();
+    assert!(is_free_after(&|| drop(again.lock()), &|| !again.is_locked().unwrap()));
+    let permits = BoundedSemaphore::new(&cache, "permits", 1).unwrap();
+    assert!(is_free_after(&|| drop(permits.acquire()), &|| permits.taken().unwrap() == 0));
+    // Storing the value tells the listener, with the claim in hand.
+    let claimed = AtomicU64::new(0);
+    let compute = || {
+        let key = ("value", claimed.fetch_add(1, Ordering::Relaxed));
+        cache.get_or_insert_with(key, SetOptions::new().wait(Duration::ZERO), || 7).map(drop).unwrap();
+    };
+    let is_free = || {
+        let key = ("value", claimed.load(Ordering::Relaxed) - 1);
+        cache.get_or_insert_with(key, SetOptions::new().wait(Duration::ZERO), || 7).is_ok()
+    };
+    assert!(is_free_after(&compute, &is_free));
 }

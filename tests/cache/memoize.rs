@@ -268,3 +268,48 @@ fn all_calls_of_a_function_are_cleared_and_nothing_else() {
     let refused: Result<bool, Error> = crate::open_to_read(cache.directory()).memoize(Memoize::new("g")).forget(7);
     assert!(matches!(refused, Err(Error::ReadOnly)));
 }
+
+thread_local! {
+    /// What happens while this thread reads a [`Slow`].
+    static MEANWHILE: std::cell::RefCell<Option<Box<dyn FnOnce()>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// A number that takes long to read.
+#[derive(serde::Serialize)]
+struct Slow(u64);
+
+impl<'de> serde::Deserialize<'de> for Slow {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Slow, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        if let Some(meanwhile) = MEANWHILE.take() {
+            meanwhile();
+        }
+        Ok(Slow(number))
+    }
+}
+
+/// Two find that a value expires soon, and one has computed it anew before the other one asks for the claim.
+#[test]
+fn what_was_just_computed_anew_is_not_computed_once_more() {
+    let cache = Scratch::new();
+    let f = |cache: &Cache| cache.memoize(Memoize::new("f").expire(Duration::from_secs(3600)).early_recompute(1e9));
+    let runs = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let count = |runs: &std::sync::atomic::AtomicU64| runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    // It took 20 ms, which is everything beside an hour.
+    let first = f(&cache).call(1, || {
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        Slow(count(&runs))
+    });
+    assert_eq!(first.0, 0);
+    let (other, theirs) = (cache.second(), std::sync::Arc::clone(&runs));
+    MEANWHILE.set(Some(Box::new(move || {
+        let anew = std::thread::spawn(move || f(&other).call(1, || Slow(count(&theirs))).0);
+        assert_eq!(anew.join().unwrap(), 1, "it is early");
+    })));
+    // What is there now took microseconds and is kept for an hour.
+    let _ = f(&cache).call(1, || Slow(count(&runs)));
+    assert_eq!(runs.load(std::sync::atomic::Ordering::SeqCst), 2, "computed once and once anew");
+}

@@ -13,6 +13,8 @@ const SOON: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(600);
 /// Where in the file `state` the latest time stands at which something was found expired.
 const CLOCK: u64 = 416;
+/// Where it says what could not be made durable.
+const SYNC_FAILED: u64 = 744;
 
 /// Threads that have a handle of their own each, and do something many times.
 fn together(cache: &Scratch, body: impl Fn(&Cache, u64) + Sync) {
@@ -229,4 +231,129 @@ fn what_could_not_be_let_go_is_let_go_later() {
             scope.spawn(|| drop(theirs.lock_timeout(LONG).unwrap()));
         });
     }
+}
+
+/// Nothing is evicted, and there is room for nothing more: what somebody has is to be given back all the same.
+#[test]
+fn a_permit_and_a_reentrant_lock_are_let_go_in_a_full_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Cache::builder(&dir).size_limit(2 << 20).eviction(larder::Eviction::None).background(false);
+    let cache = open().open().unwrap();
+    let permits = BoundedSemaphore::new(&cache, "permits", 2).unwrap();
+    let again = RLock::new(&cache, "again").unwrap();
+    let lock = Lock::new(&cache, "lock").unwrap();
+    let (first, second) = (permits.acquire().unwrap(), permits.acquire().unwrap());
+    let (outer, inner) = (again.lock().unwrap(), again.lock().unwrap());
+    let held = lock.lock().unwrap();
+    let mut stored = 0;
+    for len in [10_000, 1_000, 100, 10, 1] {
+        while cache.set_bytes(stored, &vec![1; len]).is_ok() {
+            stored += 1;
+        }
+    }
+    drop(held);
+    assert!(!lock.is_locked().unwrap());
+    drop(first);
+    let other = open().open().unwrap();
+    let theirs = BoundedSemaphore::new(&other, "permits", 2).unwrap();
+    let taken = theirs.taken().unwrap();
+    drop((inner, outer));
+    let is_locked = again.is_locked().unwrap();
+    drop(second);
+    let at_last = theirs.taken().unwrap();
+    assert_eq!((taken, is_locked, at_last), (1, false, 0), "permits, the lock, permits");
+}
+
+/// The thread ends when it sees nothing left, and what another thread is just trying is not to be seen.
+#[test]
+fn what_somebody_else_tried_in_vain_is_let_go_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::builder(&dir).lock_timeout(Duration::from_millis(50)).open().unwrap();
+    let other = Cache::open(&dir).unwrap();
+    let lock = Lock::new(&cache, "lock").unwrap();
+    let any = Lock::new(&cache, "any").unwrap();
+    let held = lock.lock().unwrap();
+    other
+        .transact(|_| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    drop(held);
+                    // Each does first what is left, in vain.
+                    (0..20).for_each(|_| drop(any.try_lock()));
+                });
+            });
+            Ok(())
+        })
+        .unwrap();
+    // Who looks does not let go of anything.
+    let theirs = Lock::new(&other, "lock").unwrap();
+    let begin = std::time::Instant::now();
+    while theirs.is_locked().unwrap() && begin.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
+    assert!(!theirs.is_locked().unwrap(), "nobody tries any more");
+}
+
+/// Each of what is left waits for the lock of the store: who only tries a lock does not wait for all of them.
+#[test]
+fn who_tries_a_lock_does_not_wait_for_all_that_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::builder(&dir).lock_timeout(200 * SOON).background(false).open().unwrap();
+    let other = Cache::open(&dir).unwrap();
+    let _theirs = Lock::new(&other, "theirs").unwrap().lock().unwrap();
+    let theirs = Lock::new(&cache, "theirs").unwrap();
+    let held: Vec<_> = (0..20).map(|i| Lock::new(&cache, &i.to_string()).unwrap().lock().unwrap()).collect();
+    let took = other.transact(|_| {
+        Ok(std::thread::scope(|scope| {
+            let tries = scope.spawn(|| {
+                std::thread::scope(|scope| held.into_iter().for_each(|held| drop(scope.spawn(move || drop(held)))));
+                let begin = std::time::Instant::now();
+                assert!(theirs.try_lock().unwrap().is_none());
+                begin.elapsed()
+            });
+            tries.join().unwrap()
+        }))
+    });
+    assert!(took.unwrap() < 1000 * SOON, "a lock that is tried and not waited for");
+}
+
+/// One thread tries all that is left, and one store whose lock is not to be had is none of the others' business.
+#[test]
+fn what_is_left_in_one_cache_does_not_wait_for_another() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let stuck = Cache::builder(&dirs[0]).lock_timeout(500 * SOON).open().unwrap();
+    let (other, free) = (Cache::open(&dirs[0]).unwrap(), Cache::open(&dirs[1]).unwrap());
+    let held: Vec<_> = (0..20).map(|i| Lock::new(&stuck, &i.to_string()).unwrap().lock().unwrap()).collect();
+    let lock = Lock::new(&free, "lock").unwrap();
+    let mine = lock.lock().unwrap();
+    let took = other.transact(|_| {
+        std::thread::scope(|scope| held.into_iter().for_each(|held| drop(scope.spawn(move || drop(held)))));
+        free.transact(|_| {
+            drop(mine);
+            Ok(())
+        })?;
+        let begin = std::time::Instant::now();
+        while lock.is_locked()? {
+            std::thread::yield_now();
+        }
+        Ok(begin.elapsed())
+    });
+    let took = took.unwrap();
+    assert!(took < 2000 * SOON, "{took:?}: let go as soon as the transaction is over");
+}
+
+/// The disk has failed, and nothing can be made durable: that somebody has let go needs not be.
+#[test]
+fn a_lock_is_let_go_after_the_disk_has_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::builder(&dir).durability(larder::Durability::Sync).open().unwrap();
+    let other = Cache::open(&dir).unwrap();
+    let theirs = Lock::new(&other, "lock").unwrap();
+    let held = Lock::new(&cache, "lock").unwrap().lock().unwrap();
+    let state = std::fs::OpenOptions::new().write(true).open(dir.path().join("state")).unwrap();
+    // As a failed `fsync` of the log leaves it, of which somebody was told.
+    state.write_all_at(&(32u64 | 16 | 4).to_le_bytes(), SYNC_FAILED).unwrap();
+    assert!(cache.set("key", &1).is_err() && other.set("key", &1).is_ok());
+    drop(held);
+    assert!(!theirs.is_locked().unwrap(), "nobody holds it, and others can write");
 }

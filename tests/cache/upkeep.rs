@@ -362,3 +362,20 @@ fn bytes_that_live_grow_with_what_is_stored_and_shrink_with_what_is_removed_or_r
     // What removes has its bytes too, until its segment goes.
     assert!(live() < full / 10, "{}", live());
 }
+
+/// A throttle that is through says nothing any more: of many names, each called once, not all stay for ever.
+#[test]
+fn throttles_of_many_names_do_not_fill_a_cache_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = larder::Cache::builder(&dir).size_limit(2 << 20).open().unwrap();
+    let call = |name: u32| {
+        let throttle = larder::recipes::Throttle::new(&cache, &name.to_string(), 1, std::time::Duration::from_nanos(1));
+        throttle.unwrap().try_pass()
+    };
+    for name in 0..50_000 {
+        if let Err(error) = call(name) {
+            cache.clear().unwrap();
+            panic!("{error} at the {name}th name; after `clear`: {:?}, {:?}", call(name), cache.set("key", &1));
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fork::{Fork, fork, waitpid};
+use larder::recipes::Lock;
 use larder::{Cache, Error, FanoutCache, SetOptions};
 
 use crate::crew::{self, Crew, Role};
@@ -44,6 +45,8 @@ pub fn play(role: &Role) {
         leaves_a_child_behind,
         forks_inside_a_transaction,
         has_shards,
+        forks_beside_what_is_let_go_later,
+        dies_with_locks,
     ];
     scenes[role.numbers[0] as usize](&role.directory);
 }
@@ -404,6 +407,64 @@ fn has_shards(directory: &Path) {
     assert_clean(&cache);
 }
 
+/// Threads leave to be let go later what they hold; a child waits for none of them.
+fn forks_beside_what_is_let_go_later(directory: &Path) {
+    let cache = Cache::open(directory).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (cache, stop) = (&cache, &stop);
+            scope.spawn(move || {
+                let lock = Lock::new(cache, &format!("of {thread}")).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    let held = lock.lock().unwrap();
+                    // Inside a transaction nothing can be let go.
+                    cache
+                        .transact(move |_| {
+                            drop(held);
+                            Ok(())
+                        })
+                        .unwrap();
+                }
+            });
+        }
+        for round in 0..20 * ROUNDS {
+            let child = begin_child(|| drop(Lock::new(&cache, "of a child").unwrap().lock().unwrap()));
+            let begin = std::time::Instant::now();
+            loop {
+                let pid = rustix::process::Pid::from_raw(child).unwrap();
+                if let Some((_, status)) =
+                    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG).unwrap()
+                {
+                    assert_eq!(status.exit_status(), Some(0), "the child failed");
+                    break;
+                }
+                if begin.elapsed() > Duration::from_secs(20) {
+                    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+                    panic!("the child of round {round} waits for ever");
+                }
+                std::thread::yield_now();
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Children die with locks that nobody asks for again: what is written down of them does not fill the cache for good.
+fn dies_with_locks(directory: &Path) {
+    let cache = Cache::builder(directory).size_limit(2 << 20).open().unwrap();
+    for child in 0..20 {
+        in_child(|| {
+            for number in 0..2_000 {
+                let lock = larder::recipes::Lock::new(&cache, &format!("{child} {number}")).unwrap();
+                let held = lock.lock();
+                assert!(held.is_ok(), "{:?} after {child} children have died", held.err());
+                std::mem::forget(held);
+            }
+        });
+    }
+}
+
 fn run_scene(number: u64) {
     let directory = tempfile::tempdir().unwrap();
     let mut crew = Crew::new();
@@ -469,6 +530,16 @@ fn a_transaction_is_dead_in_a_child_of_fork() {
 #[test]
 fn shards_and_what_changes_several_of_them_work_in_a_child() {
     run_scene(12);
+}
+
+#[test]
+fn a_fork_beside_what_is_let_go_later_waits_for_nobody() {
+    run_scene(13);
+}
+
+#[test]
+fn locks_of_the_dead_do_not_fill_a_cache_for_good() {
+    run_scene(14);
 }
 
 #[test]

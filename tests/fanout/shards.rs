@@ -436,3 +436,42 @@ fn a_lost_file_of_decisions_costs_nothing_that_was_synced() {
         assert_eq!(crate::open(dir.path(), None).get_many::<i32>(100..130).unwrap(), vec![Some(7); 30]);
     }
 }
+
+#[test]
+fn nobody_waits_for_a_lock_of_another_shard_inside_a_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = FanoutCache::builder(&dir).shards(2).open().unwrap();
+    let other = FanoutCache::open(&dir).unwrap();
+    let deque = cache.deque::<u8>("deque").unwrap();
+    for i in 0..8 {
+        let name = format!("lock {i}");
+        let lock = larder::recipes::Lock::new(&cache, &name).unwrap();
+        let held = larder::recipes::Lock::new(&other, &name).unwrap().lock().unwrap();
+        let inside = deque.transact(|_| lock.lock_timeout(Duration::from_millis(600)).map(drop));
+        assert!(matches!(inside, Err(Error::InTransaction)), "{name}: waited with the lock of a shard: {inside:?}");
+        drop(held);
+    }
+}
+
+/// Without a thread, the next call that takes something lets go of what was left, whichever shard it is in.
+#[test]
+fn what_could_not_be_let_go_in_one_shard_is_let_go_by_a_call_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = FanoutCache::builder(&dir).shards(2).background(false).open().unwrap();
+    let names: Vec<String> = (0..8).map(|i| format!("lock {i}")).collect();
+    for name in &names {
+        for other in &names {
+            let lock = larder::recipes::Lock::new(&cache, name).unwrap();
+            let held = lock.lock().unwrap();
+            cache
+                .transact(move |_| {
+                    drop(held);
+                    Ok(())
+                })
+                .unwrap();
+            assert!(lock.is_locked().unwrap());
+            drop(larder::recipes::Lock::new(&cache, other).unwrap().lock_timeout(Duration::from_millis(50)));
+            assert!(!lock.is_locked().unwrap(), "{name} is held by nobody, after {other} was taken");
+        }
+    }
+}
