@@ -184,6 +184,9 @@ pub enum ConfigProblem {
     Shards,
 }
 
+/// What was being done when a file could not be made durable.
+pub(crate) const NOT_WRITTEN: &str = "sync";
+
 impl Error {
     /// Wraps a caller's own failure, so that it can leave a transaction's closure and roll it back.
     ///
@@ -253,7 +256,7 @@ impl Error {
     /// A failure to make a file durable. It is never [`Error::Full`], even if a disk without room is the reason: what
     /// could not be written was stored before.
     pub(crate) fn not_written(path: &Path, source: io::Error) -> Error {
-        Error::Io(Box::new(IoFailure { action: "sync", path: path.to_owned(), source }))
+        Error::Io(Box::new(IoFailure { action: NOT_WRITTEN, path: path.to_owned(), source }))
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, what: Corruption) -> Error {

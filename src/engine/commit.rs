@@ -408,7 +408,11 @@ impl<'l, O: Os> Commit<'l, O> {
             let _ = self.store.os.remove(&self.store.paths.of(Name::Spill(sequence)));
         }
         for file in self.unlink_after.drain(..) {
-            self.store.unlink(file);
+            match file {
+                // Since it was staged a sync has begun. It is counted out already.
+                Retiree::Value(id) if self.store.is_vouched_for(file.bits()) => self.strays.push((id, 0)),
+                _ => drop(self.store.unlink(file)),
+            }
         }
         self.store.remember_strays(&mut self.strays);
     }

@@ -1,7 +1,5 @@
 //! Making commits durable: one handle at a time asks the disk, for everybody who waits. It does not know what was
-//! committed, and how files are made anew is the business of `remake`.
-//!
-//! # The protocol
+//! committed, and how files are made anew is the business of `remake`. The protocol:
 //!
 //! `SYNCING` is a lock word like `LOCK`, for whoever asks the disk: the *leader*. It is not `LOCK`: writers go on
 //! meanwhile. `SYNCED` says up to which commit everything is durable. Whoever needs commit `n` durable:
@@ -34,8 +32,7 @@
 //! from then on step 1 is an error in every process, whoever dies. Only `sync`, and a writer without room, lead past it, by making
 //! the suspect files anew: their bytes are still in memory, every record is verified, and a new file's pages have never failed. If
 //! that works, nothing suspect is left; if not, the failure stays. `clear` helps too: what it retires needs no writing.
-//! Commits behind a suspect one cannot be made durable either, whatever segment they are in, as a rebuild would stop
-//! before them; so sealing the segment and going on in another would promise what it does not keep.
+//! Commits behind a suspect one cannot be made durable either, whatever segment they are in: a rebuild would stop before them.
 //!
 //! A directory has no pages of its own that could be lost like this: a file system that cannot write its journal fails
 //! every later call.
@@ -208,7 +205,10 @@ impl<O: Os> Store<O> {
     pub(super) fn try_to_lead(&self) -> Option<Lead<'_, O>> {
         let word = self.state.load32(SYNCING);
         if word == 0 {
-            return self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok().then(|| Lead { store: self });
+            let leads = self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok();
+            // What is visible is read after that: see `retire` for who asks the other way round.
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            return leads.then(|| Lead { store: self });
         }
         let sleeping = word | SLEEPERS;
         if word != sleeping && self.state.compare_exchange32(SYNCING, word, sleeping).is_err() {

@@ -15,6 +15,7 @@ use crate::storage::redo::{self, Change, Place};
 use crate::storage::segment::{self, MAIN};
 use crate::storage::state::{self, IS_JOINT, NAME_MAY_RETURN, PENDING, UNSWEPT, VISIBLE, row, row_word};
 
+use super::durable::{LOG, MAIN_LOG};
 use super::lock::Locked;
 use super::store::Store;
 
@@ -170,9 +171,13 @@ impl<O: Os> Store<O> {
         }
         // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
         let emptied = file.write_at(&[0; HEADER], tail.offset);
-        emptied
-            .and_then(|()| if must_last { file.sync() } else { Ok(()) })
-            .map_err(|e| Error::io("append to", &path, e))
+        emptied.map_err(|e| Error::io("append to", &path, e))?;
+        if must_last && let Err(e) = file.sync() {
+            // What else is in that file may be lost now, and no later sync would say so.
+            self.announce_failure(if is_main { MAIN_LOG } else { LOG }, true);
+            return Err(Error::not_written(&path, e));
+        }
+        Ok(())
     }
 
     /// What is written next is of another epoch (see `record`): a batch that is no commit may stand where it goes. Under
@@ -184,7 +189,7 @@ impl<O: Os> Store<O> {
 }
 
 /// Damaged or gone: trying again does not bring it back.
-fn is_lost(error: &Error) -> bool {
+pub(super) fn is_lost(error: &Error) -> bool {
     match error {
         Error::Corrupt(_) => true,
         Error::Io(failure) => failure.source.kind() == ErrorKind::NotFound,

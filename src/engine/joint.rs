@@ -25,6 +25,7 @@
 //! back. Each step of that may be begun again.
 //!
 //! A rebuild takes a batch with a number larger than the one in the file of decisions for the end of the log, and wipes it durably.
+//! Parts of those that are not lasting have no number: in the boot in which one was made, it is dealt with before (`joint_left`).
 //!
 //! - **J1** While a shard has a joint `PENDING`, nothing is committed there, and no other joint commit begins.
 //! - **J2** A reader that has seen one record of it sees all of them from then on, in every shard.
@@ -216,12 +217,13 @@ impl<O: Os> Store<O> {
     /// Takes the pending commit back. A death in the middle leaves `UNSWEPT` for the next owner.
     fn take_back(&self) -> Result<()> {
         let spill = Name::Spill(self.state.load(PENDING) & !IS_JOINT);
-        let _ = self.os.remove(&self.paths.of(spill));
         self.state.fetch_max(UNSWEPT, 1);
         self.state.store(PENDING, 0);
         self.sweep_unpublished()?;
         self.state.store(UNSWEPT, 0);
         self.begin_epoch();
+        // As long as the commit is pending, who finds its list gone makes the shard anew from a log that has its batch.
+        let _ = self.os.remove(&self.paths.of(spill));
         Ok(())
     }
 

@@ -52,6 +52,7 @@ mod growing;
 mod growth;
 mod handle;
 mod joint;
+mod joint_left;
 mod large;
 mod listed;
 mod living;

@@ -132,7 +132,7 @@ impl<O: Os> Store<O> {
     }
 
     /// Step 4.
-    fn is_still(&self, moment: &Moment) -> bool {
+    pub(super) fn is_still(&self, moment: &Moment) -> bool {
         // What was copied was copied before.
         fence(Ordering::Acquire);
         self.state.load(PENDING) == moment.pending

@@ -250,7 +250,8 @@ fn void<O: Os>(os: &O, path: &Path, offset: u64, is_undecided: bool) -> Result<(
     if !is_undecided && header != [0; HEADER] {
         return Ok(());
     }
-    file.write_at(&[0; HEADER], offset).and_then(|()| file.sync()).map_err(|e| Error::io("write", path, e))
+    file.write_at(&[0; HEADER], offset).map_err(|e| Error::io("write", path, e))?;
+    file.sync().map_err(|e| Error::not_written(path, e))
 }
 
 /// True if a batch is part of a joint commit with a number above the one that was decided.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
-use crate::error::{ConfigProblem, Error, Result};
+use crate::error::{ConfigProblem, Error, NOT_WRITTEN, Result};
 use crate::options::Durability;
 use crate::os::once::WriteOnce;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
@@ -32,6 +32,7 @@ use crate::storage::state::{self, LOCK, PENDING, VISIBLE};
 use crate::storage::tag_table::CHUNKS_MAX;
 use crate::storage::tree;
 
+use super::durable::{LOG, MAIN_LOG};
 use super::duty::Duty;
 use super::listed::presence_bytes;
 use super::notices::{Listener, Notices};
@@ -137,7 +138,10 @@ impl<O: Os> Store<O> {
             store.recount_set_aside()?;
             store.sweep_leftovers();
         }
-        if !others.alive && store.state.load(state::ORDER_STALE) != 0 {
+        // What is left of a joint commit is dealt with once all shards are open. Until then nobody has the lock; who wants the trees
+        // makes them.
+        let is_joint = store.state.load(PENDING) & state::IS_JOINT != 0;
+        if !others.alive && store.state.load(state::ORDER_STALE) != 0 && !is_joint {
             store.make_orders(&store.lock()?)?;
         }
         store.apply(opening)?;
@@ -146,8 +150,22 @@ impl<O: Os> Store<O> {
 
     /// Step 5, where nothing but the log is trusted.
     fn rebuilt(os: O, paths: Paths, manifest: &Manifest, opening: &Opening) -> Result<Store<O>> {
+        let of_this_boot = || Ok(open_state(&os, &paths, manifest, Access::Write)?.filter(|(_, matches)| *matches));
+        let over = |map| Self::over(os.clone(), paths.clone(), manifest, map, opening);
+        if let Some((map, _)) = of_this_boot()? {
+            over(map).leave_no_part()?;
+        }
         let doubts = Self::doubts_of_this_boot(&os, &paths, manifest)?;
-        let (map, mut strays) = super::rebuild::rebuild(&os, &paths, manifest, &doubts)?;
+        let rebuilt = super::rebuild::rebuild(&os, &paths, manifest, &doubts);
+        if let Err(Error::Io(failure)) = &rebuilt
+            && failure.action == NOT_WRITTEN
+            && let Some((map, _)) = of_this_boot()?
+        {
+            // A later sync of the log would say that all is well, and what was in its pages may be lost.
+            map.store(state::SUSPECT, 1);
+            over(map).announce_failure(LOG | MAIN_LOG, true);
+        }
+        let (map, mut strays) = rebuilt?;
         let store = Self::over(os, paths, manifest, map, opening);
         store.remember_strays(&mut strays);
         Ok(store)

@@ -7,7 +7,7 @@
 //! dies just then, the file stays until `repair`. One that a sync has vouched for waits in `strays`.
 
 use std::borrow::Borrow;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use crate::error::Result;
 use crate::os::{Os, OsMap};
@@ -87,10 +87,12 @@ impl<O: Os> Store<O> {
     /// True if a file holds what a sync has made durable. The journal of a file system may make its end durable before the
     /// commit that took it out of use, and then a power cut would take what was synced and leave nothing in its place: so
     /// whatever is committed is made durable before such a file goes. Where nobody syncs, and items are evicted, this never
-    /// happens.
-    fn is_vouched_for(&self, bits: u64) -> bool {
+    /// happens. Asked once what ended the file is visible.
+    pub(super) fn is_vouched_for(&self, bits: u64) -> bool {
         match Retiree::from_bits(bits) {
-            Some(Retiree::Segment(_) | Retiree::Value(_)) if self.is_all_vouched_for() => true,
+            Some(Retiree::Segment(_) | Retiree::Value(_)) if self.is_all_vouched_for() || self.is_sync_under_way() => {
+                true
+            }
             // Where something is never evicted, what a power cut leaves is one moment: what ended the records of a segment must not be
             // lost after them.
             Some(Retiree::Segment(_)) if self.loses_nothing() => true,
@@ -98,6 +100,13 @@ impl<O: Os> Store<O> {
             Some(Retiree::Value(id)) => id < self.state.load(state::SYNCED_VALUES),
             Some(Retiree::Index(_)) | None => false,
         }
+    }
+
+    /// True while somebody asks the disk, who may vouch for any file of now and not for what has ended it since. Asked once that is
+    /// visible: who begins later finds it, as he fences too.
+    fn is_sync_under_way(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.state.load32(state::SYNCING) != 0
     }
 
     /// True while nobody knows what a sync has vouched for: a rebuild found that there was one, and what it found is not durable
@@ -108,7 +117,7 @@ impl<O: Os> Store<O> {
 
     /// True if some large value may be one that a sync has made durable.
     pub(super) fn is_any_value_vouched_for(&self) -> bool {
-        self.state.load(state::SYNCED_VALUES) != 0 || self.is_all_vouched_for()
+        self.state.load(state::SYNCED_VALUES) != 0 || self.is_all_vouched_for() || self.is_sync_under_way()
     }
 
     /// Asked once it was read which files are dead, and before it is asked whether all is durable: if no commit is pending

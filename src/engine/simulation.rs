@@ -28,6 +28,7 @@ mod images;
 mod index;
 #[cfg(test)]
 mod joint;
+mod joint_died;
 #[cfg(test)]
 mod limit;
 #[cfg(test)]

@@ -138,7 +138,7 @@ impl<O: Os> Store<O> {
             if pending & state::IS_JOINT != 0 {
                 let number = self.state.load(state::JOINT);
                 let done = self.siblings().map_or(0, |siblings| siblings.done());
-                if self.state.load(state::PENDING) == pending {
+                if self.state.load(state::PENDING) == pending && self.state.load(state::JOINT) == number {
                     return if number <= done { visible.max(pending & !state::IS_JOINT) } else { visible };
                 }
             } else if self.state.load(state::VISIBLE) == visible {

@@ -6,6 +6,7 @@ use crate::storage::record::HEADER;
 use crate::storage::state::{self, row, row_word};
 
 use super::commit::{Commit, Made};
+use super::durable::{LOG, MAIN_LOG};
 
 impl<O: Os> Commit<'_, O> {
     /// Makes sure that a rebuild finds nothing of a batch that failed after its first byte: its caller was told so. The
@@ -40,9 +41,15 @@ impl<O: Os> Commit<'_, O> {
                 }
                 // The main stream has no epochs: what was wiped there must not come back with a power cut. Nor must what was
                 // part of a joint commit.
-                if (self.main || self.joint.is_some()) && segment.file.as_ref().is_none_or(|file| file.sync().is_err())
-                {
-                    self.store.state.fetch_max(state::UNSWEPT, 1);
+                if self.main || self.joint.is_some() {
+                    let synced = segment.file.as_ref().map(|file| file.sync());
+                    if synced.as_ref().is_none_or(|synced| synced.is_err()) {
+                        self.store.state.fetch_max(state::UNSWEPT, 1);
+                    }
+                    if synced.is_some_and(|synced| synced.is_err()) {
+                        // What else is in that file may be lost now, and no later sync would say so.
+                        self.store.announce_failure(if self.main { MAIN_LOG } else { LOG }, true);
+                    }
                 }
             }
         }

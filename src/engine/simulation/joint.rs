@@ -19,10 +19,10 @@ use crate::os::sim::{Machine, SimOs};
 use crate::storage::fanout::OVERHEAD;
 use crate::storage::namespace::Label;
 
-const SHARDS: u32 = 3;
+pub(super) const SHARDS: u32 = 3;
 const LIMIT: u64 = SHARDS as u64 * SMALL_LIMIT + OVERHEAD;
-const ROOT: &str = "/fan";
-const FILE_CAPACITY: usize = 4 << 20;
+pub(super) const ROOT: &str = "/fan";
+pub(super) const FILE_CAPACITY: usize = 4 << 20;
 /// Deaths tried of one commit.
 const DEATHS: usize = 8;
 
@@ -32,7 +32,7 @@ pub(super) struct Process {
     pub(super) shards: Arc<Shards<SimOs>>,
 }
 
-fn open_in(os: &SimOs, read_only: bool) -> Result<Arc<Shards<SimOs>>> {
+pub(super) fn open_in(os: &SimOs, read_only: bool) -> Result<Arc<Shards<SimOs>>> {
     let is_new = !os.list(Path::new(ROOT)).is_ok_and(|names| names.iter().any(|name| name == "fanout"));
     let mut opening = opening(is_new.then_some(LIMIT));
     if read_only {
@@ -51,7 +51,7 @@ pub(super) fn reader(machine: &Machine) -> Arc<Shards<SimOs>> {
     open_in(&machine.process(), true).unwrap()
 }
 
-fn number_of(shards: &Shards<SimOs>, key: u32) -> usize {
+pub(super) fn number_of(shards: &Shards<SimOs>, key: u32) -> usize {
     shards.fanout.shard_of(&key_bytes(key))
 }
 
@@ -90,13 +90,13 @@ fn stage(shards: &Shards<SimOs>, handles: &[Handle<SimOs>], acts: &[Act]) -> Res
 
 /// How operations are made one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Lasting,
     Torn,
     Batch,
 }
 
-fn commit(shards: &Shards<SimOs>, acts: &[Act], way: Way) -> Result<()> {
+pub(super) fn commit(shards: &Shards<SimOs>, acts: &[Act], way: Way) -> Result<()> {
     if way != Way::Batch {
         return shards.transact(None, way == Way::Lasting, |handles| stage(shards, handles, acts));
     }
@@ -132,7 +132,7 @@ fn commit(shards: &Shards<SimOs>, acts: &[Act], way: Way) -> Result<()> {
 }
 
 /// What all shards have, each by itself.
-fn live_in_all(shards: &Shards<SimOs>) -> Contents {
+pub(super) fn live_in_all(shards: &Shards<SimOs>) -> Contents {
     let mut all = Contents::new();
     for member in &shards.members {
         all.append(&mut live(member.store()));
@@ -164,7 +164,7 @@ fn versions_of(contents: &Contents, keys: &[u32]) -> Vec<(u32, u8)> {
     keys.iter().filter_map(|key| contents.get(key).map(|item| (*key, (item.version % 251) as u8))).collect()
 }
 
-fn model(acts: &[Act], contents: &Contents) -> Contents {
+pub(super) fn model(acts: &[Act], contents: &Contents) -> Contents {
     let mut after = contents.clone();
     acts.iter().for_each(|act| _ = act.model(&mut after, 0));
     after
@@ -178,7 +178,7 @@ fn furniture() -> Vec<Act> {
 }
 
 /// One of each kind of change, and their combinations, in all shards or in some.
-fn cases() -> Vec<Vec<Act>> {
+pub(super) fn cases() -> Vec<Vec<Act>> {
     vec![
         vec![put(0, 101, 30), put(1, 102, 30), put(2, 103, 30), put(3, 104, 30), Act::Remove(4), Act::Remove(5)],
         (6..14).map(Act::Remove).collect(),
@@ -202,7 +202,7 @@ fn cases_of_transactions() -> Vec<Vec<Act>> {
 }
 
 /// A process that has the furniture, and a machine that it is on.
-fn prepared(seed: u64) -> (Machine, Process, Contents) {
+pub(super) fn prepared(seed: u64) -> (Machine, Process, Contents) {
     let machine = Machine::with_file_capacity(seed, FILE_CAPACITY);
     let process = process(&machine);
     let acts = furniture();
@@ -345,7 +345,7 @@ fn j3_death_at_every_step_of_a_batch_leaves_all_or_nothing() {
 }
 
 /// Keys, one in each shard: what each lasting transaction writes to all of them.
-fn one_in_each(shards: &Shards<SimOs>) -> Vec<u32> {
+pub(super) fn one_in_each(shards: &Shards<SimOs>) -> Vec<u32> {
     (0..SHARDS as usize).map(|number| (2_000..).find(|&key| number_of(shards, key) == number).unwrap()).collect()
 }
 

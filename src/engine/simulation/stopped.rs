@@ -14,15 +14,16 @@ use crate::engine::handle;
 use crate::engine::living::Living;
 use crate::engine::order_read::{Stretch, Window};
 use crate::engine::queue::{Bound, End, Span};
-use crate::engine::read::Record;
+use crate::engine::read::{Record, Try};
 use crate::engine::store::Store;
 use crate::error::Result;
 use crate::options::Eviction;
 use crate::os::OsMap;
 use crate::os::sim::{Machine, SimOs};
 use crate::storage::namespace::{Kind, Label, Namespace};
-use crate::storage::redo::{self, CHANGES_INLINE};
-use crate::storage::state::{PENDING, VISIBLE};
+use crate::storage::redo::{self, Address, CHANGES_INLINE, Change, Place};
+use crate::storage::state::{PENDING, SUSPECT, VISIBLE};
+use crate::storage::tag_table::row;
 
 const FILE_CAPACITY: usize = 16 << 20;
 /// Steps of one change at which its writer is stopped.
@@ -359,4 +360,36 @@ fn queues_of_shards_are_read_whole_whoever_is_stopped() {
         });
         assert!(met.half > 10, "{} steps with a part that was published half", met.half);
     }
+}
+
+/// A reader that reads a list while another one is written in its place reads what is of no moment. Nothing is made of that: it is
+/// no damage, and no opener has to make the store anew for it.
+#[test]
+fn a_list_that_was_read_while_it_was_written_is_no_damage() {
+    let (machine, process, _) = furnished();
+    let store: &Store<SimOs> = &process.handle;
+    let (queue, state) = (process.queues[1], &store.state);
+    let place = queue.place();
+    let len = Address::new(Place::Tags(place.chunk as u32), place.offset + row::LIVE);
+    let list = |old| [Change { address: len, old, new: old }];
+    let writer = super::world::open_in(&machine.process()).unwrap();
+    let _locked = writer.lock().unwrap();
+    let sequence = state.load(VISIBLE) + 1;
+    // What the reader takes for the length is a word of the list that is being written.
+    redo::write_inline(state, [&list(1 << 40), &[]]);
+    state.store(PENDING, sequence);
+    let mut looks = 0;
+    let read = store.at_a_moment(|view, moment| {
+        looks += 1;
+        if looks > 1 {
+            return Ok(Try::Done(None));
+        }
+        state.store(VISIBLE, sequence);
+        redo::write_inline(state, [&list(1), &[]]);
+        state.store(PENDING, sequence + 1);
+        store.read_queue_at(view, moment, queue, |span| span.position(0), |_: &Found<'_, SimOs>| Ok(()))
+    });
+    assert!(read.is_ok() && looks > 1, "{:?}", read.err());
+    assert_eq!(state.load(SUSPECT), 0, "the next to open alone makes all anew");
+    state.store(PENDING, 0);
 }

@@ -1,11 +1,13 @@
 //! What a sync has vouched for stays until what ended it is durable, whatever takes its files out of use. It knows nothing
 //! of what else a power cut may cost.
 
+use std::io::ErrorKind;
+
 use super::acts::{Act, item, key_bytes, put, value_bytes};
 use super::audit::{audit, drift, live};
 use super::power::after_cut;
-use super::spread;
 use super::world::{Handle, SMALL_LIMIT, World, living, open, open_in, opening, path};
+use super::{Dice, rounds, spread};
 use crate::engine::change::{Change, Op, Put, Tag, Value};
 use crate::engine::commit::Commit;
 use crate::engine::recovery::Opening;
@@ -168,4 +170,74 @@ fn a_rebuild_that_cannot_vouch_for_what_it_found_counts_the_values_that_it_leave
 
 fn has_values(world: &World) -> bool {
     world.machine.paths().iter().any(|path| path.to_string_lossy().contains("value"))
+}
+
+/// A leader asks the disk for a large value, and meanwhile somebody replaces it by one in the log, in a segment that the leader does not
+/// ask for. Once the sync has returned, a power cut must leave one of the two.
+#[test]
+fn d1_a_value_that_a_sync_is_about_to_vouch_for_stays_until_what_replaced_it_is_durable() {
+    let (mut missing, mut spins) = (0, Dice(5));
+    for round in rounds(100) {
+        let first: Vec<Act> = (0..6).map(|i| put(100 + i, 1, 7_000)).collect();
+        let (world, leader) = World::with(round, &first);
+        leader.store.sync().unwrap();
+        (0..20).for_each(|key| put(200 + key, 1, 9_000).apply_alone(&leader.store));
+        put(0, 1, 9_000).apply_alone(&leader.store);
+        let writer = open(&world.machine);
+        // What comes with it has no room in the segment.
+        let mut acts: Vec<Act> = (0..7).map(|i| put(100 + i, 2, 7_500)).collect();
+        acts.push(put(0, 2, 100));
+        let replacing = Act::Batch(acts);
+        let spin = spins.below(60_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..spin {
+                    std::hint::spin_loop();
+                }
+                replacing.apply_alone(&writer.store);
+            });
+            leader.store.sync().unwrap();
+        });
+        for seed in 0..4 {
+            let cut = world.machine.power_cut_copy(seed);
+            let found = live(&open(&cut).store);
+            if !found.contains_key(&0) {
+                missing += 1;
+            }
+        }
+    }
+    assert_eq!(missing, 0, "power cuts after a sync that returned");
+}
+
+/// Who takes over from a dead owner empties the tail of the main stream, durably. If the disk refuses that, it may have lost the copies
+/// that stand in the same file: what they were made of must not go before they are durable.
+#[test]
+fn d3_a_takeover_whose_sync_fails_loses_no_copies() {
+    let first: Vec<Act> = (0..60).map(|key| put(key, 1, 3_000)).collect();
+    let (world, victim) = World::with(9, &first);
+    victim.store.sync().unwrap();
+    let survivor = open(&world.machine);
+    let locked = victim.store.lock().unwrap();
+    for _ in 0..200 {
+        // Survivors are copied, and segments wait to be unlinked.
+        if victim.store.is_anything_retired() {
+            break;
+        }
+        victim.store.compact(&locked).unwrap();
+    }
+    assert!(victim.store.is_anything_retired());
+    victim.os.kill();
+    std::mem::forget(locked);
+    world.machine.fail_at(CallKind::Sync, "main-", 1, ErrorKind::Other);
+    assert!(survivor.store.lock().is_err());
+    world.machine.clear_failures();
+    drop(survivor.store.lock().unwrap());
+    // It may say that nothing can be made durable; then nothing goes.
+    let _ = survivor.store.unlink_retired();
+    assert_eq!(live(&survivor.store), world.contents);
+    for seed in 0..20 {
+        let cut = world.machine.power_cut_copy(seed);
+        let found = live(&open(&cut).store);
+        assert_eq!(found.len(), 60, "power cut {seed}: what was synced is gone");
+    }
 }
