@@ -24,7 +24,7 @@ use crate::storage::namespace::Namespace;
 use crate::storage::redo::Place;
 use crate::storage::state::{self, PENDING, VISIBLE};
 use crate::storage::tag_table::row;
-use crate::storage::tree::{LINK, Node, block_of, place_of};
+use crate::storage::tree::{BLOCK, LINK, Node, block_of, place_of};
 
 use super::order::{read_node, read_node_at};
 use super::pending::Moment;
@@ -49,6 +49,15 @@ impl Window {
     /// True if no key can be in it.
     pub fn is_empty(&self) -> bool {
         self.high.as_ref().is_some_and(|high| *high <= self.low)
+    }
+
+    /// Which child of a node leads to the end of it.
+    fn child_of(&self, node: &Node, end: End) -> usize {
+        match (end, &self.high) {
+            (End::Front, _) => node.child_of(&self.low, false),
+            (End::Back, Some(high)) => node.child_of(high, true),
+            (End::Back, None) => node.count() - 1,
+        }
     }
 
     /// Takes away what was gone through from an end, up to `fence`; all of it if there is none.
@@ -228,6 +237,14 @@ impl<O: Os> Store<O> {
         Ok(Try::Done(()))
     }
 
+    /// Fetches the node that a word leads to: the leaf that whoever goes on wants next.
+    fn fetch_node(view: &View<O>, word: u64) {
+        let (chunk, offset) = place_of(block_of(word));
+        if let Some(map) = view.order(chunk) {
+            (offset..offset + BLOCK as usize).step_by(64).for_each(|line| map.prefetch(line));
+        }
+    }
+
     /// Steps 1 to 4: the leaf at an end of a window.
     fn leaf(
         &self,
@@ -273,18 +290,19 @@ impl<O: Os> Store<O> {
                 leaf.node = Some(node);
                 break;
             }
-            let child = match (end, &window.high) {
-                (End::Front, _) => node.child_of(&window.low, false),
-                (End::Back, Some(high)) => node.child_of(high, true),
-                (End::Back, None) => node.count() - 1,
-            };
+            let child = window.child_of(&node, end);
             if child > 0 {
                 leaf.low = Some(node.key(child).to_vec());
             }
             if child + 1 < node.count() {
                 leaf.high = Some(node.key(child + 1).to_vec());
             }
-            at = (&**map, Place::Order(chunk as u32), offset + LINK + Node::child_at(child));
+            let word_of = |child| offset + LINK + Node::child_at(child);
+            let beside = if end == End::Front { Some(child + 1) } else { child.checked_sub(1) };
+            if let Some(beside) = beside.filter(|&beside| node.level() == 1 && beside < node.count()) {
+                Self::fetch_node(view, map.load(word_of(beside)));
+            }
+            at = (&**map, Place::Order(chunk as u32), word_of(child));
         }
         if given.is_some() {
             return Ok(Try::Done(leaf));

@@ -47,7 +47,7 @@ impl<O: Os> Record<'_, O> {
     }
 
     /// As [`append_value`](Record::append_value), for who collects many: where the value is in `to`, perhaps behind other bytes.
-    #[inline]
+    #[inline(always)]
     pub fn append_among(&self, to: &mut Vec<u8>) -> Option<Range<usize>> {
         self.header.append_record(&self.segment.map, self.offset, salt(self.segment.nonce, self.offset), to)
     }

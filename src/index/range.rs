@@ -23,6 +23,16 @@ struct Ready {
     left: std::ops::Range<usize>,
 }
 
+impl Ready {
+    /// The next item from an end: its key, the kind of its value and that.
+    #[inline]
+    fn next(&mut self, end: End) -> Option<(&[u8], u8, &[u8])> {
+        let next = if end == End::Front { self.left.next() } else { self.left.next_back() };
+        let item = self.stretch.items.get(next?)?;
+        Some((self.stretch.key(item), item.kind, self.stretch.value(item)))
+    }
+}
+
 /// A window of an index that shrinks from both ends.
 struct Walk<K, V, C: Codec> {
     index: Index<K, V, C>,
@@ -40,46 +50,50 @@ impl<K, V, C: Codec> Walk<K, V, C> {
     }
 
     /// The next item from an end, decoded.
+    #[inline]
     fn step<R>(
         &mut self,
         end: End,
         decode: impl Fn(&Index<K, V, C>, &[u8], u8, &[u8]) -> Result<R>,
     ) -> Option<Result<R>> {
         loop {
-            // What the other end has read ahead is what is left at last.
-            let (own, other) = match end {
-                End::Front => (&mut self.front, &mut self.back),
-                End::Back => (&mut self.back, &mut self.front),
-            };
-            let is_over = matches!(&self.window, Ok(window) if window.is_empty());
-            let ready = if own.left.is_empty() && is_over { other } else { own };
-            let next = match end {
-                End::Front => ready.left.next(),
-                End::Back => ready.left.next_back(),
-            };
-            if let Some(item) = next.and_then(|i| ready.stretch.items.get(i)) {
-                let (key, value) = (ready.stretch.key(item), ready.stretch.value(item));
-                return Some(decode(&self.index, key, item.kind, value));
+            let own = if end == End::Front { &mut self.front } else { &mut self.back };
+            if let Some((key, kind, value)) = own.next(end) {
+                return Some(decode(&self.index, key, kind, value));
             }
-            let window = match &mut self.window {
-                Ok(window) if window.is_empty() => return None,
-                Ok(window) => window,
-                Err(_) => {
-                    let over = Window { low: Vec::new(), high: Some(Vec::new()) };
-                    return std::mem::replace(&mut self.window, Ok(over)).err().map(Err);
-                }
-            };
-            let ready = if end == End::Front { &mut self.front } else { &mut self.back };
-            let wanted = (self.most, self.values);
-            self.most = self.most.saturating_mul(2);
-            match self.index.store.stretch(self.index.space, window, end, wanted, &mut ready.stretch) {
-                Ok(()) => {
-                    ready.left = 0..ready.stretch.items.len();
-                    window.without(end, ready.stretch.fence.take());
-                }
-                Err(error) => self.window = Err(error),
+            if let Err(error) = self.read_on(end)? {
+                return Some(Err(error));
             }
         }
+    }
+
+    /// Reads what comes next from an end, which has nothing left. `None` if it is over.
+    #[inline(never)]
+    fn read_on(&mut self, end: End) -> Option<Result<()>> {
+        let window = match &mut self.window {
+            // What the other end has read ahead is what is left at last.
+            Ok(window) if window.is_empty() => {
+                std::mem::swap(&mut self.front, &mut self.back);
+                let own = if end == End::Front { &self.front } else { &self.back };
+                return (!own.left.is_empty()).then_some(Ok(()));
+            }
+            Ok(window) => window,
+            Err(_) => {
+                let over = Window { low: Vec::new(), high: Some(Vec::new()) };
+                return std::mem::replace(&mut self.window, Ok(over)).err().map(Err);
+            }
+        };
+        let ready = if end == End::Front { &mut self.front } else { &mut self.back };
+        let wanted = (self.most, self.values);
+        self.most = self.most.saturating_mul(2);
+        match self.index.store.stretch(self.index.space, window, end, wanted, &mut ready.stretch) {
+            Ok(()) => {
+                ready.left = 0..ready.stretch.items.len();
+                window.without(end, ready.stretch.fence.take());
+            }
+            Err(error) => self.window = Err(error),
+        }
+        Some(Ok(()))
     }
 }
 

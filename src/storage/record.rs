@@ -366,7 +366,7 @@ impl Header {
 
     /// As [`append_value`](Header::append_value), but what stands before the value may stay in front of it, which saves moving it:
     /// where it is in `to`. For who collects many.
-    #[inline]
+    #[inline(always)]
     pub fn append_record<M: OsMap>(&self, map: &M, record: usize, salt: u32, to: &mut Vec<u8>) -> Option<Range<usize>> {
         let start = to.len();
         if self.content() > COPIED_WHOLE {
