@@ -217,9 +217,10 @@ pub(super) fn transact<R, E: From<Error>>(
 /// The same on a store that has all keys of its caller.
 pub(super) fn transact_on<R, E: From<Error>>(
     store: &dyn Calls,
+    how: How,
     body: impl FnOnce(Arc<dyn Calls>) -> Result<R, E>,
 ) -> Result<R, E> {
-    transact(store, How::default(), |inside| body(inside.part(&[])))
+    transact(store, how, |inside| body(inside.part(&[])))
 }
 
 /// How a transaction ends that does not commit.

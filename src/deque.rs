@@ -494,6 +494,6 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact<R>(&self, body: impl FnOnce(&Deque<T, C>) -> Result<R>) -> Result<R> {
-        calls::transact_on(&*self.store, |inside| body(&Deque { store: inside, ..self.clone() }))
+        self.transact_within(None, body)
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::{Cache, Progress, Report};
-use crate::calls::{self, Calls, LOCK_TIMEOUT};
+use crate::calls::{self, Calls, How, LOCK_TIMEOUT};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{KIND_INDEX, Kind, Label, Namespace, Opening};
 use crate::error::Result;
@@ -387,6 +387,6 @@ impl<K, V, C: Codec> Index<K, V, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact<R>(&self, body: impl FnOnce(&Index<K, V, C>) -> Result<R>) -> Result<R> {
-        calls::transact_on(&*self.store, |inside| body(&Index { store: inside, ..self.clone() }))
+        calls::transact_on(&*self.store, How::default(), |inside| body(&Index { store: inside, ..self.clone() }))
     }
 }

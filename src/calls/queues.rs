@@ -57,7 +57,11 @@ pub trait Queues {
     /// False, and nothing is changed, if the queue has been set to another bound.
     fn push(&self, queue: Namespace, end: End, kind: u8, bytes: &[u8], bound: Bound) -> Result<bool>;
     /// True if there was one. It stays if `take` fails.
-    fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool>;
+    fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool> {
+        self.pop_within(queue, end, None, take)
+    }
+    /// The same with another time-out for the lock of the store than the handle's.
+    fn pop_within(&self, queue: Namespace, end: End, timeout: Option<Duration>, take: Take<'_>) -> Result<bool>;
     /// False if there is none.
     fn replace(&self, queue: Namespace, place: Place, kind: u8, bytes: &[u8]) -> Result<bool>;
     /// Removes all items of a namespace. How many there were.
@@ -68,6 +72,8 @@ pub trait Queues {
     fn wake(&self);
     /// True inside a transaction.
     fn is_inside(&self) -> bool;
+    /// How long this handle waits for the lock.
+    fn lock_timeout(&self) -> Duration;
     /// The id of this handle.
     fn owner(&self) -> u32;
     /// A number that no other store has.
@@ -150,9 +156,9 @@ impl Queues for Handle<RealOs> {
         with_put(self, queue.id, kind, bytes, |put| Handle::push(self, queue, end, put, bound))
     }
 
-    fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool> {
+    fn pop_within(&self, queue: Namespace, end: End, timeout: Option<Duration>, take: Take<'_>) -> Result<bool> {
         let taken = with_buffer(|bytes| {
-            Handle::pop(self, queue, end, |record| {
+            Handle::pop(self, queue, end, timeout, |record| {
                 bytes.clear();
                 append_value(self, record, bytes)?;
                 take(record.header().kind, bytes)
@@ -179,6 +185,10 @@ impl Queues for Handle<RealOs> {
 
     fn is_inside(&self) -> bool {
         matches!(self, Handle::Inside(_))
+    }
+
+    fn lock_timeout(&self) -> Duration {
+        (**self).lock_timeout()
     }
 
     fn owner(&self) -> u32 {

@@ -159,7 +159,7 @@ impl Whole for Within {
 
     /// One commit, whatever tags there are.
     fn clear(&self) -> Result<u64> {
-        transact_on(&*self.store, |inside| {
+        transact_on(&*self.store, How::default(), |inside| {
             let mut items = 0;
             for (_, name) in inside.rows_of(Kind::CacheTag, &self.tags())? {
                 items += inside.empty(Label { kind: Kind::CacheTag, name: &name })?;
@@ -341,8 +341,8 @@ impl Queues for Within {
         self.store.push(queue, end, kind, bytes, bound)
     }
 
-    fn pop(&self, queue: Namespace, end: End, take: Take<'_>) -> Result<bool> {
-        self.store.pop(queue, end, take)
+    fn pop_within(&self, queue: Namespace, end: End, timeout: Option<Duration>, take: Take<'_>) -> Result<bool> {
+        self.store.pop_within(queue, end, timeout, take)
     }
 
     fn replace(&self, queue: Namespace, place: Place, kind: u8, bytes: &[u8]) -> Result<bool> {
@@ -363,6 +363,10 @@ impl Queues for Within {
 
     fn is_inside(&self) -> bool {
         self.store.is_inside()
+    }
+
+    fn lock_timeout(&self) -> Duration {
+        self.store.lock_timeout()
     }
 
     fn owner(&self) -> u32 {

@@ -7,14 +7,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Deque;
-use crate::calls::{Place, put_together, with_buffer};
+use crate::calls::{How, Place, put_together, transact_on, with_buffer};
 use crate::codec::Codec;
 use crate::engine::End;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::value;
 
 /// Elements that one commit of a long call pushes or drops.
 const TOGETHER: usize = 1000;
+/// For so long anybody waits for the lock.
+const MOMENT: Duration = Duration::from_millis(100);
 /// The longest sleep of who waits: a process that died between its push and the call that wakes has been there.
 pub(super) const NAP: Duration = Duration::from_secs(1);
 
@@ -197,7 +199,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// ```
     #[doc(alias = "popleft")]
     pub fn pop_front(&self) -> Result<Option<T>> {
-        self.pop(End::Front)
+        self.pop(End::Front, None)
     }
 
     /// Takes the last element out; otherwise as [`pop_front`](Deque::pop_front).
@@ -211,12 +213,13 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// ```
     #[doc(alias = "pop")]
     pub fn pop_back(&self) -> Result<Option<T>> {
-        self.pop(End::Back)
+        self.pop(End::Back, None)
     }
 
-    fn pop(&self, end: End) -> Result<Option<T>> {
+    /// `timeout` is for the lock; without one it is the handle's.
+    fn pop(&self, end: End, timeout: Option<Duration>) -> Result<Option<T>> {
         let mut popped = None;
-        self.store.pop(self.queue, end, &mut |kind, bytes| {
+        self.store.pop_within(self.queue, end, timeout, &mut |kind, bytes| {
             popped = Some(value::decode(&self.codec, kind, bytes)?);
             Ok(())
         })?;
@@ -262,9 +265,10 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     ///
     /// Who waits sleeps, and is woken by the process that pushes: it takes no time of a processor. If that process dies
     /// between its push and waking, the element is found within a second. Of several that wait each element goes to one, in no order.
+    /// If others hold the lock all the time, as in a long transaction, it is `None` too, a tenth of a second late at most.
     ///
     /// # Errors
-    /// As [`pop_front`](Deque::pop_front); [`Error::InTransaction`](crate::Error::InTransaction) inside of one, if there is no
+    /// As [`pop_front`](Deque::pop_front), if the time-out of the lock is the shorter one; [`Error::InTransaction`](crate::Error::InTransaction) inside of one, if there is no
     /// element, for nobody could push.
     ///
     /// ```
@@ -278,7 +282,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pop_front_wait(&self, timeout: Duration) -> Result<Option<T>> {
-        self.wait_for(timeout, || self.pop(End::Front))
+        self.wait_for(timeout, |lock| self.pop(End::Front, lock))
     }
 
     /// Takes the last element out, and waits for one; otherwise as [`pop_front_wait`](Deque::pop_front_wait).
@@ -290,16 +294,24 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pop_back_wait(&self, timeout: Duration) -> Result<Option<T>> {
-        self.wait_for(timeout, || self.pop(End::Back))
+        self.wait_for(timeout, |lock| self.pop(End::Back, lock))
     }
 
     /// Tries until there is something, sleeping in between until something is pushed, or for a nap.
-    fn wait_for<R>(&self, timeout: Duration, mut attempt: impl FnMut() -> Result<Option<R>>) -> Result<Option<R>> {
+    /// `attempt` is given the time-out for the lock, if it is not the handle's.
+    fn wait_for<R>(
+        &self,
+        timeout: Duration,
+        mut attempt: impl FnMut(Option<Duration>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
         // A moment too far away to have a name is never.
         let end = Instant::now().checked_add(timeout);
         loop {
-            if let Some(found) = attempt()? {
-                return Ok(Some(found));
+            let lock = end.and_then(|end| self.lock_timeout(end));
+            match attempt(lock) {
+                Ok(None) => {}
+                Err(Error::Timeout) if lock.is_some() => return Ok(None),
+                found => return found,
             }
             let left = end.map_or(NAP, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -309,8 +321,27 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
         }
     }
 
+    /// How long who waits up to then waits for the lock, if that is shorter than the handle would: as what is there should be found
+    /// however short the time is, not less than a moment.
+    pub(super) fn lock_timeout(&self, end: Instant) -> Option<Duration> {
+        let left = end.saturating_duration_since(Instant::now()).max(MOMENT);
+        (left < self.store.lock_timeout()).then_some(left)
+    }
+
     /// Sleeps until there may be an element, or for a nap.
     pub(super) fn sleep(&self, nap: Duration) -> Result<()> {
         self.store.sleep_unless(&mut || Ok(self.store.span(self.queue)?.len != 0), nap)
+    }
+}
+
+impl<T, C: Codec> Deque<T, C> {
+    /// As [`transact`](Deque::transact), with another time-out for the lock than the handle's.
+    pub(super) fn transact_within<R>(
+        &self,
+        timeout: Option<Duration>,
+        body: impl FnOnce(&Deque<T, C>) -> Result<R>,
+    ) -> Result<R> {
+        let how = How { timeout, ..How::default() };
+        transact_on(&*self.store, how, |inside| body(&Deque { store: inside, ..self.clone() }))
     }
 }

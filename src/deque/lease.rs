@@ -3,7 +3,7 @@
 //! L4. An element is in the queue or among the leases, and what moves it from one to the other is one commit.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -172,7 +172,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lease_front(&self, duration: Duration) -> Result<Option<Lease<T, C>>> {
-        Ok(self.try_lease(duration)?.0)
+        Ok(self.try_lease(duration, None)?.0)
     }
 
     /// As [`lease_front`](Deque::lease_front), waiting for at most `timeout` if there is none, as
@@ -187,9 +187,14 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lease_front_wait(&self, duration: Duration, timeout: Duration) -> Result<Option<Lease<T, C>>> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
+        let end = start.checked_add(timeout);
         loop {
-            let (lease, earliest) = self.try_lease(duration)?;
+            let lock = end.and_then(|end| self.lock_timeout(end));
+            let (lease, earliest) = match self.try_lease(duration, lock) {
+                Err(Error::Timeout) if lock.is_some() => return Ok(None),
+                tried => tried?,
+            };
             let left = timeout.saturating_sub(start.elapsed());
             if lease.is_some() || left.is_zero() {
                 return Ok(lease);
@@ -201,8 +206,8 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
         }
     }
 
-    /// A lease, and until when others hold theirs.
-    fn try_lease(&self, duration: Duration) -> Result<(Option<Lease<T, C>>, u64)> {
+    /// A lease, and until when others hold theirs. `timeout` is for the lock; without one it is the handle's.
+    fn try_lease(&self, duration: Duration, timeout: Option<Duration>) -> Result<(Option<Lease<T, C>>, u64)> {
         let mut must_look = self.must_look()?;
         loop {
             let Look { overdue, refused, earliest } = match self.find_leases()? {
@@ -217,12 +222,12 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
             }
             let space = self.make_leases()?;
             let Some(overdue) = overdue else {
-                return match (self.take_first(space, duration)?, refused) {
+                return match (self.take_first(space, duration, timeout)?, refused) {
                     (None, Some(error)) => Err(error),
                     (lease, _) => Ok((lease, earliest)),
                 };
             };
-            if let Some(lease) = self.take_over(space, overdue, duration)? {
+            if let Some(lease) = self.take_over(space, overdue, duration, timeout)? {
                 return Ok((Some(lease), earliest));
             }
             // Somebody was faster, and there may be another one.
@@ -251,9 +256,15 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     }
 
     /// Leases an element anew whose lease is over, if that is so still.
-    fn take_over(&self, space: Namespace, overdue: Overdue<T>, duration: Duration) -> Result<Option<Lease<T, C>>> {
+    fn take_over(
+        &self,
+        space: Namespace,
+        overdue: Overdue<T>,
+        duration: Duration,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Lease<T, C>>> {
         let Overdue { ticket: over, sequence, value } = overdue;
-        let taken = self.transact(|deque| {
+        let taken = self.transact_within(timeout, |deque| {
             let store = &*deque.store;
             // Who prolongs a lease has the element from then on as if it were not over (L1).
             let found = Held::find(store, space, over)?.filter(|held| held.sequence == sequence);
@@ -268,8 +279,13 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     }
 
     /// Leases the first element of the queue.
-    fn take_first(&self, space: Namespace, duration: Duration) -> Result<Option<Lease<T, C>>> {
-        let taken = self.transact(|deque| {
+    fn take_first(
+        &self,
+        space: Namespace,
+        duration: Duration,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Lease<T, C>>> {
+        let taken = self.transact_within(timeout, |deque| {
             let store = &*deque.store;
             let mut taken = None;
             store.pop(deque.queue, End::Front, &mut |kind, bytes| {

@@ -343,10 +343,11 @@ impl<O: Os> Handle<O> {
         &self,
         queue: Namespace,
         end: End,
+        timeout: Option<Duration>,
         take: impl FnMut(&Found<'_, O>) -> Result<R>,
     ) -> Result<Option<R>> {
         match self {
-            Handle::Store(store) => store.pop(queue, end, take),
+            Handle::Store(store) => store.pop(queue, end, timeout, take),
             Handle::Inside(transaction) => transaction.pop_element(queue, end, take),
         }
     }

@@ -101,6 +101,7 @@ mod takers;
 mod tests;
 mod transaction;
 mod undo;
+mod update;
 mod upkeep;
 mod view;
 mod voids;

@@ -19,6 +19,7 @@
 //! A rebuild counts from the keys that it finds (`replay`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::Guard;
 
@@ -337,11 +338,13 @@ impl<O: Os> Store<O> {
         Ok(pushed)
     }
 
-    /// Takes the element at one end out, and gives what `take` makes of it. `None` if there is none.
+    /// Takes the element at one end out, and gives what `take` makes of it. `None` if there is none. `timeout` is for the lock;
+    /// without one it is the store's.
     pub fn pop<R>(
         &self,
         queue: Namespace,
         end: End,
+        timeout: Option<Duration>,
         mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
     ) -> Result<Option<R>> {
         // A look without the lock: many ask an empty queue.
@@ -349,7 +352,7 @@ impl<O: Os> Store<O> {
         if self.is_seen_empty(&view, queue) {
             return Ok(None);
         }
-        self.change_by(view, 0, |commit| {
+        self.change_within(timeout.unwrap_or(self.lock_timeout), view, 0, |commit| {
             let before = self.plausible(commit.span(queue))?;
             let (mut left, mut lost, mut taken) = (before, 0, None);
             let mut place = KeyPlace::default();

@@ -213,6 +213,11 @@ impl<O: Os> Store<O> {
         self.duty.allowed
     }
 
+    /// How long it is waited for the lock.
+    pub fn lock_timeout(&self) -> std::time::Duration {
+        self.lock_timeout
+    }
+
     /// The clock, as expiry sees it.
     pub fn now(&self) -> u64 {
         self.time()

@@ -68,3 +68,36 @@ fn a_transaction_wakes_who_waits() {
     deque.transact(|deque| deque.extend([7])).unwrap();
     assert_eq!(taker.join().unwrap(), Some(7));
 }
+
+/// Somebody has the lock for longer than anybody wants to wait.
+#[test]
+fn who_waits_for_an_element_does_not_wait_for_a_long_transaction() {
+    let directory = tempfile::tempdir().unwrap();
+    let deque = Deque::<u32>::open(&directory).unwrap();
+    let other = Deque::<u32>::open(&directory).unwrap();
+    deque.push_back(&0).unwrap();
+    let short = Duration::from_millis(1);
+    // The first lease of a queue makes the place for leases.
+    deque.lease_front(LONG).unwrap().unwrap().ack().unwrap();
+    deque.extend([1, 2]).unwrap();
+    deque
+        .transact(|_| {
+            std::thread::scope(|scope| {
+                let waits = scope.spawn(|| {
+                    let popped = (other.pop_front_wait(short), other.pop_back_wait(short));
+                    let leased = other.lease_front_wait(short, short);
+                    assert!(matches!((popped, leased), ((Ok(None), Ok(None)), Ok(None))));
+                });
+                waits.join().unwrap();
+            });
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(other.pop_front_wait(Duration::ZERO).unwrap(), Some(1));
+    assert_eq!(*other.lease_front_wait(short, Duration::ZERO).unwrap().unwrap().value(), 2);
+    // Whose own time-out for the lock is shorter is told so.
+    let hasty = Deque::<u32>::builder(&directory).lock_timeout(short).open().unwrap();
+    let told =
+        deque.transact(|_| Ok(std::thread::scope(|scope| scope.spawn(|| hasty.pop_front_wait(LONG)).join().unwrap())));
+    assert!(matches!(told.unwrap(), Err(Error::Timeout)));
+}

@@ -130,7 +130,7 @@ impl Act {
                 handle.push(queues[*which], *end, put(&bytes, queues[*which]), Bound::of(*most))?;
             }
             Act::Pop(which, end) => {
-                popped.push(handle.pop(queues[*which], *end, |found| whole(handle, found))?);
+                popped.push(handle.pop(queues[*which], *end, None, |found| whole(handle, found))?);
             }
             Act::Replace(which, number, with) => {
                 let bytes = bytes(*with);
@@ -460,7 +460,8 @@ fn an_element_whose_file_is_lost_is_skipped() {
     let process = open(&machine, Eviction::None);
     audit(&process.handle);
     assert_eq!(process.handle.span(process.queues[0]).unwrap().len, 4);
-    let pop = || process.handle.pop(process.queues[0], End::Front, |found| Ok(found.header().is_large())).unwrap();
+    let pop =
+        || process.handle.pop(process.queues[0], End::Front, None, |found| Ok(found.header().is_large())).unwrap();
     assert_eq!([pop(), pop(), pop(), pop()], [Some(false), Some(false), Some(true), None]);
     assert_eq!(process.handle.span(process.queues[0]).unwrap().len, 0);
     audit(&process.handle);

@@ -347,7 +347,7 @@ fn queues_of_shards_are_read_whole_whoever_is_stopped() {
         let change = |victim: &joint::Process| {
             let moved: Result<()> = victim.shards.transact(None, is_lasting, |inside| {
                 let queue = inside[0].namespace(label)?;
-                inside[0].pop(queue, End::Front, |_| Ok(()))?;
+                inside[0].pop(queue, End::Front, None, |_| Ok(()))?;
                 push(&inside[1], 1);
                 Ok(())
             });
