@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{
-    Change, Counter, DecidedValue, Decision, Found, Handle, Label, LargeValue, Namespace, Op, Opening, OwnedTag,
+    Change, Counter, DecidedValue, Decision, Found, Handle, Hold, Label, LargeValue, Namespace, Op, Opening, OwnedTag,
     Progress, Report, Segment, Shards, Shared, Space, Store, Sums, Value,
 };
 use crate::error::{ConfigProblem, Error, Result};
@@ -109,6 +109,8 @@ pub(super) struct How {
     pub timeout: Option<Duration>,
     /// After a power cut it may be there in some shards and not in others.
     pub may_tear: bool,
+    /// It says who has something: it needs not be durable, and calls no listener once it is done.
+    pub holds: bool,
 }
 
 /// A cache as one: a store, several shards, a cache within one, or a running transaction on one of these. What concerns one key
@@ -177,9 +179,8 @@ pub(super) trait Calls: Whole + Queues + Orders + Streams {
     fn put_tagged(&self, key: &[u8], value: (u8, &[u8]), expires: Option<u64>, tag: u32) -> Result<()>;
     fn remove(&self, key: &[u8]) -> Result<bool>;
     fn update(&self, key: &[u8], decide: Decide<'_>) -> Result<()>;
-    /// The same for what says who holds something: it needs not be durable, and calls no listener once it is done. `timeout` is
-    /// for the lock of the store; without one it is the handle's.
-    fn update_held(&self, key: &[u8], timeout: Option<Duration>, decide: Decide<'_>) -> Result<()>;
+    /// The same for what says who holds something: it needs not be durable, and calls no listener once it is done.
+    fn update_held(&self, key: &[u8], hold: Hold, decide: Decide<'_>) -> Result<()>;
     /// Writes a value to a file of its own; `None` if it is not large.
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>>;
 

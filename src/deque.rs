@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::{Cache, Progress, Report};
-use crate::calls::{self, Calls, LOCK_TIMEOUT};
+use crate::calls::{self, Calls, How, LOCK_TIMEOUT};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Bound, End, KIND_DEQUE, Kind, Label, Namespace, Opening};
 use crate::error::{ConfigProblem, Error, Result};
@@ -494,6 +494,6 @@ impl<T, C: Codec> Deque<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transact<R>(&self, body: impl FnOnce(&Deque<T, C>) -> Result<R>) -> Result<R> {
-        self.transact_within(None, body)
+        self.transact_as(How::default(), body)
     }
 }

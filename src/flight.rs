@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::calls::Calls;
+use crate::engine::Hold;
 use crate::error::{Error, Result};
 use crate::ledger::{Change, Deadline, Ledger, Note};
 
@@ -100,7 +101,7 @@ impl Claims {
             return Ok(Attempt::Busy(note.sequence));
         }
         let token = self.ledger.token();
-        let busy = self.ledger.change_held(&self.name, None, |note| {
+        let busy = self.ledger.change_held(&self.name, Hold::default(), |note| {
             Ok(match &note {
                 // Somebody was quicker.
                 Some(other) if note != found => (Change::Keep, Some(other.sequence)),

@@ -7,7 +7,7 @@
 //! Who waits for a note to change sleeps on a word of the store, which whoever lets go of something wakes. It naps only so long
 //! at a time, for nobody wakes it when a holder dies.
 
-mod later;
+pub(crate) mod later;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::calls::{Calls, Decide, Raw, Wanted, checked_key};
-use crate::engine::{DecidedValue, Decision, Kind, Label, Namespace, OwnedTag};
+use crate::engine::{DecidedValue, Decision, Hold, Kind, Label, Namespace, OwnedTag};
 use crate::error::{Error, Result};
 
 /// The longest sleep: so soon the death of a holder is noticed.
@@ -127,14 +127,14 @@ impl Ledger {
     }
 
     /// The same for a note that says who holds something: it needs not be durable, and no listener comes between the change and
-    /// who makes it. `timeout` is for the lock of the store; without one it is the handle's.
+    /// who makes it.
     pub fn change_held<R>(
         &self,
         name: &[u8],
-        timeout: Option<Duration>,
+        hold: Hold,
         decide: impl FnMut(Option<Note>) -> Result<(Change, R)>,
     ) -> Result<R> {
-        self.change_by(name, decide, |key, decide| self.store.update_held(key, timeout, decide))
+        self.change_by(name, decide, |key, decide| self.store.update_held(key, hold, decide))
     }
 
     fn change_by<R>(
@@ -186,7 +186,7 @@ impl Ledger {
         for Raw { key, value, facts } in found {
             let note = Note { bytes: value, sequence: facts.sequence };
             if (self.is_over)(self, &note) {
-                let _ = self.change_held(&key, Some(Duration::ZERO), |now| {
+                let _ = self.change_held(&key, Hold { timeout: Some(Duration::ZERO), gives_up: true }, |now| {
                     Ok((if now.as_ref() == Some(&note) { Change::Erase } else { Change::Keep }, ()))
                 });
             }
@@ -195,7 +195,9 @@ impl Ledger {
 
     /// Lets go of what a token holds: `left` says what becomes of the note. Wakes who waits. If it fails it is done later.
     pub fn release(&self, name: &[u8], token: u64, left: impl Fn(Note) -> Change + Send + 'static) {
-        if later::attempted(|| self.let_go(name, token, None, &left)).is_err() {
+        let let_go = later::attempted(|| self.let_go(name, token, None, &left));
+        // In a child of `fork` that cannot open the store it is its parent's.
+        if let_go.is_err_and(|error| !matches!(error, Error::Forked)) {
             let (space, is_over, name) = (self.space, self.is_over, Box::<[u8]>::from(name));
             let let_go = move |store| Ledger { store, space, is_over }.let_go(&name, token, Some(AT_ONCE), &left);
             later::leave(&self.store, Box::new(let_go));
@@ -207,7 +209,7 @@ impl Ledger {
         if (token >> 32) as u32 != self.store.owner() {
             return Ok(());
         }
-        let is_changed = self.change_held(name, timeout, |note| {
+        let is_changed = self.change_held(name, Hold { timeout, gives_up: true }, |note| {
             let change = note.map_or(Change::Keep, left);
             let is_changed = !matches!(change, Change::Keep);
             Ok((change, is_changed))
@@ -239,7 +241,7 @@ impl Ledger {
                 self.sleep(name, found.map_or(0, |note| note.sequence), deadline, Duration::MAX)?;
                 continue;
             };
-            let is_written = self.change_held(name, None, |note| {
+            let is_written = self.change_held(name, Hold::default(), |note| {
                 let is_same = note == found;
                 Ok((if is_same { Change::Write(bytes.clone()) } else { Change::Keep }, is_same))
             })?;

@@ -16,12 +16,16 @@ mod counter;
 mod evicted;
 #[path = "cache/flight.rs"]
 mod flight;
+#[path = "cache/held.rs"]
+mod held;
 #[path = "cache/iterate.rs"]
 mod iterate;
 #[path = "cache/large.rs"]
 mod large;
 #[path = "cache/memoize.rs"]
 mod memoize;
+#[path = "cache/notes.rs"]
+mod notes;
 #[path = "cache/opening.rs"]
 mod opening;
 #[path = "cache/pinned.rs"]

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::queues::with_put;
 use super::within::Within;
@@ -12,8 +11,8 @@ use super::{
     Body, Borrowed, Calls, Decide, Facts, How, Raw, Record, Stop, Taken, Wanted, Whole, Written, checked_tag, expiry,
 };
 use crate::engine::{
-    Change, Counter, DecidedValue, Handle, Kind, Label, Op, OwnedTag, PREFIX, Progress, Put, Report, Shared, Space,
-    Sums, Tag, Value, is_inner,
+    Change, Counter, DecidedValue, Handle, Hold, Kind, Label, Op, OwnedTag, PREFIX, Progress, Put, Report, Shared,
+    Space, Sums, Tag, Value, is_inner,
 };
 use crate::error::Result;
 use crate::options::SetOptions;
@@ -135,7 +134,11 @@ impl Whole for Handle<RealOs> {
     }
 
     fn transact(&self, how: How, body: Body<'_>) -> Result<()> {
-        Stop::end(Handle::transact(self, how.timeout, |inside| Stop::unless(body(Arc::new(inside.clone())))))
+        let body = |inside: &Handle<RealOs>| Stop::unless(body(Arc::new(inside.clone())));
+        Stop::end(match how.holds {
+            true => self.transact_held(how.timeout, body),
+            false => Handle::transact(self, how.timeout, body),
+        })
     }
 
     fn len(&self) -> u64 {
@@ -289,8 +292,8 @@ impl Calls for Handle<RealOs> {
         Handle::update(self, key, |present, buffer| Ok((decide(present, buffer)?, ())))
     }
 
-    fn update_held(&self, key: &[u8], timeout: Option<Duration>, decide: Decide<'_>) -> Result<()> {
-        Handle::update_held(self, key, timeout, |present, buffer| Ok((decide(present, buffer)?, ())))
+    fn update_held(&self, key: &[u8], hold: Hold, decide: Decide<'_>) -> Result<()> {
+        Handle::update_held(self, key, hold, |present, buffer| Ok((decide(present, buffer)?, ())))
     }
 
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::calls::orders::TakeItem;
 use crate::engine::{
-    Bound, Change, Counter, End, Kind, Label, Namespace, Op, OwnedTag, Progress, Put, Report, Shared, Space, Span,
-    Stretch, Sums, Tag, Window, is_inner,
+    Bound, Change, Counter, End, Hold, Kind, Label, Namespace, Op, OwnedTag, Progress, Put, Report, Shared, Space,
+    Span, Stretch, Sums, Tag, Window, is_inner,
 };
 use crate::error::{Error, Result};
 use crate::options::SetOptions;
@@ -258,8 +258,8 @@ impl Calls for Within {
         self.store.update(&self.key(key)?, decide)
     }
 
-    fn update_held(&self, key: &[u8], timeout: Option<Duration>, decide: Decide<'_>) -> Result<()> {
-        self.store.update_held(&self.key(key)?, timeout, decide)
+    fn update_held(&self, key: &[u8], hold: Hold, decide: Decide<'_>) -> Result<()> {
+        self.store.update_held(&self.key(key)?, hold, decide)
     }
 
     fn draft<'s>(&'s self, bytes: &[u8]) -> Result<Option<Box<dyn Written + 's>>> {

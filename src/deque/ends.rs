@@ -335,13 +335,8 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
 }
 
 impl<T, C: Codec> Deque<T, C> {
-    /// As [`transact`](Deque::transact), with another time-out for the lock than the handle's.
-    pub(super) fn transact_within<R>(
-        &self,
-        timeout: Option<Duration>,
-        body: impl FnOnce(&Deque<T, C>) -> Result<R>,
-    ) -> Result<R> {
-        let how = How { timeout, ..How::default() };
+    /// As [`transact`](Deque::transact), run in another way.
+    pub(super) fn transact_as<R>(&self, how: How, body: impl FnOnce(&Deque<T, C>) -> Result<R>) -> Result<R> {
         transact_on(&*self.store, how, |inside| body(&Deque { store: inside, ..self.clone() }))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! L4. An element is in the queue or among the leases, and what moves it from one to the other is one commit.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,17 @@ use serde::de::DeserializeOwned;
 
 use super::Deque;
 use super::held::{Held, Ticket, each, encode};
-use crate::calls::Calls;
+use crate::calls::{Calls, How, transact_on};
 use crate::codec::{Codec, Postcard};
 use crate::engine::{Bound, End, Kind, Label, Namespace};
 use crate::error::{Error, Result};
+use crate::ledger::later;
 use crate::value;
 
 /// What the name of the index ends with: no name of a user's has a zero in it.
 const SUFFIX: &str = "\0leases";
+/// How long it is waited for the lock to give back what could not be given back before.
+const AT_ONCE: Duration = Duration::from_millis(1);
 /// How often a handle looks for leases that are over while there are other elements.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest sleep while somebody else holds a lease: so soon its death is noticed.
@@ -208,11 +212,14 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
 
     /// A lease, and until when others hold theirs. `timeout` is for the lock; without one it is the handle's.
     fn try_lease(&self, duration: Duration, timeout: Option<Duration>) -> Result<(Option<Lease<T, C>>, u64)> {
+        later::catch_up(&self.store);
         let mut must_look = self.must_look()?;
         loop {
             let Look { overdue, refused, earliest } = match self.find_leases()? {
                 Some(space) if must_look => self.look(space)?,
-                _ => Look::new(),
+                None => Look::new(),
+                // What nobody has looked at may end at once.
+                Some(_) => Look { earliest: 0, ..Look::new() },
             };
             if overdue.is_none() && self.store.span(self.queue)?.len == 0 {
                 return refused.map_or(Ok((None, earliest)), Err);
@@ -264,7 +271,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
         timeout: Option<Duration>,
     ) -> Result<Option<Lease<T, C>>> {
         let Overdue { ticket: over, sequence, value } = overdue;
-        let taken = self.transact_within(timeout, |deque| {
+        let taken = self.transact_as(How { timeout, holds: true, ..How::default() }, |deque| {
             let store = &*deque.store;
             // Who prolongs a lease has the element from then on as if it were not over (L1).
             let found = Held::find(store, space, over)?.filter(|held| held.sequence == sequence);
@@ -285,7 +292,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
         duration: Duration,
         timeout: Option<Duration>,
     ) -> Result<Option<Lease<T, C>>> {
-        let taken = self.transact_within(timeout, |deque| {
+        let taken = self.transact_as(How { timeout, holds: true, ..How::default() }, |deque| {
             let store = &*deque.store;
             let mut taken = None;
             store.pop(deque.queue, End::Front, &mut |kind, bytes| {
@@ -402,16 +409,31 @@ impl<T, C: Codec> Drop for Lease<T, C> {
             return;
         }
         // One that a transaction has acknowledged is there no more.
-        if !matches!(self.find(&self.deque), Ok(Some(_))) {
+        if matches!(self.find(&self.deque), Ok(None) | Err(Error::Forked)) {
             return;
         }
-        // If it fails, the element comes back when the lease has run out.
-        let _ = self.deque.transact(|deque| {
-            if let Some(held) = self.find(deque)? {
-                self.ticket.erase(&*deque.store, self.space)?;
-                deque.store.push(deque.queue, End::Front, held.kind, &held.bytes, Bound::NONE)?;
-            }
-            Ok(())
-        });
+        let (queue, space, ticket) = (self.deque.queue, self.space, self.ticket);
+        if later::attempted(|| give_back(&*self.deque.store, queue, space, ticket, None)).is_err() {
+            let again = move |store: Arc<dyn Calls>| give_back(&*store, queue, space, ticket, Some(AT_ONCE));
+            later::leave(&self.deque.store, Box::new(again));
+        }
     }
+}
+
+/// Puts what a lease holds back to the front of the queue, unless it is over.
+fn give_back(
+    store: &dyn Calls,
+    queue: Namespace,
+    space: Namespace,
+    ticket: Ticket,
+    timeout: Option<Duration>,
+) -> Result<()> {
+    let how = How { timeout, holds: true, ..How::default() };
+    transact_on(store, how, |inside| {
+        if let Some(held) = Held::find(&*inside, space, ticket)? {
+            ticket.erase(&*inside, space)?;
+            inside.push(queue, End::Front, held.kind, &held.bytes, Bound::NONE)?;
+        }
+        Ok(())
+    })
 }

@@ -1,5 +1,7 @@
 //! What is to be done with a key: plain values that say it, and know nothing of how.
 
+use std::time::Duration;
+
 use crate::storage::namespace::{Kind, Label};
 use crate::storage::record::LargeReference;
 
@@ -137,4 +139,14 @@ impl Decision {
             }),
         }
     }
+}
+
+/// How what says who holds something is changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hold {
+    /// For the lock, and then room is not made either; `None` for the store's.
+    pub timeout: Option<Duration>,
+    /// It gives up what was taken before, which has to be possible in a full store: so it may use the space that is kept free for
+    /// removals. There are no more of these than there were takings, which had to have room as any put.
+    pub gives_up: bool,
 }

@@ -82,6 +82,8 @@ pub struct Commit<'l, O: Os> {
     pub(super) strays: Vec<(u64, u64)>,
     /// Bytes of puts.
     pub appended: u64,
+    /// Its put gives something up that is held (see `Hold`).
+    pub(super) gives_up: bool,
     /// The joint commit that it is part of.
     pub(super) joint: Option<Joint>,
     /// Cells that lead to removals of a joint commit, to be emptied when it is done.
@@ -151,6 +153,7 @@ impl<'l, O: Os> Commit<'l, O> {
             unlink_after: Vec::new(),
             strays: Vec::new(),
             appended: 0,
+            gives_up: false,
             joint: None,
             removed: Vec::new(),
             nodes: None,

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::os::Os;
 use crate::storage::namespace::{Label, Namespace};
 
-use super::change::{Decision, Op, Put};
+use super::change::{Decision, Hold, Op, Put};
 use super::check::{Progress, Report};
 use super::found::Found;
 use super::living::{Living, Resting};
@@ -72,16 +72,33 @@ impl<O: Os> Handle<O> {
         Handle::Store(Living::new(store))
     }
 
-    /// Runs a transaction, or, inside of one, a part that can be taken back alone. `timeout` is for the lock; without one
-    /// it is the store's.
+    /// Runs a transaction, or, inside of one, a part that can be taken back alone. `timeout` is for the lock; without one it
+    /// is the store's.
     pub fn transact<R, E: From<Error>>(
         &self,
         timeout: Option<Duration>,
         body: impl FnOnce(&Handle<O>) -> Result<R, E>,
     ) -> Result<R, E> {
+        self.run((timeout, false), body)
+    }
+
+    /// The same for one that says who has something: it needs not be durable, and calls no listener once it is done.
+    pub fn transact_held<R, E: From<Error>>(
+        &self,
+        timeout: Option<Duration>,
+        body: impl FnOnce(&Handle<O>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.run((timeout, true), body)
+    }
+
+    fn run<R, E: From<Error>>(
+        &self,
+        how: (Option<Duration>, bool),
+        body: impl FnOnce(&Handle<O>) -> Result<R, E>,
+    ) -> Result<R, E> {
         match self {
             Handle::Store(store) => {
-                Transaction::run(store.store(), timeout, |inside| body(&Handle::Inside(Arc::clone(inside))))
+                Transaction::run(store.store(), how, |inside| body(&Handle::Inside(Arc::clone(inside))))
             }
             Handle::Inside(transaction) => transaction.nested(|| body(self)),
         }
@@ -197,12 +214,12 @@ impl<O: Os> Handle<O> {
     pub fn update_held<R>(
         &self,
         key: &[u8],
-        timeout: Option<Duration>,
+        hold: Hold,
         mut decide: impl FnMut(Option<&Found<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
         match self {
             Handle::Store(store) => {
-                store.update_held(key, timeout, |present, buffer| decide(present.map(Found::Present).as_ref(), buffer))
+                store.update_held(key, hold, |present, buffer| decide(present.map(Found::Present).as_ref(), buffer))
             }
             Handle::Inside(transaction) => transaction.update(key, decide),
         }

@@ -110,7 +110,7 @@ mod write;
 #[cfg(any(test, fuzzing))]
 pub use log::{Batches, Found as FoundInLog};
 
-pub use change::{Change, DecidedValue, Decision, Op, OwnedTag, Put, Tag, Value};
+pub use change::{Change, DecidedValue, Decision, Hold, Op, OwnedTag, Put, Tag, Value};
 pub use check::{Progress, Report};
 pub use found::Found;
 pub use growing::{Growing, OpenValue};

@@ -13,6 +13,7 @@
 //!
 //! Read-only handles trust the state file or fail; they write nothing and announce nothing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -446,6 +447,8 @@ impl<O: Os> Drop for Store<O> {
             return;
         }
         self.give_up_ahead();
+        // What nobody has come by to tell. It is too late for a panic to end anything.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.notices.tell()));
         let Some(presence) = self.presence.take() else { return };
         let mut sums = Default::default();
         statistics::read_page(&self.os, &self.paths, self.owner.into(), &mut sums);

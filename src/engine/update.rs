@@ -1,12 +1,10 @@
 //! A change that is decided under the lock, by what is there. It does not know who decides, nor by what.
 
-use std::time::Duration;
-
 use crate::error::{Error, Result};
 use crate::os::Os;
 
 use super::cells::{KeyPlace, Present};
-use super::change::{Change, Decision, Op};
+use super::change::{Change, Decision, Hold, Op};
 use super::commit::Commit;
 use super::read::Life;
 use super::store::Store;
@@ -19,7 +17,7 @@ impl<O: Os> Store<O> {
         decide: impl FnMut(Option<&Present<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
         self.before_change()?;
-        let (answer, newest) = self.update_within(self.lock_timeout, key, decide)?;
+        let (answer, newest) = self.update_as(Hold::default(), key, decide)?;
         self.epilogue();
         self.after_change(newest)?;
         Ok(answer)
@@ -27,22 +25,21 @@ impl<O: Os> Store<O> {
 
     /// The same for what says who holds something. It needs not be durable, for what a power cut takes back has nobody left who
     /// holds it. And nobody's listener is called once it is done: if that panicked, something would be held and nobody have it.
-    /// `timeout` is for the lock; without one it is the store's.
     pub fn update_held<R>(
         &self,
         key: &[u8],
-        timeout: Option<Duration>,
+        hold: Hold,
         decide: impl FnMut(Option<&Present<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<R> {
-        let (answer, _) = self.update_within(timeout.unwrap_or(self.lock_timeout), key, decide)?;
+        let (answer, _) = self.update_as(hold, key, decide)?;
         self.epilogue_untold();
         Ok(answer)
     }
 
     /// The commit of an update: the answer, and the newest commit when it was over.
-    fn update_within<R>(
+    fn update_as<R>(
         &self,
-        timeout: Duration,
+        hold: Hold,
         key: &[u8],
         mut decide: impl FnMut(Option<&Present<'_, O>>, &mut Vec<u8>) -> Result<(Decision, R)>,
     ) -> Result<(R, u64)> {
@@ -52,9 +49,10 @@ impl<O: Os> Store<O> {
         let mut attempt = || -> Result<u64> {
             let view = self.enter()?;
             self.fetch_first(&view, &[Op { key, hash, change: Change::Keep }]);
-            let locked = self.lock_within(timeout)?;
+            let locked = self.lock_within(hold.timeout.unwrap_or(self.lock_timeout))?;
             let (view, tail) = locked.begin_with(view, 1)?;
             let mut commit = Commit::with(&locked, view, tail);
+            commit.gives_up = hold.gives_up;
             let mut place = KeyPlace::default();
             commit.locate_into(&mut place, key, hash)?;
             let old = place.old.as_ref().filter(|old| old.life == Life::Live);
@@ -74,7 +72,7 @@ impl<O: Os> Store<O> {
             Ok(locked.newest())
         };
         let newest = match attempt() {
-            Err(Error::Full) => self.until_there_is_room(attempt)?,
+            Err(Error::Full) if hold.timeout.is_none() => self.until_there_is_room(attempt)?,
             outcome => outcome?,
         };
         let Some(((_, answer), _)) = decided else { return Err(Error::Full) };

@@ -213,7 +213,7 @@ impl<O: Os> Commit<'_, O> {
         };
         let mut batch = None;
         if alone {
-            batch = self.reserve_alone(&draft, names_tag.zip(tag_name(put.tag)), old)?;
+            batch = self.reserve_alone(&draft, names_tag.zip(tag_name(put.tag)))?;
         } else if let Some((tag, name)) = names_tag.zip(tag_name(put.tag)) {
             self.append_tag_name(tag, name)?;
         }
@@ -251,17 +251,9 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Room for a put that is a commit of its own; if its tag is new, a batch that the tag's name begins.
-    fn reserve_alone(
-        &mut self,
-        draft: &Draft<'_>,
-        new_tag: Option<(TagRow, Label<'_>)>,
-        old: Option<&Old>,
-    ) -> Result<Option<Batch>> {
+    fn reserve_alone(&mut self, draft: &Draft<'_>, new_tag: Option<(TagRow, Label<'_>)>) -> Result<Option<Batch>> {
         let Some((tag, name)) = new_tag else {
-            // A note that gets no longer gives up a part of what is held, and that has to be possible in a full store too.
-            let gives_up = old.is_some_and(|old| old.life == Life::Live && draft.value.len() <= old.header.value_len())
-                && parse(draft.key).is_some_and(|(kind, ..)| kind == Kind::Ledger);
-            let purpose = if gives_up { Purpose::Free } else { Purpose::Store };
+            let purpose = if self.gives_up { Purpose::Free } else { Purpose::Store };
             return self.reserve(draft.size(), true, purpose).map(|()| None);
         };
         let members = new_tag_bytes(tag, name) + draft.size();

@@ -29,7 +29,7 @@ const NAP_MIN: Duration = Duration::from_millis(5);
 const NAP_MAX: Duration = Duration::from_secs(1);
 
 /// What is to be done with a store.
-type Attempt = Box<dyn Fn(Arc<dyn Calls>) -> Result<()> + Send>;
+pub(crate) type Attempt = Box<dyn Fn(Arc<dyn Calls>) -> Result<()> + Send>;
 
 struct Errand {
     store_id: u64,
@@ -43,6 +43,8 @@ struct Errands {
     /// How many somebody is trying: they may be left again.
     tried: usize,
     has_thread: bool,
+    /// Some were left since the thread looked last.
+    are_new: bool,
 }
 
 /// What one process has left.
@@ -59,7 +61,7 @@ struct Desk {
 static FIRST: WriteOnce<Box<Desk>> = WriteOnce::new();
 
 /// What came of an attempt. While there is made room for a note, a listener of the user's is told, and may panic: then there was none.
-pub(super) fn attempted(attempt: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn attempted(attempt: impl FnOnce() -> Result<()>) -> Result<()> {
     catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
         // It is a user's value, and may panic when it is dropped.
         std::mem::forget(panic);
@@ -69,13 +71,14 @@ pub(super) fn attempted(attempt: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// Leaves something to be done later (1).
 #[cold]
-pub(super) fn leave(store: &Arc<dyn Calls>, attempt: Attempt) {
+pub(crate) fn leave(store: &Arc<dyn Calls>, attempt: Attempt) {
     // Asked before the desk is locked: a store may have to be opened for it.
     let may_start = store.may_start_threads();
     let errand = Errand { store_id: store.id(), store: store.while_open(), attempt };
     let Some(desk) = Desk::made() else { return };
     let starts = desk.locked(|errands| {
         errands.left.push(errand);
+        errands.are_new = true;
         may_start && !std::mem::replace(&mut errands.has_thread, true)
     });
     // Without a thread the next caller does it.
@@ -86,7 +89,7 @@ pub(super) fn leave(store: &Arc<dyn Calls>, attempt: Attempt) {
 
 /// Tries the errands of a store and of those beside it, whichever handle they came from (3).
 #[inline]
-pub(super) fn catch_up(store: &Arc<dyn Calls>) {
+pub(crate) fn catch_up(store: &Arc<dyn Calls>) {
     if FIRST.get().is_some() {
         catch_up_now(store);
     }
@@ -172,7 +175,8 @@ impl Desk {
         let mut nap = NAP_MIN;
         loop {
             std::thread::sleep(nap);
-            nap = (nap * 2).min(NAP_MAX);
+            let are_new = self.locked(|errands| std::mem::take(&mut errands.are_new));
+            nap = if are_new { NAP_MIN } else { (nap * 2).min(NAP_MAX) };
             self.attempt_all(|_| true);
             let ends = self.locked(|errands| {
                 errands.has_thread = !errands.left.is_empty() || errands.tried != 0;

@@ -295,10 +295,6 @@ impl Header {
         padded(self.content())
     }
 
-    pub fn value_len(&self) -> usize {
-        self.value_len
-    }
-
     fn content(&self) -> usize {
         HEADER + optional_bytes(self.flags) + self.key_len + self.value_len
     }

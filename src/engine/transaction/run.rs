@@ -20,13 +20,16 @@ impl<O: Os> Drop for Ending<'_, O> {
 }
 
 impl<O: Os> Transaction<O> {
-    /// Runs a transaction on a store. `timeout` is for the lock; without one it is the store's.
+    /// Runs a transaction on a store. `timeout` is for the lock; without one it is the store's. One that `holds` says who has
+    /// something, and ends as [`Store::update_held`] does.
     pub fn run<R, E: From<Error>>(
         store: &Arc<Store<O>>,
-        timeout: Option<Duration>,
+        (timeout, holds): (Option<Duration>, bool),
         body: impl FnOnce(&Arc<Transaction<O>>) -> Result<R, E>,
     ) -> Result<R, E> {
-        store.before_change()?;
+        if !holds {
+            store.before_change()?;
+        }
         store.make_room_ahead(timeout)?;
         let (locked, inside) = store.lock_for_transaction(timeout)?;
         let transaction = Arc::new(Transaction::new(Arc::clone(store)));
@@ -38,19 +41,29 @@ impl<O: Os> Transaction<O> {
         let newest = if overlay.is_empty() { 0 } else { locked.newest() };
         drop(locked);
         drop(inside);
-        settle(store, overlay, cleared);
-        store.after_change(newest)?;
+        if holds {
+            wake(store, overlay);
+            store.epilogue_untold();
+        } else {
+            settle(store, overlay, cleared);
+            store.after_change(newest)?;
+        }
         Ok(answer)
     }
 }
 
-/// What is done after a commit, without the lock: giving back what it has taken out of use, and waking who waits for elements.
+/// What is done after a commit, without the lock: waking who waits for elements, and giving back what it has taken out of use.
 pub(super) fn settle<O: Os>(store: &Store<O>, overlay: Overlay, cleared: bool) {
+    wake(store, overlay);
+    // Last, for a listener may panic.
     if cleared {
         store.after_clear();
     } else {
         store.epilogue();
     }
+}
+
+fn wake<O: Os>(store: &Store<O>, overlay: Overlay) {
     if !overlay.spans.is_empty() {
         store.wake_takers();
     }
