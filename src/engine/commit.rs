@@ -76,8 +76,8 @@ pub struct Commit<'l, O: Os> {
     pub adopted: u64,
     /// The part of it that is a segment made ahead, which is set aside until this commit is over.
     pub made_ahead: u64,
-    /// Files that the ring of retirees had no room for.
-    pub unlink_after: Vec<Retiree>,
+    /// Files that the ring of retirees had no room for, and their bytes.
+    pub unlink_after: Vec<(Retiree, u64)>,
     /// Values among them that go once this commit is durable.
     pub(super) strays: Vec<(u64, u64)>,
     /// Bytes of puts.
@@ -410,10 +410,15 @@ impl<'l, O: Os> Commit<'l, O> {
             // A spill that stays is replaced by the next of its name, or swept at open.
             let _ = self.store.os.remove(&self.store.paths.of(Name::Spill(sequence)));
         }
-        for file in self.unlink_after.drain(..) {
+        for (file, bytes) in self.unlink_after.drain(..) {
             match file {
-                // Since it was staged a sync has begun. It is counted out already.
-                Retiree::Value(id) if self.store.is_vouched_for(file.bits()) => self.strays.push((id, 0)),
+                // Since it was staged a sync has begun, and it counts again. Who dies just now leaves it to a rebuild.
+                Retiree::Value(id) if self.store.is_vouched_for(file.bits()) => {
+                    for word in [state::STRAYS, state::VOLUME] {
+                        self.store.state.store(word, self.store.state.load(word).saturating_add(bytes));
+                    }
+                    self.strays.push((id, bytes));
+                }
                 _ => drop(self.store.unlink(file)),
             }
         }

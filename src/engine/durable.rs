@@ -68,9 +68,9 @@ pub const LOG: u64 = 4;
 pub const MAIN_LOG: u64 = 8;
 const STAGES: u64 = VALUES | NAMES | LOG | MAIN_LOG;
 /// Bit of `SYNC_FAILED`: somebody was told, so it stays until `sync` has put it right.
-const TOLD: u64 = 16;
+pub(super) const TOLD: u64 = 16;
 /// `SYNC_FAILED` counts up by this with each failure, so that one that comes while an older one is put right is not lost.
-const ONE_FAILURE: u64 = 32;
+pub(super) const ONE_FAILURE: u64 = 32;
 
 /// Bit of `SYNCING` that says that somebody sleeps on it.
 const SLEEPERS: u32 = 1 << 31;
@@ -133,15 +133,6 @@ impl<O: Os> Store<O> {
         self.make_durable(newest, Purpose::Change).map_err(|error| Error::NotDurable(Box::new(error)))
     }
 
-    #[cold]
-    pub(super) fn refuse_after_failure(&self) -> Result<()> {
-        if !self.is_refusing() {
-            return Ok(());
-        }
-        let earlier = "an earlier write to the disk failed; `sync` has to succeed before anything is durable again";
-        Err(Error::not_written(self.paths.root(), std::io::Error::other(earlier)))
-    }
-
     /// True if whatever is visible now is durable.
     pub(super) fn is_all_durable(&self) -> bool {
         self.state.load(SYNCED) >= self.state.load(VISIBLE)
@@ -151,11 +142,6 @@ impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn make_all_durable(&self) -> Result<()> {
         self.make_durable(self.state.load(VISIBLE), Purpose::Change)
-    }
-
-    /// True if somebody was told of a failure that was not put right.
-    pub(super) fn is_refusing(&self) -> bool {
-        self.state.load(SYNC_FAILED) & TOLD != 0
     }
 
     /// True if what compaction carried over is durable.
@@ -193,7 +179,11 @@ impl<O: Os> Store<O> {
                 return Ok(());
             }
             if let Some(lead) = self.try_to_lead() {
-                return lead.carry_out(purpose);
+                match lead.carry_out(purpose) {
+                    // Something became doubtful meanwhile: once more.
+                    Ok(false) => {}
+                    done => return done.map(drop),
+                }
             }
             if self.os.uptime().saturating_sub(start) >= self.lock_timeout {
                 return Err(Error::Timeout);
@@ -221,31 +211,6 @@ impl<O: Os> Store<O> {
             && !self.os.is_alive(&self.paths.presence(leader.into()))
             && self.state.compare_exchange32(SYNCING, sleeping, self.owner | SLEEPERS).is_ok();
         takes_over.then(|| Lead { store: self })
-    }
-
-    /// Says that a stage failed, or may have, to every process and for good. `told` if a caller hears of it.
-    #[cold]
-    pub(super) fn announce_failure(&self, stages: u64, told: bool) {
-        let told = if told { TOLD } else { 0 };
-        if seeded!("failed_sync_is_not_announced") {
-            return;
-        }
-        let mut word = self.state.load(SYNC_FAILED);
-        loop {
-            let next = word.wrapping_add(ONE_FAILURE) | stages | told;
-            match self.state.compare_exchange(SYNC_FAILED, word, next) {
-                Ok(_) => return,
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// The words that say what could not be made durable, if there is anything of the kind: failures that were announced,
-    /// and stages that dead owners were at.
-    pub(super) fn doubts(state: &O::Map) -> Vec<(usize, u64)> {
-        let words = [SYNC_FAILED, SYNC_STAGE, SYNCED_SEGMENT, SYNCED_MAIN, SYNCED_VALUES];
-        let found = words.map(|word| (word, state.load(word)));
-        if found[..2].iter().any(|&(_, value)| value != 0) { found.to_vec() } else { Vec::new() }
     }
 
     /// Frees a dead leader's word. What it was at stays in `SYNC_STAGE` for the next one. For a sole opener.
@@ -293,11 +258,12 @@ impl<O: Os> Store<O> {
 
 impl<O: Os> Lead<'_, O> {
     /// Steps 3 to 7.
-    pub(super) fn carry_out(&self, purpose: Purpose) -> Result<()> {
+    /// False if something that it asked for is in doubt now.
+    pub(super) fn carry_out(&self, purpose: Purpose) -> Result<bool> {
         let (store, state) = (self.store, &self.store.state);
         let names_in_doubt = self.dispel_doubt(purpose)?;
         if purpose == Purpose::Carried {
-            return self.carry_out_main();
+            return self.carry_out_main().map(|()| true);
         }
         if purpose == Purpose::Change {
             self.gather();
@@ -314,6 +280,10 @@ impl<O: Os> Lead<'_, O> {
             state.store(SYNC_STAGE, 0);
         }
         asked?;
+        if state.load(SYNC_FAILED) != 0 {
+            state.store(SYNC_STAGE, 0);
+            return Ok(false);
+        }
         state.store(state::GROUP, state.load(VISIBLE).saturating_sub(before));
         state.store(SYNCED, target);
         state.fetch_max(state::CARRIED_SYNCED, carried);
@@ -326,7 +296,7 @@ impl<O: Os> Lead<'_, O> {
             }
             state.store(state::MARKED_AT, now);
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn has_new_names(&self, segment: u64, next_value: u64) -> bool {
@@ -431,7 +401,7 @@ impl<O: Os> Lead<'_, O> {
             return Err(error);
         }
         // What was announced meanwhile is for the next call.
-        if state.compare_exchange(SYNC_FAILED, doubt, 0).is_err() {
+        if state.compare_exchange(SYNC_FAILED, doubt, 0).is_err_and(|now| now != 0) {
             store.refuse_after_failure()?;
             return Err(Error::Timeout);
         }

@@ -139,7 +139,7 @@ impl<O: Os> Store<O> {
 
     /// Makes sure that no record begins at the tail of a stream. In the main stream durably so: it has no epochs. In a shard too:
     /// what was part of a joint commit that is no more must not be there when a later one is decided (J4 in `joint`).
-    fn empty_tail(&self, word: usize) -> Result<()> {
+    pub(super) fn empty_tail(&self, word: usize) -> Result<()> {
         let tail = Tail::from_bits(self.state.load(word));
         let id = self.segment_in(tail.slot);
         let is_main = word == state::MAIN_TAIL;
@@ -172,9 +172,7 @@ impl<O: Os> Store<O> {
         // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
         let emptied = file.write_at(&[0; HEADER], tail.offset);
         emptied.map_err(|e| Error::io("append to", &path, e))?;
-        if must_last && let Err(e) = file.sync() {
-            // What else is in that file may be lost now, and no later sync would say so.
-            self.announce_failure(if is_main { MAIN_LOG } else { LOG }, true);
+        if must_last && let Err(e) = self.sync_beside(file, if is_main { MAIN_LOG } else { LOG }) {
             return Err(Error::not_written(&path, e));
         }
         Ok(())

@@ -192,6 +192,10 @@ impl<O: Os> Shards<O> {
             write_again(os, &path, self.fanout.id, (number, next))?;
             state.store(JOINT_CHOSEN, number);
         }
+        // As in step 5: the first one's words may be made anew before this is done.
+        for locked in &pending {
+            locked.store.state.store(JOINT_CHOSEN, number);
+        }
         for locked in &pending {
             locked.store_new()?;
         }

@@ -8,11 +8,12 @@
 //!    alone. The rebuild counts the part.
 //! 2. If it has one that was not, the others will take theirs back. The word goes that says it is pending, which is what makes
 //!    sweeping leave it.
-//! 3. If somebody died with the lock, or left it unswept, what he wrote is swept. A part that was written and is pending nowhere
-//!    is among that.
+//! 3. If somebody died with the lock, or left it unswept, the one commit goes that comes right behind the newest visible one: its
+//!    batch at the tail, and the segment that was begun for it. A part that was written and is pending nowhere is among that.
 //!
-//! Before 2, words say that this shard is suspect and unswept: a death anywhere begins it again. It is a shard that somebody found
-//! suspect, so its tail is believed only if no record of a visible commit stands there.
+//! Before 2, words say that this shard is suspect and unswept: a death anywhere begins it again. As it is suspect, its words are
+//! believed only where the log agrees: what goes begins where a walk through the tail's segment arrives, or has been born of the newest
+//! visible commit, and is in no row. What cannot be read just now is an error, and not absent.
 
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
@@ -20,11 +21,12 @@ use crate::storage::fanout;
 use crate::storage::location::Tail;
 use crate::storage::manifest::KIND_SHARD;
 use crate::storage::paths::{Name, Paths};
-use crate::storage::record::Header;
-use crate::storage::state::{self, IS_JOINT, JOINT, JOINT_CHOSEN, LOCK, MAIN_TAIL, PENDING, SUSPECT, TAIL, UNSWEPT};
+use crate::storage::segment::{self, is_main};
+use crate::storage::state::{self, IS_JOINT, JOINT, JOINT_CHOSEN, LOCK, PENDING, SUSPECT, TAIL, UNSWEPT, VISIBLE};
 
 use super::decided::{read_decision, read_manifest};
 use super::finish::is_lost;
+use super::log::Batches;
 use super::store::Store;
 
 impl<O: Os> Store<O> {
@@ -42,14 +44,69 @@ impl<O: Os> Store<O> {
             self.state.store(PENDING, 0);
         }
         let is_unswept = self.state.load(LOCK) != 0 || self.state.load(UNSWEPT) != 0;
-        if !is_unswept || [TAIL, MAIN_TAIL].iter().any(|&word| self.has_visible_at(word)) {
+        if !is_unswept || self.state.load(PENDING) > self.state.load(VISIBLE) {
             return Ok(());
         }
-        match self.sweep_unpublished() {
+        match self.drop_unpublished() {
             // What cannot be found for damage is what the rebuild is for.
             Err(error) if is_lost(&error) => Ok(()),
-            swept => swept,
+            dropped => dropped,
         }
+    }
+
+    /// Step 3. Words of a shard that is suspect are believed only where the log agrees with them: what goes is the one commit that
+    /// comes right behind the newest visible one. Copies in the main stream, and files that nothing names, are the rebuild's.
+    fn drop_unpublished(&self) -> Result<()> {
+        let next = self.state.load(VISIBLE).saturating_add(1);
+        let tail = Tail::from_bits(self.state.load(TAIL));
+        let id = self.segment_in(tail.slot);
+        let ahead = self.state.load(state::NEXT_SEGMENT);
+        let (path, born) = (self.paths.of(Name::Segment(ahead)), self.born_of(ahead, id)?);
+        if born == Some(next - 1) && (0..self.rows).all(|slot| self.segment_in(slot) != ahead) {
+            self.state.store(UNSWEPT, state::NAME_MAY_RETURN);
+            self.os.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+            self.make_removal_durable(state::NAME_MAY_RETURN)?;
+            self.state.store(UNSWEPT, 1);
+        }
+        if id == 0 || is_main(id) {
+            return Ok(());
+        }
+        let segment = self.map_segment(tail.slot, id, Access::Read)?;
+        let end = segment.map.len();
+        let mut batches = Batches::of(&segment.map, id, segment.nonce, end);
+        while (batches.offset as u64) < tail.offset {
+            match batches.next_batch() {
+                Some(members) if members.iter().all(|member| member.header.sequence < next) => {}
+                _ => return Ok(()),
+            }
+        }
+        if batches.offset as u64 != tail.offset {
+            return Ok(());
+        }
+        match batches.next_batch() {
+            Some(members) if members.iter().all(|member| member.header.sequence == next) => {
+                // It writes there if that is a record.
+                self.empty_tail(TAIL)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn born_of(&self, id: u64, before: u64) -> Result<Option<u64>> {
+        let path = self.paths.of(Name::Segment(id));
+        let file = match self.os.open(&path, OpenMode::Read) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("open", &path, e)),
+        };
+        let mut bytes = [0; segment::HEAD];
+        match file.read_at(&mut bytes, 0) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(e) => return Err(Error::io("read", &path, e)),
+        }
+        let head = segment::Head::decode(&bytes, self.store_id, id).ok();
+        Ok(head.filter(|head| head.previous == before).map(|head| head.born))
     }
 
     /// Step 1. False if the commit of that number was neither chosen nor decided.
@@ -58,33 +115,36 @@ impl<O: Os> Store<O> {
         let Some(fanout) = read_manifest(&self.os, root)? else { return Ok(false) };
         let (decided, _) = read_decision(&self.os, &fanout::decisions(root), fanout.id)?;
         let paths = (0..fanout.shards).map(|shard| Paths::new(&fanout::shard(root, shard)).of(Name::State));
-        // One that is not there has no part.
-        let states: Vec<_> =
-            paths.filter_map(|path| Some((self.os.open(&path, OpenMode::Write).ok()?, path))).collect();
-        let word = |file: &O::File, at: usize| {
+        let mut states = Vec::new();
+        for path in paths {
+            match self.os.open(&path, OpenMode::Write) {
+                Ok(file) => states.push((file, path)),
+                // One that is not there has no part.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("open", &path, e)),
+            }
+        }
+        let word = |file: &O::File, path: &std::path::Path, at: usize| {
             let mut bytes = [0; 8];
-            file.read_at(&mut bytes, at as u64).map_or(0, |()| u64::from_ne_bytes(bytes))
+            match file.read_at(&mut bytes, at as u64) {
+                Ok(()) => Ok(u64::from_ne_bytes(bytes)),
+                Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(0),
+                Err(e) => Err(Error::io("read", path, e)),
+            }
         };
-        let chosen = states.iter().map(|(file, _)| word(file, JOINT_CHOSEN)).fold(decided, u64::max);
+        let mut chosen = decided;
+        for (file, path) in &states {
+            chosen = chosen.max(word(file, path, JOINT_CHOSEN)?);
+        }
         if chosen < number {
             return Ok(false);
         }
         for (file, path) in &states {
-            if word(file, PENDING) & IS_JOINT != 0 && word(file, JOINT) == number {
+            if word(file, path, PENDING)? & IS_JOINT != 0 && word(file, path, JOINT)? == number {
                 let told = file.write_at(&number.to_ne_bytes(), JOINT_CHOSEN as u64);
                 told.map_err(|e| Error::io("write", path, e))?;
             }
         }
         Ok(true)
-    }
-
-    /// True if a record of a visible commit stands where a word says that the next one goes.
-    fn has_visible_at(&self, word: usize) -> bool {
-        let tail = Tail::from_bits(self.state.load(word));
-        let id = self.segment_in(tail.slot);
-        let Ok(offset) = usize::try_from(tail.offset) else { return true };
-        let Ok(segment) = self.map_segment(tail.slot, id, Access::Read) else { return false };
-        let there = Header::read(&segment.map, offset, segment.map.len());
-        there.is_some_and(|header| header.sequence <= self.state.load(state::VISIBLE))
     }
 }

@@ -41,6 +41,7 @@ mod clear;
 mod commit;
 mod compaction;
 mod decided;
+mod doubt;
 mod due;
 mod durable;
 mod duty;

@@ -276,7 +276,7 @@ impl<O: Os> Store<O> {
         }
         match lead.carry_out(Durably::Change) {
             Err(error) if error.is_for_want_of_space() => Ok(false),
-            done => done.map(|()| true),
+            done => done,
         }
     }
 

@@ -38,7 +38,7 @@ impl<O: Os> Commit<'_, O> {
             }
             (None, Retiree::Value(id)) if self.store.is_vouched_for(file.bits()) => self.stray(id, bytes),
             (None, _) => {
-                self.unlink_after.push(file);
+                self.unlink_after.push((file, bytes));
                 self.add_state(state::VOLUME, -signed(bytes));
             }
         }
@@ -117,7 +117,7 @@ impl<O: Os> Store<O> {
 
     /// True if some large value may be one that a sync has made durable.
     pub(super) fn is_any_value_vouched_for(&self) -> bool {
-        self.state.load(state::SYNCED_VALUES) != 0 || self.is_all_vouched_for() || self.is_sync_under_way()
+        self.is_sync_under_way() || self.state.load(state::SYNCED_VALUES) != 0 || self.is_all_vouched_for()
     }
 
     /// Asked once it was read which files are dead, and before it is asked whether all is durable: if no commit is pending

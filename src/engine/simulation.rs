@@ -12,6 +12,8 @@ mod again;
 mod ahead;
 mod audit;
 #[cfg(test)]
+mod beside;
+#[cfg(test)]
 mod clears;
 #[cfg(test)]
 mod deaths;
@@ -28,6 +30,9 @@ mod images;
 mod index;
 #[cfg(test)]
 mod joint;
+#[cfg(test)]
+mod joint_anew;
+#[cfg(test)]
 mod joint_died;
 #[cfg(test)]
 mod limit;

@@ -42,13 +42,11 @@ impl<O: Os> Commit<'_, O> {
                 // The main stream has no epochs: what was wiped there must not come back with a power cut. Nor must what was
                 // part of a joint commit.
                 if self.main || self.joint.is_some() {
-                    let synced = segment.file.as_ref().map(|file| file.sync());
-                    if synced.as_ref().is_none_or(|synced| synced.is_err()) {
+                    // What else is in that file may be lost if it fails, and no later sync would say so.
+                    let stage = if self.main { MAIN_LOG } else { LOG };
+                    let synced = segment.file.as_ref().map(|file| self.store.sync_beside(file, stage));
+                    if synced.is_none_or(|synced| synced.is_err()) {
                         self.store.state.fetch_max(state::UNSWEPT, 1);
-                    }
-                    if synced.is_some_and(|synced| synced.is_err()) {
-                        // What else is in that file may be lost now, and no later sync would say so.
-                        self.store.announce_failure(if self.main { MAIN_LOG } else { LOG }, true);
                     }
                 }
             }
