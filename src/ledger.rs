@@ -74,7 +74,7 @@ impl Deadline {
 impl Ledger {
     /// The notes of a name, made if there are none. Not inside a transaction: nobody else would see them.
     ///
-    /// `is_over` says of a note that nobody asks for whether it says nothing any more: of one without it, all would go on as it does.
+    /// `is_over` says of a note whether everything would go on as it does if it were not there.
     pub fn open(store: &Arc<dyn Calls>, name: &str, is_over: IsOver) -> Result<Ledger> {
         if store.is_inside() {
             return Err(Error::InTransaction);
@@ -167,7 +167,8 @@ impl Ledger {
                 }
             })
         })?;
-        if is_new && self.store.items_of(self.space)? >= MANY {
+        // The change is made: nothing that fails from here on is its failure.
+        if is_new && self.store.items_of(self.space).is_ok_and(|notes| notes >= MANY) {
             self.tidy(&key);
         }
         answer.ok_or(Error::InTransaction)
