@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::measure::Outcome;
 
 /// A store that has said nothing for so long has locked itself up: its worker is killed, and the other stores go on.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(120);
 const PATIENCE_FOR_A_FILL: Duration = Duration::from_secs(1800);
 
 pub struct Worker {
