@@ -283,7 +283,7 @@ impl<C: Codec, S> Builder<C, S> {
     /// thread has made room, the one in the background among them, without any lock: it may use the cache. Calls come one
     /// at a time, in the order in which the items went; the last function given counts. If it panics, so does the call that
     /// made room, which has done its work by then; the thread in the background goes on. What taking and letting go of locks and
-    /// the like makes room for is told by the next call that changes something else.
+    /// the like makes room for is told by the next call that changes something else, or when the handle is closed.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};

@@ -38,6 +38,8 @@ mod random;
 mod recipes;
 #[path = "cache/scratch.rs"]
 mod scratch;
+#[path = "cache/slow.rs"]
+mod slow;
 #[path = "cache/stream.rs"]
 mod stream;
 #[path = "cache/tags.rs"]

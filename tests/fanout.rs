@@ -24,6 +24,8 @@ mod recipes;
 mod scratch;
 #[path = "fanout/shards.rs"]
 mod shards;
+#[path = "cache/slow.rs"]
+mod slow;
 #[path = "cache/stream.rs"]
 mod stream;
 #[path = "cache/tags.rs"]

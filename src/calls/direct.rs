@@ -135,10 +135,7 @@ impl Whole for Handle<RealOs> {
 
     fn transact(&self, how: How, body: Body<'_>) -> Result<()> {
         let body = |inside: &Handle<RealOs>| Stop::unless(body(Arc::new(inside.clone())));
-        Stop::end(match how.holds {
-            true => self.transact_held(how.timeout, body),
-            false => Handle::transact(self, how.timeout, body),
-        })
+        Stop::end(Handle::transact(self, (how.timeout, how.holds), body))
     }
 
     fn len(&self) -> u64 {

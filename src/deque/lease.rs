@@ -146,7 +146,7 @@ fn until(store: &dyn Calls, duration: Duration) -> u64 {
 impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// Takes the first element for a time; `None` if there is none. Until the lease is [acknowledged](Lease::ack), the element is
     /// kept beside the queue. It comes back, and goes to whoever leases next,
-    /// - at once when the lease is dropped,
+    /// - at once when the lease is dropped, or, inside a transaction and where it cannot be given back, as soon as it can,
     /// - when its process has died, by whatever death: who waits for a lease looks for that four times a second,
     /// - when the time is over, if its holder is alive: give more than the work takes, or [`extend`](Lease::extend).
     ///
@@ -154,7 +154,7 @@ impl<T: DeserializeOwned, C: Codec> Deque<T, C> {
     /// Nobody else has it while the lease holds, and who holds one that has passed on learns it from
     /// [`ack`](Lease::ack). The clock that counts is the machine's: a step of it moves what is due.
     ///
-    /// Two commits of some microseconds for each element. Elements that came back go before all others.
+    /// Two commits of some microseconds for each element, of which the first waits for no disk. Elements that came back go before all others.
     ///
     /// # Errors
     /// As [`pop_front`](Deque::pop_front). An element that is leased is stored anew beside the queue: where the store has no room for

@@ -5,8 +5,12 @@ use crate::error::{Error, Result};
 use crate::os::{Os, OsFile, OsMap};
 use crate::storage::state::{SYNC_FAILED, SYNC_STAGE, SYNCED_MAIN, SYNCED_SEGMENT, SYNCED_VALUES};
 
-use super::durable::{ONE_FAILURE, TOLD};
 use super::store::Store;
+
+/// Bit of `SYNC_FAILED`: somebody was told, so it stays until `sync` has put it right.
+pub(super) const TOLD: u64 = 16;
+/// `SYNC_FAILED` counts up by this with each failure, so that one that comes while an older one is put right is not lost.
+const ONE_FAILURE: u64 = 32;
 
 impl<O: Os> Store<O> {
     #[cold]
@@ -30,12 +34,17 @@ impl<O: Os> Store<O> {
         if seeded!("failed_sync_is_not_announced") {
             return;
         }
-        let mut word = self.state.load(SYNC_FAILED);
+        self.count_failure(stages | told);
+    }
+
+    /// Counts a failure of some stages: the word before it, and with it.
+    fn count_failure(&self, bits: u64) -> (u64, u64) {
+        let mut before = self.state.load(SYNC_FAILED);
         loop {
-            let next = word.wrapping_add(ONE_FAILURE) | stages | told;
-            match self.state.compare_exchange(SYNC_FAILED, word, next) {
-                Ok(_) => return,
-                Err(now) => word = now,
+            let with = before.wrapping_add(ONE_FAILURE) | bits;
+            match self.state.compare_exchange(SYNC_FAILED, before, with) {
+                Ok(_) => return (before, with),
+                Err(now) => before = now,
             }
         }
     }
@@ -43,14 +52,7 @@ impl<O: Os> Store<O> {
     /// Makes a file of the log durable for who has the lock and does not lead. It is said before that it may fail: who leads meanwhile
     /// must not vouch for what it is about, and if this process dies of it, the next leader writes it once more.
     pub(super) fn sync_beside(&self, file: &O::File, stage: u64) -> std::io::Result<()> {
-        let mut before = self.state.load(SYNC_FAILED);
-        let doubt = loop {
-            let next = before.wrapping_add(ONE_FAILURE) | stage;
-            match self.state.compare_exchange(SYNC_FAILED, before, next) {
-                Ok(_) => break next,
-                Err(now) => before = now,
-            }
-        };
+        let (before, doubt) = self.count_failure(stage);
         let synced = file.sync();
         match &synced {
             Ok(()) => drop(self.state.compare_exchange(SYNC_FAILED, doubt, before)),

@@ -21,7 +21,7 @@
 //!    directory, if a file may be new in it; `SYNC_STAGE = MAIN_LOG`; the segments of the main stream from `SYNCED_MAIN` on;
 //!    `SYNC_STAGE = LOG`; those of the commit stream from `SYNCED_SEGMENT` on, in order, those words following: a sealed one
 //!    is asked for once. Before a victim of compaction goes, the main stream alone is asked for.
-//! 7. `SYNCED = ` the `VISIBLE` of step 5; `SYNC_STAGE = 0`. Now and then, and for `sync` always: write to the file
+//! 7. If something was announced meanwhile (`doubt`): all again. `SYNCED = ` the `VISIBLE` of step 5; `SYNC_STAGE = 0`. Now and then, and for `sync` always: write to the file
 //!    `synced` how far the log is durable, and make that durable (see `rebuild` for its use).
 //! 8. `SYNCING = 0`; wake all sleepers. Most are done by step 1; one of the others leads everybody who came meanwhile.
 //!
@@ -46,6 +46,7 @@
 //!   and verified, and the disk was asked again.
 //! - **D4** A leader's death at any step delays the others by two rounds at most.
 
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -59,6 +60,7 @@ use crate::storage::state::{
 };
 use crate::storage::synced;
 
+use super::doubt::TOLD;
 use super::store::Store;
 
 /// Stages of step 6, as bits: several may be in doubt.
@@ -67,10 +69,6 @@ pub const NAMES: u64 = 2;
 pub const LOG: u64 = 4;
 pub const MAIN_LOG: u64 = 8;
 const STAGES: u64 = VALUES | NAMES | LOG | MAIN_LOG;
-/// Bit of `SYNC_FAILED`: somebody was told, so it stays until `sync` has put it right.
-pub(super) const TOLD: u64 = 16;
-/// `SYNC_FAILED` counts up by this with each failure, so that one that comes while an older one is put right is not lost.
-pub(super) const ONE_FAILURE: u64 = 32;
 
 /// Bit of `SYNCING` that says that somebody sleeps on it.
 const SLEEPERS: u32 = 1 << 31;
@@ -195,10 +193,7 @@ impl<O: Os> Store<O> {
     pub(super) fn try_to_lead(&self) -> Option<Lead<'_, O>> {
         let word = self.state.load32(SYNCING);
         if word == 0 {
-            let leads = self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok();
-            // What is visible is read after that: see `retire` for who asks the other way round.
-            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-            return leads.then(|| Lead { store: self });
+            return self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok().then(|| Lead::begin(self));
         }
         let sleeping = word | SLEEPERS;
         if word != sleeping && self.state.compare_exchange32(SYNCING, word, sleeping).is_err() {
@@ -210,7 +205,7 @@ impl<O: Os> Store<O> {
             && leader != self.owner
             && !self.os.is_alive(&self.paths.presence(leader.into()))
             && self.state.compare_exchange32(SYNCING, sleeping, self.owner | SLEEPERS).is_ok();
-        takes_over.then(|| Lead { store: self })
+        takes_over.then(|| Lead::begin(self))
     }
 
     /// Frees a dead leader's word. What it was at stays in `SYNC_STAGE` for the next one. For a sole opener.
@@ -256,9 +251,17 @@ impl<O: Os> Store<O> {
     }
 }
 
+impl<'s, O: Os> Lead<'s, O> {
+    /// For who has the word `SYNCING`.
+    fn begin(store: &'s Store<O>) -> Self {
+        // What is visible is read after that: see `retire` for who asks the other way round.
+        fence(Ordering::SeqCst);
+        Lead { store }
+    }
+}
+
 impl<O: Os> Lead<'_, O> {
-    /// Steps 3 to 7.
-    /// False if something that it asked for is in doubt now.
+    /// Steps 3 to 7. False if something that it asked for is in doubt now.
     pub(super) fn carry_out(&self, purpose: Purpose) -> Result<bool> {
         let (store, state) = (self.store, &self.store.state);
         let names_in_doubt = self.dispel_doubt(purpose)?;

@@ -72,26 +72,10 @@ impl<O: Os> Handle<O> {
         Handle::Store(Living::new(store))
     }
 
-    /// Runs a transaction, or, inside of one, a part that can be taken back alone. `timeout` is for the lock; without one it
-    /// is the store's.
+    /// Runs a transaction, or, inside of one, a part that can be taken back alone. The first of `how` is for the lock; without one it
+    /// is the store's. One that, by the second, holds says who has something: it needs not be durable, and calls no listener once it
+    /// is done.
     pub fn transact<R, E: From<Error>>(
-        &self,
-        timeout: Option<Duration>,
-        body: impl FnOnce(&Handle<O>) -> Result<R, E>,
-    ) -> Result<R, E> {
-        self.run((timeout, false), body)
-    }
-
-    /// The same for one that says who has something: it needs not be durable, and calls no listener once it is done.
-    pub fn transact_held<R, E: From<Error>>(
-        &self,
-        timeout: Option<Duration>,
-        body: impl FnOnce(&Handle<O>) -> Result<R, E>,
-    ) -> Result<R, E> {
-        self.run((timeout, true), body)
-    }
-
-    fn run<R, E: From<Error>>(
         &self,
         how: (Option<Duration>, bool),
         body: impl FnOnce(&Handle<O>) -> Result<R, E>,

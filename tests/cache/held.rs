@@ -1,6 +1,6 @@
 //! What is held beside a listener that panics, a disk that fails, and inside of a transaction: leases, and what locks make room for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use larder::Cache;
 use larder::recipes::Lock;
 
+use crate::slow::Slow;
+
 const LONG: Duration = Duration::from_secs(3600);
 /// Where it says what could not be made durable.
 const SYNC_FAILED: u64 = 744;
 
 thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
-    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
 /// A cache that is full, with a listener that panics in a thread that is armed.
@@ -83,19 +84,6 @@ fn to_drop_a_lease_beside_a_listener_that_panics_does_not_panic_and_gives_it_bac
     }
 }
 
-#[derive(serde::Serialize)]
-struct Slow(u64);
-
-impl<'de> serde::Deserialize<'de> for Slow {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Slow, D::Error> {
-        let number = u64::deserialize(deserializer)?;
-        if let Some(meanwhile) = MEANWHILE.take() {
-            meanwhile();
-        }
-        Ok(Slow(number))
-    }
-}
-
 /// The disk fails while the lease is given: whoever asked for it has none, so nobody holds the element.
 #[test]
 fn a_lease_that_is_not_durable_is_not_held_by_nobody() {
@@ -104,10 +92,10 @@ fn a_lease_that_is_not_durable_is_not_held_by_nobody() {
     let deque = cache.deque::<Slow>("jobs").unwrap();
     deque.push_back(&Slow(7)).unwrap();
     let path = dir.path().join("state");
-    MEANWHILE.set(Some(Box::new(move || {
+    Slow::meanwhile(move || {
         let state = std::fs::OpenOptions::new().write(true).open(path).unwrap();
         state.write_all_at(&(32u64 | 16 | 4).to_le_bytes(), SYNC_FAILED).unwrap();
-    })));
+    });
     let leased = deque.lease_front(LONG);
     assert!(leased.is_ok() || deque.leased().unwrap() == 0, "{:?}, and it is leased", leased.err());
 }

@@ -8,6 +8,7 @@ use larder::{Cache, Error, Key, KeyWriter, KeyWritten, Memoize, SetOptions};
 
 use crate::Scratch;
 use crate::random::Random;
+use crate::slow::Slow;
 
 /// Calls of a function that were computed.
 #[derive(Default)]
@@ -269,25 +270,6 @@ fn all_calls_of_a_function_are_cleared_and_nothing_else() {
     assert!(matches!(refused, Err(Error::ReadOnly)));
 }
 
-thread_local! {
-    /// What happens while this thread reads a [`Slow`].
-    static MEANWHILE: std::cell::RefCell<Option<Box<dyn FnOnce()>>> = const { std::cell::RefCell::new(None) };
-}
-
-/// A number that takes long to read.
-#[derive(serde::Serialize)]
-struct Slow(u64);
-
-impl<'de> serde::Deserialize<'de> for Slow {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Slow, D::Error> {
-        let number = u64::deserialize(deserializer)?;
-        if let Some(meanwhile) = MEANWHILE.take() {
-            meanwhile();
-        }
-        Ok(Slow(number))
-    }
-}
-
 /// Two find that a value expires soon, and one has computed it anew before the other one asks for the claim.
 #[test]
 fn what_was_just_computed_anew_is_not_computed_once_more() {
@@ -305,10 +287,10 @@ fn what_was_just_computed_anew_is_not_computed_once_more() {
     });
     assert_eq!(first.0, 0);
     let (other, theirs) = (cache.second(), std::sync::Arc::clone(&runs));
-    MEANWHILE.set(Some(Box::new(move || {
+    Slow::meanwhile(move || {
         let anew = std::thread::spawn(move || f(&other).call(1, || Slow(count(&theirs))).0);
         assert_eq!(anew.join().unwrap(), 1, "it is early");
-    })));
+    });
     // What is there now took microseconds and is kept for an hour.
     let _ = f(&cache).call(1, || Slow(count(&runs)));
     assert_eq!(runs.load(std::sync::atomic::Ordering::SeqCst), 2, "computed once and once anew");

@@ -1,12 +1,12 @@
 //! What the disk refuses beside a sync, and what goes beside one.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::thread::ScopedJoinHandle;
 
 use super::acts::{Act, key_bytes, put, value_bytes};
 use super::audit::{audit, drift};
-use super::joint::{FILE_CAPACITY, ROOT, Way, commit, live_in_all, number_of, one_in_each, open_in, process};
+use super::joint::{FILE_CAPACITY, Way, commit, live_in_all, number_of, one_in_each, open_in, process};
+use super::joint_anew::{set, state_path};
 use super::world::{self, World};
 use crate::engine::change::{Change, Op, Put, Tag, Value};
 use crate::engine::commit::Commit;
@@ -14,16 +14,7 @@ use crate::engine::siblings::Joint;
 use crate::error::Error;
 use crate::os::OsMap;
 use crate::os::sim::{CallKind, Machine};
-use crate::storage::fanout;
 use crate::storage::state::{SUSPECT, SYNC_FAILED, SYNC_STAGE};
-
-fn state_path(shard: usize) -> std::path::PathBuf {
-    fanout::shard(Path::new(ROOT), shard as u32).join("state")
-}
-
-fn set(machine: &Machine, shard: usize, word: usize, value: u64) -> bool {
-    machine.overwrite(&state_path(shard), word as u64, &value.to_ne_bytes())
-}
 
 /// Who wipes a batch dies between the failed fsync and saying so.
 #[test]

@@ -132,7 +132,7 @@ impl Act {
                 handle.put_hashed(&key, handle.hash(&key), put)?;
             }
             Act::Together(acts, keep) => {
-                let outcome = handle.transact(None, |inside| {
+                let outcome = handle.transact((None, false), |inside| {
                     for act in acts {
                         popped.extend(act.apply(inside, indexes)?);
                     }
@@ -468,7 +468,7 @@ fn who_empties_an_index_in_a_transaction_looks_once_at_each_item() {
     let fill = Act::Together((0..1000).map(one).collect(), true);
     fill.apply(&process.handle, &process.indexes).unwrap();
     let index = process.indexes[0];
-    let work = process.handle.transact(None, |inside| {
+    let work = process.handle.transact((None, false), |inside| {
         let handle::Handle::Inside(transaction) = inside else { return Err(Error::InTransaction) };
         let pop = |end| inside.pop_in_order(index, end, |key, _| Ok(u32::from_be_bytes(key.try_into().unwrap())));
         for number in 0..300 {
@@ -480,7 +480,7 @@ fn who_empties_an_index_in_a_transaction_looks_once_at_each_item() {
         assert_eq!((pop(End::Front)?, pop(End::Back)?), (Some(5), Some(990)));
         assert_eq!((pop(End::Front)?, pop(End::Back)?), (Some(300), Some(699)));
         let looks = transaction.looks()?;
-        let taken_back = inside.transact(None, |_| {
+        let taken_back = inside.transact((None, false), |_| {
             assert_eq!((pop(End::Front)?, pop(End::Back)?), (Some(301), Some(698)));
             Err::<(), _>(Error::InTransaction)
         });

@@ -20,11 +20,11 @@ use crate::storage::state::{
     VISIBLE,
 };
 
-fn state_path(shard: usize) -> PathBuf {
+pub(super) fn state_path(shard: usize) -> PathBuf {
     fanout::shard(Path::new(ROOT), shard as u32).join("state")
 }
 
-fn set(machine: &Machine, shard: usize, word: usize, value: u64) -> bool {
+pub(super) fn set(machine: &Machine, shard: usize, word: usize, value: u64) -> bool {
     machine.overwrite(&state_path(shard), word as u64, &value.to_ne_bytes())
 }
 

@@ -144,7 +144,7 @@ impl Act {
                 handle.put_hashed(&key, handle.hash(&key), put)?;
             }
             Act::Together(acts, keep) => {
-                let outcome = handle.transact(None, |inside| {
+                let outcome = handle.transact((None, false), |inside| {
                     for act in acts {
                         popped.extend(act.apply(inside, queues)?);
                     }

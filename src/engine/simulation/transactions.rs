@@ -80,7 +80,7 @@ fn change(inside: &Handle<SimOs>, acts: &[Act]) -> Result<u64> {
 
 /// Runs operations as one transaction on a store that holds `contents`.
 pub(super) fn transact(store: &Arc<Store<SimOs>>, acts: &[Act], contents: &Contents) -> Result<()> {
-    handle(store).transact(None, |inside| stage(inside, acts, &mut contents.clone()))
+    handle(store).transact((None, false), |inside| stage(inside, acts, &mut contents.clone()))
 }
 
 /// What one consistent read of all keys that a test uses gives, without the lock: versions by key.
@@ -233,7 +233,7 @@ fn t1_nobody_sees_what_is_staged_and_an_error_takes_it_back() {
         let other = self::process(&world.machine);
         let volume = process.store.volume();
         let files = world.machine.paths();
-        let refused = handle(&process.store).transact(None, |inside| {
+        let refused = handle(&process.store).transact((None, false), |inside| {
             stage(inside, &acts, &mut world.contents.clone())?;
             assert_eq!(live(&other.store), living(&world.contents, other.store.now()));
             Err::<(), _>(Error::aborted("no"))
