@@ -12,6 +12,8 @@ mod change;
 mod codec;
 #[path = "cache/counter.rs"]
 mod counter;
+#[path = "cache/emptied.rs"]
+mod emptied;
 #[path = "cache/evicted.rs"]
 mod evicted;
 #[path = "cache/flight.rs"]

@@ -25,6 +25,10 @@ rebuild_does_not_seal                 simulation::named::what_was_behind_a_break
 state_trusted_after_power_loss        simulation::images
 segment_does_not_say_where_the_last_ended simulation::images
 segments_with_names_go                simulation::images
+what_a_transaction_has_touched_goes   simulation::borrowed
+removals_wait_for_much_that_is_dead   simulation::emptied
+copies_have_no_room_to_grow           simulation::emptied
+batches_are_not_cut_to_their_room     simulation::emptied
 sync_forgets_names                    simulation::images
 sync_forgets_large_values             simulation::images
 sync_of_the_newest_segment_alone      simulation::images

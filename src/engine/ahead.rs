@@ -12,8 +12,9 @@ use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::state::{self, Retiree};
 
+use super::limit::segment_bytes;
 use super::listed::Listed;
-use super::room::{segment_bytes, zero};
+use super::room::zero;
 use super::store::Store;
 use super::view::{Ahead, Segment};
 

@@ -18,8 +18,8 @@ use crate::storage::tag_table;
 use super::cells::KeyPlace;
 use super::change::{Change, Op, Put, Tag, Value};
 use super::commit::{Commit, signed};
+use super::limit::Purpose;
 use super::read::{Life, Try};
-use super::room::Purpose;
 use super::tags::TagRow;
 use super::view::Index;
 
@@ -62,6 +62,12 @@ struct Counts {
     here: i64,
     /// A segment, the records that count there no more, and the bytes that are dead there now.
     left: (usize, i64, u64),
+}
+
+/// What room for changes is for: removals alone may have more of it.
+pub(super) fn purpose_of(ops: &[Op<'_>]) -> Purpose {
+    let is_put = |op: &Op<'_>| matches!(op.change, Change::Put(_));
+    if ops.iter().any(is_put) { Purpose::Store } else { Purpose::Free }
 }
 
 impl<O: Os> Commit<'_, O> {

@@ -10,8 +10,8 @@ use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, signed};
 use super::compaction::Step;
+use super::limit::Purpose;
 use super::lock::Locked;
-use super::room::Purpose;
 use super::store::Store;
 
 impl<O: Os> Store<O> {

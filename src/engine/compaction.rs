@@ -62,13 +62,12 @@ use crate::storage::tag_table;
 
 use super::cells::{CellPlace, Old};
 use super::commit::Commit;
-use super::large::file_space;
+use super::limit::Purpose;
 use super::lock::Locked;
 use super::log::Batches;
 use super::notices::Notice;
 use super::policy::{Judge, Victim, hand_word};
 use super::read::Life;
-use super::room::{Purpose, segment_bytes};
 use super::statistics::Counter;
 use super::store::Store;
 
@@ -298,7 +297,8 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
     fn decide_on_item(&mut self, i: usize, judge: &Judge) -> Result<bool> {
         let Some((old, cell)) = self.cell_of(i)? else { return Ok(false) };
         let hash = self.candidates[i].hash;
-        let dies = old.life != Life::Live || self.store.has_expired(old.header.expires);
+        let is_borrowed = self.is_borrowed(&old);
+        let dies = (old.life != Life::Live || self.store.has_expired(old.header.expires)) && !is_borrowed;
         if dies && (!self.victim.is_gleaned() || old.header.is_large()) {
             self.expired += u64::from(old.life == Life::Expired);
             self.commit.empty_cell(&old, &cell);
@@ -308,13 +308,13 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         let Some(index) = index else { return Ok(false) };
         let mark = self.store.mark(&index.map, cell.offset);
         if self.victim.is_gleaned() {
-            let lasts = old.header.is_large() && self.lasts(&old)?;
+            let lasts = old.header.is_large() && (is_borrowed || self.lasts(&old)?);
             let stays = judge.stays(mark, 0).or(lasts.then_some(mark));
             return Ok(self.glean(&old, &cell, &index.map, stays));
         }
         // A copy has its order with it, which the original may have had in its place.
         let size = old.header.with_order(0).size();
-        let lasts = self.lasts(&old)?;
+        let lasts = is_borrowed || self.lasts(&old)?;
         if let Some(mark) = judge.stays(mark, self.bytes + size).or(lasts.then_some(mark)) {
             self.keep(Kept::Item { candidate: i, old, cell, mark, lasts }, size);
             return Ok(false);
@@ -366,17 +366,17 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
         Ok(())
     }
 
-    /// Step 4. If there is no room for survivors, some of them are evicted like the rest, where that may be: then the number
-    /// of the first candidate that is left for the next quantum.
+    /// Step 4. If there is no room for survivors, some of them are evicted like the rest, where that may be. The number of the
+    /// first candidate that is left for the next quantum, if any is.
     fn write(&mut self, judge: &Judge) -> Result<Option<usize>> {
         let mut kept = take(&mut self.kept);
         if kept.is_empty() {
             return Ok(None);
         }
-        let mut left = None;
+        let mut left = self.fit_behind_tail(&mut kept);
         let mut room = self.commit.open_batch(BATCH_RECORD + self.bytes, Purpose::Compact);
         if matches!(room, Err(crate::error::Error::Full)) && judge.evicts {
-            left = self.give_up(&mut kept);
+            left = self.give_up(&mut kept).or(left);
             if kept.is_empty() {
                 return Ok(left);
             }
@@ -395,36 +395,6 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
             self.commit.stage_state(state::CARRIED, sequence);
         }
         Ok(left)
-    }
-
-    /// Evicts survivors for which there is no room: all of them, but no more than it takes to gain a segment's space where they
-    /// have files of their own. The number of the candidate behind the last of these.
-    fn give_up(&mut self, kept: &mut Vec<Kept>) -> Option<usize> {
-        let enough = segment_bytes(self.commit.state(state::SIZE_LIMIT));
-        let (mut gained, mut left) = (0, None);
-        for one in &*kept {
-            let Kept::Item { candidate, old, cell, lasts: false, .. } = *one else { continue };
-            gained += self.commit.large_of(&old).map_or(0, |large| file_space(large.len));
-            self.evict(&old, &cell);
-            if gained >= enough {
-                left = Some(candidate + 1);
-                break;
-            }
-        }
-        kept.retain(|one| {
-            !matches!(one, Kept::Item { lasts: false, .. }) && left.is_none_or(|left| one.candidate() < left)
-        });
-        self.bytes = kept.iter().map(|one| self.size_of(one)).sum();
-        left
-    }
-
-    /// Bytes of what is kept, if it is no item.
-    fn size_of(&self, kept: &Kept) -> usize {
-        match kept {
-            Kept::Dead { .. } => Draft::bare(Type::Dead, 0).size() + DEAD_VALUE,
-            Kept::Item { old, .. } => old.header.with_order(0).size(),
-            other => self.candidates[other.candidate()].header.size(),
-        }
     }
 
     fn write_one(&mut self, kept: &Kept) -> Result<()> {

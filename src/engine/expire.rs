@@ -28,18 +28,26 @@ const WALKED: usize = 1024;
 /// Items removed under one hold of the lock.
 const REMOVED: usize = 64;
 
+/// Whether an item is to stay, by its key, the key's hash, and its record.
+type Stays<'a> = dyn Fn(&[u8], u64, &Header) -> bool + 'a;
+
 impl<O: Os> Store<O> {
     /// Removes items that have expired. The number removed.
     pub fn expire(&self) -> Result<u64> {
         self.before_change()?;
-        let removed = self.expire_by(|| self.lock())?;
+        let removed = self.expire_by(|| self.lock(), &|_, _, _| false)?;
         self.epilogue_at_once();
         self.after_change(self.visible())?;
         Ok(removed)
     }
 
-    /// The same for a thread that holds the lock: `lock` gives what stands for it.
-    pub(super) fn expire_by<'s, L: Borrow<Locked<'s, O>>>(&'s self, lock: impl Fn() -> Result<L>) -> Result<u64> {
+    /// The same for a thread that holds the lock: `lock` gives what stands for it. Items that are to stay, by key, hash and
+    /// record, are left to another time.
+    pub(super) fn expire_by<'s, L: Borrow<Locked<'s, O>>>(
+        &'s self,
+        lock: impl Fn() -> Result<L>,
+        stays: &Stays<'_>,
+    ) -> Result<u64> {
         let now = self.time();
         // Taken, so that nobody waits here with the lock: who comes meanwhile makes lists of its own. After an error there
         // are none.
@@ -49,7 +57,7 @@ impl<O: Os> Store<O> {
         for slot in 0..self.rows {
             let earliest = self.state.load(row_word(slot, row::EXPIRES_MIN));
             if self.segment_in(slot) != 0 && earliest != 0 && earliest <= now {
-                removed += self.expire_segment(slot, now, &mut calendar, &lock)?;
+                removed += self.expire_segment(slot, now, &mut calendar, (&lock, stays))?;
             }
         }
         *self.calendar.lock().unwrap_or_else(PoisonError::into_inner) = calendar;
@@ -61,10 +69,10 @@ impl<O: Os> Store<O> {
         slot: usize,
         now: u64,
         calendar: &mut Calendar,
-        lock: &impl Fn() -> Result<L>,
+        (lock, stays): (&impl Fn() -> Result<L>, &Stays<'_>),
     ) -> Result<u64> {
         let id = self.segment_in(slot);
-        let mut removed = 0;
+        let (mut removed, mut left) = (0, 0);
         let mut due = Vec::with_capacity(REMOVED);
         loop {
             let hold = lock()?;
@@ -78,14 +86,20 @@ impl<O: Os> Store<O> {
             let is_whole = commit.walk(slot, id, end, list)?;
             let is_done = is_whole && !list.take_due(now, REMOVED, &mut due);
             if is_whole {
-                removed += commit.remove_due(slot, id, &due)?;
+                let (counted, staying) = commit.remove_due((slot, id), &due, stays)?;
+                removed += counted;
+                left += staying;
             }
-            if is_done {
+            if is_done && left == 0 {
                 commit.stage_state(row_word(slot, row::EXPIRES_MIN), list.earliest());
             }
             self.state.fetch_max(state::CLOCK, now);
             commit.publish()?;
             if is_done {
+                if left != 0 {
+                    // They are not listed any more.
+                    calendar.forget(|listed, _| listed == slot);
+                }
                 return Ok(removed);
             }
         }
@@ -112,10 +126,11 @@ impl<O: Os> Commit<'_, O> {
         Ok(list.walked >= end)
     }
 
-    /// Step 2: empties the cells of items that are due, where they still lead to these records. The number that counted.
-    fn remove_due(&mut self, slot: usize, id: u64, offsets: &[u32]) -> Result<u64> {
+    /// Step 2: empties the cells of items that are due, where they still lead to these records. The number that counted, and of
+    /// those that stay.
+    fn remove_due(&mut self, (slot, id): (usize, u64), offsets: &[u32], stays: &Stays<'_>) -> Result<(u64, u64)> {
         if offsets.is_empty() {
-            return Ok(0);
+            return Ok((0, 0));
         }
         let segment = self.store.map_segment(slot, id, Access::Read)?;
         self.refresh_view();
@@ -136,15 +151,17 @@ impl<O: Os> Commit<'_, O> {
                 items.push((offset, start..keys.len(), hash));
             }
         }
-        let mut counted = 0;
+        let (mut counted, mut left) = (0, 0);
         for (offset, key, hash) in items {
             let location = Location::new(slot, offset.into());
-            let Some((old, cell)) = self.locate(&keys[key], hash)?.led_to(location) else { continue };
-            if old.life != Life::Live {
+            let Some((old, cell)) = self.locate(&keys[key.clone()], hash)?.led_to(location) else { continue };
+            if stays(&keys[key], hash, &old.header) {
+                left += 1;
+            } else if old.life != Life::Live {
                 counted += u64::from(old.life == Life::Expired);
                 self.empty_cell(&old, &cell);
             }
         }
-        Ok(counted)
+        Ok((counted, left))
     }
 }

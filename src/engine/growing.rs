@@ -15,9 +15,9 @@ use crate::storage::state::{self, Retiree};
 
 use super::change::Value;
 use super::large::{file_space, is_whole};
+use super::limit::{Purpose, segment_bytes};
 use super::listed::Listed;
 use super::living::Living;
-use super::room::segment_bytes;
 use super::store::Store;
 
 /// Space that is set aside at a time.
@@ -123,7 +123,7 @@ impl<O: Os> Store<O> {
             if self.volume().saturating_add(needed) <= limit {
                 return Ok(());
             }
-            if !self.make_room_once()? {
+            if !self.make_room_once(Purpose::Store)? {
                 return Err(Error::Full);
             }
         }

@@ -22,10 +22,11 @@ use crate::storage::redo::Place;
 use crate::storage::state::{self, Retiree};
 
 use super::commit::{Commit, Made, signed};
+use super::limit::Purpose;
 use super::lock::Locked;
 use super::marks::Moved;
 use super::read::{Life, Try};
-use super::room::{Purpose, write_zeros};
+use super::room::write_zeros;
 use super::store::Store;
 use super::view::{Index, View};
 

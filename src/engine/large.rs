@@ -13,7 +13,7 @@ use crate::storage::record::{LargeReference, checksum};
 use crate::storage::state::{self, Retiree};
 
 use super::commit::{Commit, Made, signed};
-use super::room::segment_bytes;
+use super::limit::{Purpose, segment_bytes};
 use super::store::Store;
 use super::view::LargeValue;
 
@@ -89,7 +89,7 @@ impl<O: Os> Store<O> {
 
     /// Writes a value to a draft file.
     pub fn draft(&self, bytes: &[u8]) -> Result<Draft<'_, O>> {
-        self.draft_with(bytes, || self.make_room_once())
+        self.draft_with(bytes, || self.make_room_once(Purpose::Store))
     }
 
     /// The same with another way to give space back; `make_room` says whether it found any.

@@ -34,6 +34,7 @@
 
 mod ahead;
 mod batch;
+mod borrowed;
 mod cells;
 mod change;
 mod check;
@@ -55,6 +56,7 @@ mod handle;
 mod joint;
 mod joint_left;
 mod large;
+mod limit;
 mod listed;
 mod living;
 mod lock;

@@ -15,7 +15,7 @@ use crate::storage::state::{self, HAS_INNER, HAS_LASTING, LIVE_NAME, row_word};
 use crate::storage::tag_table::{CHUNKS_MAX, ROW_BYTES, RowPlace, chunk_bytes, id_of, kind_of, row};
 
 use super::commit::Commit;
-use super::room::Purpose;
+use super::limit::Purpose;
 use super::store::Store;
 use super::tags::{Named, TagRow};
 use super::view::View;

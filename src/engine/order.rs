@@ -32,9 +32,9 @@ use crate::storage::state;
 use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, DEEPEST, LINK, LONG, Node, block_of, child, place_of};
 
 use super::commit::{Commit, Made};
+use super::limit::Purpose;
 use super::nodes::Nodes;
 use super::pending::Moment;
-use super::room::Purpose;
 
 /// Nodes of trees that are taken apart that each change frees.
 const TAKEN_APART: usize = 2;

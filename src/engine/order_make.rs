@@ -13,11 +13,11 @@ use crate::storage::tag_table::{self, RowPlace, row};
 use crate::storage::tree::CLASSES;
 
 use super::commit::Commit;
+use super::limit::Purpose;
 use super::lock::Locked;
 use super::order_read::{Stretch, Window};
 use super::queue::End;
 use super::read::{Record, Try};
-use super::room::Purpose;
 use super::store::Store;
 
 /// Keys that one commit puts in.

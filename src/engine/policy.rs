@@ -20,8 +20,8 @@ use crate::storage::segment::{self, MAIN, is_main};
 use crate::storage::state::{self, row, row_word};
 
 use super::commit::Commit;
+use super::limit::{Purpose, segment_bytes};
 use super::marks::Rule;
-use super::room::segment_bytes;
 use super::store::Store;
 
 /// The share of the commit stream under `S3Fifo` is one of this many parts.
@@ -64,7 +64,7 @@ pub(super) fn hand_word(victim: &Victim, hand: u64) -> u64 {
 const START: u64 = segment::HEAD as u64;
 
 /// True if nothing at all may be lost.
-fn loses_nothing(policy: Eviction) -> bool {
+pub(super) fn loses_nothing(policy: Eviction) -> bool {
     policy == Eviction::None
 }
 
@@ -318,28 +318,38 @@ impl<O: Os> Store<O> {
     }
 
     /// True if compaction can give something back: where items are evicted, if enough is not of those that last; else if
-    /// enough is dead.
-    pub(super) fn is_worth_compacting(&self) -> bool {
-        if !loses_nothing(self.policy()) {
-            // What lasts would only be moved from place to place.
-            let limit = self.state.load(state::SIZE_LIMIT);
-            let lasting = self.state.load(state::LASTING_BYTES);
-            return lasting == 0 || self.volume().saturating_sub(lasting) >= limit / DEAD_SHARE;
+    /// enough is dead. For a removal that found no room half a segment is enough, whatever it costs to get there: short values
+    /// leave hardly more than what says that they were removed takes, and that has to go before the next can be removed.
+    pub(super) fn is_worth_compacting(&self, purpose: Purpose) -> bool {
+        let is_whole = loses_nothing(self.policy());
+        let lasting = self.state.load(state::LASTING_BYTES);
+        if !is_whole && lasting == 0 {
+            return true;
         }
-        let open = [state::TAIL, state::MAIN_TAIL].map(|word| Tail::from_bits(self.state.load(word)).slot);
-        let rows = (0..self.rows).filter(|slot| self.segment_in(*slot) != 0 && !open.contains(slot));
-        let mut cells = 0;
-        let mut dead = 0;
-        let mut due = false;
+        let word = |slot, word| self.state.load(row_word(slot, word));
+        let open = [state::TAIL, state::MAIN_TAIL].map(|tail| Tail::from_bits(self.state.load(tail)).slot);
+        let sealed = (0..self.rows).filter(|slot| self.segment_in(*slot) != 0 && !open.contains(slot));
+        let (mut cells, mut dead, mut written, mut is_due) = (0, 0_u64, 0_u64, false);
         let now = self.time();
-        for slot in rows {
-            dead += self.state.load(row_word(slot, row::DEAD));
-            cells += self.state.load(row_word(slot, row::LIVE)) & u64::from(u32::MAX);
-            let earliest = self.state.load(row_word(slot, row::EXPIRES_MIN));
-            due |= earliest != 0 && earliest <= now;
+        for slot in sealed {
+            cells += word(slot, row::LIVE) & u64::from(u32::MAX);
+            dead = dead.saturating_add(word(slot, row::DEAD));
+            written = written.saturating_add(word(slot, row::END));
+            let earliest = word(slot, row::EXPIRES_MIN);
+            is_due |= earliest != 0 && earliest <= now;
+        }
+        let limit = self.state.load(state::SIZE_LIMIT);
+        let much = limit / DEAD_SHARE;
+        let is_removal = purpose == Purpose::Free && !seeded!("removals_wait_for_much_that_is_dead");
+        if is_removal && dead >= segment_bytes(limit) / 2 {
+            return true;
+        }
+        if !is_whole {
+            // What lasts would only be moved from place to place.
+            let files = self.state.load(state::LARGE_BYTES);
+            return written.saturating_add(files).saturating_sub(lasting) >= much;
         }
         // What was evicted or has expired may have its cells still, and then is not counted as dead.
-        due || cells > self.all_items().saturating_add(cells / DEAD_SHARE)
-            || dead >= self.state.load(state::SIZE_LIMIT) / DEAD_SHARE
+        is_due || dead >= much || cells > self.all_items().saturating_add(cells / DEAD_SHARE)
     }
 }

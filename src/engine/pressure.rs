@@ -17,8 +17,8 @@ use crate::storage::state;
 
 use super::compaction::Step;
 use super::durable::{Lead, Purpose as Durably};
+use super::limit::{Purpose, segment_bytes};
 use super::lock::Locked;
-use super::room::segment_bytes;
 use super::statistics::Counter;
 use super::store::Store;
 
@@ -75,7 +75,7 @@ impl<O: Os> Store<O> {
             self.ask_for_upkeep();
         }
         let margin = if is_fast { self.duty.margin.load(Ordering::Relaxed) } else { 0 };
-        if self.is_short_by(margin) && self.is_worth_compacting() {
+        if self.is_short_by(margin) && self.is_worth_compacting(Purpose::Store) {
             self.compact(locked)?;
         }
         Ok(())
@@ -91,12 +91,12 @@ impl<O: Os> Store<O> {
 
     /// Quanta under one hold of the lock, until a file is out of use. How many items have gone; `None` if there was nothing
     /// to do.
-    fn make_room(&self, locked: &Locked<'_, O>, quanta: usize) -> Result<Option<u64>> {
+    fn make_room(&self, locked: &Locked<'_, O>, quanta: usize, purpose: Purpose) -> Result<Option<u64>> {
         let retired = self.state.load(state::RETIRED);
         if self.reclaim(locked)? {
             return Ok(Some(0));
         }
-        if !self.is_worth_compacting() {
+        if !self.is_worth_compacting(purpose) {
             return Ok(None);
         }
         let mut gone = 0;
@@ -121,7 +121,7 @@ impl<O: Os> Store<O> {
                 break;
             }
             let locked = self.lock()?;
-            let made = match self.make_room(&locked, QUANTA) {
+            let made = match self.make_room(&locked, QUANTA, Purpose::Store) {
                 // Nothing may go, and there is no room to move anything: it stays over the limit.
                 Err(Error::Full) => break,
                 made => made?,
@@ -143,7 +143,7 @@ impl<O: Os> Store<O> {
 
     /// Makes room until a file has gone. False if no more can be made. Not under the lock.
     #[cold]
-    pub(super) fn make_room_once(&self) -> Result<bool> {
+    pub(super) fn make_room_once(&self, purpose: Purpose) -> Result<bool> {
         let (before, volume) = (self.state.load(state::RETIRED), self.volume());
         self.duty.stalls.fetch_add(1, Ordering::Relaxed);
         if self.give_up_ahead() {
@@ -151,7 +151,7 @@ impl<O: Os> Store<O> {
         }
         for _ in 0..STEPS {
             let locked = self.lock()?;
-            let made = self.make_room(&locked, QUANTA);
+            let made = self.make_room(&locked, QUANTA, purpose);
             drop(locked);
             let more = match made {
                 // What others have taken out of use may be all that there is to gain.
@@ -181,9 +181,9 @@ impl<O: Os> Store<O> {
 
     /// Calls `attempt` until it finds room, or no more can be made. Not under the lock.
     #[cold]
-    pub(super) fn until_there_is_room<R>(&self, mut attempt: impl FnMut() -> Result<R>) -> Result<R> {
-        for _ in 0..TRIES {
-            if !self.make_room_once()? {
+    pub(super) fn until_there_is_room<R>(&self, purpose: Purpose, mut attempt: impl FnMut() -> Result<R>) -> Result<R> {
+        for _ in 0..self.tries() {
+            if !self.make_room_once(purpose)? {
                 break;
             }
             match attempt() {
@@ -193,6 +193,12 @@ impl<O: Os> Store<O> {
         }
         // Others may have made room meanwhile.
         attempt()
+    }
+
+    /// How often a write that found no room tries again: where nothing is lost, what is dead may stand in the last segment.
+    fn tries(&self) -> usize {
+        let segments = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0).count();
+        if self.loses_nothing() { TRIES.max(segments) } else { TRIES }
     }
 
     /// What a transaction does first: once it has the lock, it cannot wait for the disk, which what goes may need. So there is
@@ -216,7 +222,7 @@ impl<O: Os> Store<O> {
             // Under the lock nobody else takes what is made meanwhile, but between two holds of it others may take it all.
             let is_short =
                 self.is_short_by(margin) && self.state.load(state::RETIRED).wrapping_sub(retired) < FILES_AHEAD;
-            let made = if is_short { self.make_room(&locked, QUANTA).unwrap_or(None) } else { None };
+            let made = if is_short { self.make_room(&locked, QUANTA, Purpose::Store).unwrap_or(None) } else { None };
             drop(locked);
             if made.is_none() {
                 break;
@@ -229,13 +235,17 @@ impl<O: Os> Store<O> {
     /// As [`Store::until_there_is_room`], for a thread that holds the lock, and leads already if it has a `lead`. True if
     /// something was given back. It ends, because each round but the last one retires something, and there is no room for that
     /// for ever.
-    pub(super) fn make_room_inside(&self, locked: &Locked<'_, O>, lead: Option<&Lead<'_, O>>) -> Result<bool> {
+    pub(super) fn make_room_inside(
+        &self,
+        (locked, lead): (&Locked<'_, O>, Option<&Lead<'_, O>>),
+        purpose: Purpose,
+    ) -> Result<bool> {
         if self.give_up_ahead() {
             return Ok(true);
         }
         let mut retired = self.state.load(state::RETIRED);
         let mut may_ask = true;
-        while self.make_room(locked, QUANTA * STEPS)?.is_some() {
+        while self.make_room(locked, QUANTA * STEPS, purpose)?.is_some() {
             let (waiting, _) = self.waiting();
             self.unlink_retired_by(|| Ok(self.held()))?;
             if may_ask && self.waiting().0 == waiting {

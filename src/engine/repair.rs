@@ -31,11 +31,11 @@ use super::commit::Commit;
 use super::ends::Names;
 use super::growth::fill_bucket;
 use super::large::file_space;
+use super::limit::Purpose;
 use super::lock::Locked;
 use super::log::{Batches, Found, Member};
 use super::marks::Moved;
 use super::queue::Span;
-use super::room::Purpose;
 use super::store::Store;
 use super::voids::read_voids;
 

@@ -20,6 +20,7 @@ use crate::storage::segment::{self, Head, MAIN, is_main};
 use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, Made, signed};
+use super::limit::{Purpose, segment_bytes};
 use super::view::{Ahead, Segment};
 
 /// The most bytes zeroed at a time.
@@ -31,35 +32,6 @@ const WRITE_MIN: usize = 8 << 10;
 /// Checksums of a batch's members that are kept before they are checked together, in bytes.
 const CRCS_MAX: usize = 1 << 10;
 const BLOCK: u64 = 4096;
-
-/// Segments are this share of the size limit: one is always kept free, so the shorter they are the more is used …
-const SEGMENTS: u64 = 128;
-/// … but at least this share of a small one, up to a length from which a segment holds many records …
-const SEGMENTS_OF_FEW: u64 = 64;
-const LONG_ENOUGH: u64 = 256 << 10;
-/// … and between these bounds.
-const SEGMENT_MIN: u64 = 64 << 10;
-const SEGMENT_MAX: u64 = 64 << 20;
-
-/// Who asks for room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// A put: leaves the space of one segment free.
-    Store,
-    /// A removal or eviction: may use that space too, so that a full store can be emptied. Above a limit that was
-    /// lowered it may use what it needs.
-    Free,
-    /// Moving items so that what they leave can go: may use all of the limit.
-    Compact,
-    /// What empties the whole store, or makes its index anew: never refused, for it gives back more than it takes.
-    Renew,
-}
-
-/// Length of an ordinary segment under a size limit.
-pub fn segment_bytes(size_limit: u64) -> u64 {
-    let wanted = (size_limit / SEGMENTS).max((size_limit / SEGMENTS_OF_FEW).min(LONG_ENOUGH));
-    wanted.clamp(SEGMENT_MIN, SEGMENT_MAX) / SEGMENT_MIN * SEGMENT_MIN
-}
 
 impl<O: Os> Commit<'_, O> {
     /// Makes sure that `bytes` can be appended in one piece; `whole` if they are one record. A put leaves a block behind it,
@@ -79,9 +51,10 @@ impl<O: Os> Commit<'_, O> {
         }
         let written_whole = whole && bytes >= WRITE_MIN;
         // Of a record that is written by a call, only what it covers is allocated.
-        let wanted = if written_whole { end - left_free } else { end + WINDOW / 2 };
+        let (least, wanted) = if written_whole { (end - left_free, end - left_free) } else { (end, end + WINDOW / 2) };
+        let least = window_end(least, true, capacity).max(allocated);
         let upto = window_end(wanted, written_whole, capacity).max(allocated);
-        self.admit(upto - allocated, purpose)?;
+        let upto = allocated + self.admit_some(upto - allocated, least - allocated, purpose)?;
         if !written_whole {
             self.map_active()?;
             if let Some(segment) = self.active() {
@@ -91,6 +64,13 @@ impl<O: Os> Commit<'_, O> {
         self.stage_state(row_word(slot, row::ALLOCATED), upto);
         self.add_state(state::VOLUME, signed(upto - allocated));
         Ok(())
+    }
+
+    /// Bytes from the tail to the end of its segment.
+    pub(super) fn free_behind_tail(&self) -> usize {
+        let slot = self.tail.slot;
+        let capacity = if self.is_own(slot) { self.state(row_word(slot, row::CAPACITY)) } else { 0 };
+        usize::try_from(capacity.saturating_sub(self.tail.offset)).unwrap_or(usize::MAX)
     }
 
     /// True if a slot holds a segment of the stream that this commit writes to.
@@ -277,13 +257,14 @@ impl<O: Os> Commit<'_, O> {
         }
         let written_whole = whole && bytes >= WRITE_MIN as u64;
         let ahead = self.take_ahead(capacity);
-        let first = match &ahead {
-            Some(_) => capacity,
-            None if written_whole => needed,
-            None => window_end(needed + WINDOW / 2, false, capacity),
+        let (first, least) = match &ahead {
+            Some(_) => (capacity, capacity),
+            None if written_whole => (needed, needed),
+            None => (window_end(needed + WINDOW / 2, false, capacity), (needed + BLOCK).min(capacity)),
         };
-        let slot = match self.admit(first, purpose).and_then(|()| self.free_slot(self.tail.slot)) {
-            Ok(slot) => slot,
+        let admitted = self.admit_some(first, least, purpose);
+        let (first, slot) = match admitted.and_then(|first| Ok((first, self.free_slot(self.tail.slot)?))) {
+            Ok(both) => both,
             Err(error) => {
                 ahead.inspect(|ahead| self.store.drop_ahead(ahead));
                 return Err(error);
@@ -386,24 +367,6 @@ impl<O: Os> Commit<'_, O> {
             .map(|step| (after + step) % rows)
             .find(|&slot| self.state(row_word(slot, row::ID)) == 0)
             .ok_or(Error::Full)
-    }
-
-    /// Refuses what would take the store over its limit.
-    pub fn admit(&self, bytes: u64, purpose: Purpose) -> Result<()> {
-        let limit = self.state(state::SIZE_LIMIT);
-        let spare = segment_bytes(limit);
-        let reserved = self.store.reserved().saturating_sub(self.adopted);
-        let taken = self.state(state::VOLUME).saturating_add(reserved);
-        let with = |spares: u64| taken.saturating_add(bytes).saturating_add(spares * spare);
-        // Where something may not be evicted, compaction needs a segment that removals leave alone.
-        let kept = u64::from(self.store.loses_nothing());
-        let fits = match purpose {
-            Purpose::Store => with(1 + kept) <= limit,
-            Purpose::Free => with(kept) <= limit || taken > limit,
-            Purpose::Compact => with(0) <= limit,
-            Purpose::Renew => true,
-        };
-        if fits { Ok(()) } else { Err(Error::Full) }
     }
 
     /// Retires the oldest segments of each stream as long as nothing in them counts. Oldest first: then whatever a removal

@@ -9,7 +9,7 @@ use crate::storage::state;
 
 use super::commit::Commit;
 use super::durable::NAMES;
-use super::room::segment_bytes;
+use super::limit::segment_bytes;
 use super::store::Store;
 
 /// The smallest size limit: below it the fixed parts leave no room for items.

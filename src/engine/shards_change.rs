@@ -7,9 +7,11 @@ use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::os::Os;
 
+use super::batch::purpose_of;
 use super::change::{Change, Op};
 use super::commit::Commit;
 use super::durable::Lead;
+use super::limit::Purpose;
 use super::lock::{Inside, Locked};
 use super::shards::Shards;
 use super::siblings::Joint;
@@ -32,7 +34,9 @@ impl<O: Os> Shards<O> {
                 outcome => return outcome,
             }
             let store = &stores[full.get()];
-            outcome = store.until_there_is_room(|| self.batch_once(groups, &stores, &full));
+            let purpose =
+                groups.iter().find(|(i, _)| *i == full.get()).map_or(Purpose::Store, |(_, ops)| purpose_of(ops));
+            outcome = store.until_there_is_room(purpose, || self.batch_once(groups, &stores, &full));
         }
         outcome
     }
@@ -89,7 +93,7 @@ fn prepare<'l, O: Os>(
     };
     loop {
         match attempt() {
-            Err(Error::Full) if locked.store.make_room_inside(locked, lead)? => {}
+            Err(Error::Full) if locked.store.make_room_inside((locked, lead), purpose_of(ops))? => {}
             outcome => return outcome,
         }
     }

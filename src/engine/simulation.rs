@@ -14,12 +14,16 @@ mod audit;
 #[cfg(test)]
 mod beside;
 #[cfg(test)]
+mod borrowed;
+#[cfg(test)]
 mod clears;
 #[cfg(test)]
 mod deaths;
 mod drawn;
 #[cfg(test)]
 mod durability;
+#[cfg(test)]
+mod emptied;
 #[cfg(test)]
 mod eviction;
 #[cfg(test)]

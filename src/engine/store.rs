@@ -18,6 +18,7 @@ use crate::storage::manifest::KIND_SHARD;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
+use super::borrowed::Borrowed;
 use super::due::Calendar;
 use super::duty::Duty;
 use super::notices::Notices;
@@ -63,6 +64,8 @@ pub struct Store<O: Os> {
     pub(super) notices: Notices,
     /// Where items come due, as far as `expire` has found out.
     pub(super) calendar: Mutex<Calendar>,
+    /// Large values that a running transaction of this handle is going to store again.
+    pub(super) borrowed: Borrowed,
     /// Number of the next draft.
     pub(super) next_draft: AtomicU64,
     /// The fan-out cache that it is a shard of.

@@ -33,8 +33,8 @@ use crate::storage::state::{self, LIVE_NAME, row_word};
 use crate::storage::tag_table::{self, CHUNKS_MAX, Probe, RowPlace, TagHash, row};
 
 use super::commit::{Commit, Made, signed};
+use super::limit::Purpose;
 use super::lock::Locked;
-use super::room::Purpose;
 use super::store::Store;
 
 /// A tag as a commit sees it.
@@ -296,7 +296,7 @@ impl<O: Os> Store<O> {
             Ok((items, locked.newest()))
         };
         let (items, newest) = match attempt() {
-            Err(Error::Full) => self.until_there_is_room(attempt)?,
+            Err(Error::Full) => self.until_there_is_room(Purpose::Free, attempt)?,
             outcome => outcome?,
         };
         self.after_change(newest)?;

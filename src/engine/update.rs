@@ -1,11 +1,14 @@
 //! A change that is decided under the lock, by what is there. It does not know who decides, nor by what.
 
+use std::cell::Cell;
+
 use crate::error::{Error, Result};
 use crate::os::Os;
 
 use super::cells::{KeyPlace, Present};
 use super::change::{Change, Decision, Hold, Op};
 use super::commit::Commit;
+use super::limit::Purpose;
 use super::read::Life;
 use super::store::Store;
 
@@ -46,6 +49,7 @@ impl<O: Os> Store<O> {
         let hash = self.hash(key);
         let mut buffer = Vec::new();
         let mut decided: Option<((Decision, R), Option<u64>)> = None;
+        let purpose = Cell::new(Purpose::Store);
         let mut attempt = || -> Result<u64> {
             let view = self.enter()?;
             self.fetch_first(&view, &[Op { key, hash, change: Change::Keep }]);
@@ -65,6 +69,9 @@ impl<O: Os> Store<O> {
             }
             let Some(((decision, _), _)) = &decided else { return Err(Error::Full) };
             let change = decision.change(&buffer);
+            if hold.gives_up || matches!(change, Change::Remove) {
+                purpose.set(Purpose::Free);
+            }
             if !matches!(change, Change::Keep) && commit.change_alone(&Op { key, hash, change }, &place)? {
                 commit.publish()?;
             }
@@ -72,7 +79,7 @@ impl<O: Os> Store<O> {
             Ok(locked.newest())
         };
         let newest = match attempt() {
-            Err(Error::Full) if hold.timeout.is_none() => self.until_there_is_room(attempt)?,
+            Err(Error::Full) if hold.timeout.is_none() => self.until_there_is_room(purpose.get(), attempt)?,
             outcome => outcome?,
         };
         let Some(((_, answer), _)) = decided else { return Err(Error::Full) };

@@ -49,7 +49,7 @@ use crate::os::{Os, OsMap};
 use crate::storage::state::{self, UPKEEP, row, row_word};
 
 use super::compaction::Step;
-use super::room::segment_bytes;
+use super::limit::{Purpose, segment_bytes};
 use super::statistics::Counter;
 use super::store::Store;
 
@@ -181,7 +181,7 @@ impl<O: Os> Store<O> {
 
     /// True if space is short, or something waits to be unlinked.
     fn has_to_give_back(&self) -> bool {
-        self.is_anything_retired() || (self.is_short_by(self.margin()) && self.is_worth_compacting())
+        self.is_anything_retired() || (self.is_short_by(self.margin()) && self.is_worth_compacting(Purpose::Store))
     }
 
     /// How long until something has been due for long enough. `None` if nothing expires.
@@ -208,7 +208,7 @@ impl<O: Os> Store<O> {
 
     /// Step 3.
     fn give_back_or_expire(&self, due: Option<Duration>) -> Result<Next> {
-        let is_short = self.is_short_by(self.margin()) && self.is_worth_compacting();
+        let is_short = self.is_short_by(self.margin()) && self.is_worth_compacting(Purpose::Store);
         if is_short && !self.are_writers_fast() {
             let locked = self.lock_within(ROUND)?;
             if self.reclaim(&locked)? {
@@ -236,7 +236,7 @@ impl<O: Os> Store<O> {
             return Ok(Next::Rest(if is_fast { ROUND } else { AFTER_FAILURE }));
         }
         let start = self.os.uptime();
-        let removed = self.expire_by(|| self.lock())?;
+        let removed = self.expire_by(|| self.lock(), &|_, _, _| false)?;
         self.count_now(Counter::Expirations, removed);
         while self.retire_cleared()? && !self.duty.companion.is_to_end() {
             self.unlink_retired()?;

@@ -19,14 +19,14 @@ use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, order_o
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
 
-use super::batch::{AHEAD, Batch, RECORD_LINES, new_tag_bytes, tag_draft};
+use super::batch::{AHEAD, Batch, RECORD_LINES, new_tag_bytes, purpose_of, tag_draft};
 use super::cells::{Cell, KeyPlace, Old};
 use super::change::{Change, Op, Put, Tag, Value};
 use super::commit::{Commit, signed};
 use super::large::file_space;
+use super::limit::Purpose;
 use super::lock::Locked;
 use super::read::Life;
-use super::room::Purpose;
 use super::store::Store;
 use super::tags::TagRow;
 use super::view::View;
@@ -47,7 +47,7 @@ impl<O: Os> Store<O> {
         self.before_change()?;
         let mut newest = 0;
         let changed = match self.batch_once(ops, &mut newest) {
-            Err(Error::Full) => self.until_there_is_room(|| self.batch_once(ops, &mut newest))?,
+            Err(Error::Full) => self.until_there_is_room(purpose_of(ops), || self.batch_once(ops, &mut newest))?,
             changed => changed?,
         };
         self.after_change(newest)?;
@@ -98,7 +98,10 @@ impl<O: Os> Store<O> {
             Ok((outcome, locked.newest()))
         };
         let (outcome, newest) = match attempt(view) {
-            Err(Error::Full) => self.until_there_is_room(|| attempt(self.enter()?))?,
+            Err(Error::Full) => {
+                let purpose = if new_keys == 0 { Purpose::Free } else { Purpose::Store };
+                self.until_there_is_room(purpose, || attempt(self.enter()?))?
+            }
             outcome => outcome?,
         };
         self.epilogue();

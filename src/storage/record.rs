@@ -53,6 +53,8 @@ pub const DEAD_VALUE: usize = 8;
 /// The kind of a mark by which a tag takes over a row: names of the row that are older are none.
 pub const TAKEN_OVER: u8 = 1;
 pub const JOINT_VALUE: usize = 8;
+/// So many bytes a record with an order is longer than one without.
+pub const ORDER_BYTES: u64 = 16;
 /// Bytes of a whole batch record.
 pub const BATCH_RECORD: usize = HEADER + 16;
 /// Records up to this length are copied in one piece: moving the value to the front costs less than a second checksum.

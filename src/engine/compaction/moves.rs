@@ -1,19 +1,74 @@
-//! Writing what survives to the main stream: step 4 of a quantum, record by record.
+//! Writing what survives to the main stream: step 4 of a quantum, what there is room for, and record by record.
 
 use crate::error::Result;
 use crate::os::{Access, Os};
 use crate::storage::location::Entry;
 use crate::storage::namespace::{Kind, Namespace, parse};
-use crate::storage::record::{Draft, Header, LargeReference, Type, salt};
+use crate::storage::record::{BATCH_RECORD, DEAD_VALUE, Draft, Header, LargeReference, Type, salt};
 use crate::storage::state::{self, LIVE_NAME, row, row_word};
 use crate::storage::tag_table;
 
 use super::super::cells::{CellPlace, Old};
 use super::super::commit::signed;
 use super::super::large::file_space;
-use super::{Candidate, Quantum};
+use super::super::limit::segment_bytes;
+use super::{Candidate, Kept, Quantum};
 
 impl<O: Os> Quantum<'_, '_, O> {
+    /// Leaves for the next quantum what does not fit behind the main tail, if something does: what is left of that segment is
+    /// room, and there may be none for another. The number of the first candidate that is left.
+    pub(super) fn fit_behind_tail(&mut self, kept: &mut Vec<Kept>) -> Option<usize> {
+        let free = self.commit.free_behind_tail();
+        let mut bytes = BATCH_RECORD;
+        let is_beyond = |one: &&Kept| {
+            bytes += self.size_of(one);
+            bytes > free
+        };
+        let left = kept.iter().find(is_beyond)?.candidate();
+        if kept.first().is_some_and(|first| first.candidate() == left) || seeded!("batches_are_not_cut_to_their_room") {
+            return None;
+        }
+        kept.retain(|one| one.candidate() < left);
+        self.bytes = kept.iter().map(|one| self.size_of(one)).sum();
+        Some(left)
+    }
+
+    /// Evicts survivors for which there is no room: all of them, but no more than it takes to gain a segment's space where they
+    /// have files of their own. The number of the candidate behind the last of these.
+    pub(super) fn give_up(&mut self, kept: &mut Vec<Kept>) -> Option<usize> {
+        let enough = segment_bytes(self.commit.state(state::SIZE_LIMIT));
+        let (mut gained, mut left) = (0, None);
+        for one in &*kept {
+            let Kept::Item { candidate, old, cell, lasts: false, .. } = *one else { continue };
+            gained += self.commit.large_of(&old).map_or(0, |large| file_space(large.len));
+            self.evict(&old, &cell);
+            if gained >= enough {
+                left = Some(candidate + 1);
+                break;
+            }
+        }
+        kept.retain(|one| {
+            !matches!(one, Kept::Item { lasts: false, .. }) && left.is_none_or(|left| one.candidate() < left)
+        });
+        self.bytes = kept.iter().map(|one| self.size_of(one)).sum();
+        left
+    }
+
+    /// Bytes of what is kept, if it is no item.
+    fn size_of(&self, kept: &Kept) -> usize {
+        match kept {
+            Kept::Dead { .. } => Draft::bare(Type::Dead, 0).size() + DEAD_VALUE,
+            Kept::Item { old, .. } => old.header.with_order(0).size(),
+            other => self.candidates[other.candidate()].header.size(),
+        }
+    }
+
+    /// True if a running transaction is going to name the file of a record's value again.
+    pub(super) fn is_borrowed(&self, old: &Old) -> bool {
+        let is_of_file = old.header.is_large() && !seeded!("what_a_transaction_has_touched_goes");
+        is_of_file && self.commit.large_of(old).is_some_and(|large| self.store.borrowed.contains(large))
+    }
+
     /// Gives up an item that is damaged, whatever the policy.
     fn lose(&mut self, candidate: usize, old: &Old, cell: &CellPlace) -> Result<()> {
         self.evict(old, cell);

@@ -1,8 +1,8 @@
 //! Segments that are made before they are needed: who takes them, and what becomes of them when their maker dies or somebody
 //! needs the space more.
 
+use super::super::limit::segment_bytes;
 use super::super::recovery::Opening;
-use super::super::room::segment_bytes;
 use super::acts::put;
 use super::audit::audit;
 use super::eviction::{open, reopen};

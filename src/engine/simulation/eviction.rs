@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use super::super::limit::segment_bytes;
 use super::super::recovery::Opening;
-use super::super::room::segment_bytes;
 use super::super::statistics::Counter;
 use super::super::store::Store;
 use super::super::upkeep::Next;

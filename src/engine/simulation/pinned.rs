@@ -1,8 +1,8 @@
 //! What is unlinked and mapped still, held against what the machine knows: bytes that some process holds and no name leads
 //! to. It knows how a full store is worked on from `eviction`.
 
+use super::super::limit::segment_bytes;
 use super::super::listed::{LIST, presence_bytes};
-use super::super::room::segment_bytes;
 use super::super::view::Segment;
 use super::acts::key_bytes;
 use super::audit::live;

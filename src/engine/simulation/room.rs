@@ -1,6 +1,6 @@
 //! Space that somebody took out of use and did not give back: who needs it does. It knows nothing of what takes it.
 
-use super::super::room::segment_bytes;
+use super::super::limit::segment_bytes;
 use super::acts::put;
 use super::audit::audit;
 use super::world::{Handle, SMALL_LIMIT, open, open_sized, opening, path};

@@ -14,9 +14,9 @@ use super::super::change::{Change, Op, Put, Tag, Value};
 use super::super::commit::Commit;
 use super::super::durable::Lead;
 use super::super::large;
+use super::super::limit::Purpose;
 use super::super::lock::Locked;
 use super::super::read::Life;
-use super::super::room::Purpose;
 use super::super::siblings::Joint;
 use super::super::store::Store;
 use super::inside::{BUCKET_TAKES, is_ended, own_tag};
@@ -48,9 +48,10 @@ pub(super) fn prepare<'l, O: Os>(
     if store.os.is_forked() {
         return Err(Error::Forked);
     }
+    let purpose = if overlay.count().puts == 0 { Purpose::Free } else { Purpose::Store };
     loop {
         match publish(store, locked, overlay, drafts, joint) {
-            Err(Error::Full) if store.make_room_inside(locked, lead)? => {}
+            Err(Error::Full) if store.make_room_inside((locked, lead), purpose)? => {}
             outcome => return outcome,
         }
     }
@@ -77,7 +78,7 @@ pub(super) fn drafts<'s, O: Os>(
     }
     let draft = |staged: Staged<'_>| match staged.put {
         Some(put) if !put.large && store.is_large(staged.value.len()) => {
-            store.draft_with(staged.value, || store.make_room_inside(locked, lead)).map(Some)
+            store.draft_with(staged.value, || store.make_room_inside((locked, lead), Purpose::Store)).map(Some)
         }
         _ => Ok(None),
     };

@@ -203,6 +203,7 @@ impl<O: Os> Transaction<O> {
         let (value, large) = match put.value {
             Value::Inline(bytes) => (bytes, false),
             Value::Same(same) => {
+                self.store.borrowed.add(same);
                 reference = same.encode();
                 (&reference[..], true)
             }
@@ -355,11 +356,14 @@ impl<O: Os> Transaction<O> {
         Ok(items)
     }
 
-    /// Removes items that have expired. Those of the store go at once, whatever becomes of the transaction: nobody can tell
-    /// them from absent ones, but by `len`.
+    /// Removes items that have expired. Those of the store that the transaction has not changed go at once, whatever becomes of
+    /// it: nobody can tell them from absent ones, but by `len`.
     pub fn expire(&self) -> Result<u64> {
         self.stage(|overlay| {
-            let removed = self.store.expire_by(|| Ok(self.store.held()))?;
+            // What is staged over goes with the commit, or stays if there is none.
+            let stays =
+                |key: &[u8], hash, header: &Header| is_ended(overlay, key, header) || overlay.get(key, hash).is_some();
+            let removed = self.store.expire_by(|| Ok(self.store.held()), &stays)?;
             let due: Vec<(Vec<u8>, u64)> = overlay
                 .iter()
                 .filter(|staged| staged.put.is_some_and(|put| self.store.has_expired(put.expires)))

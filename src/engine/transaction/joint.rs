@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::os::Os;
 
+use super::super::borrowed::Borrowing;
 use super::super::durable::Lead;
 use super::super::handle::Handle;
 use super::super::lock::{Inside, Locked};
@@ -47,6 +48,7 @@ impl<O: Os> Shards<O> {
         let leads = Shards::leads(&stores, is_lasting, &left)?;
         let locked = self.lock_all(&stores, &left)?;
         let inside: Vec<Inside> = stores.iter().map(|store| store.enter_transaction()).collect();
+        let borrowing: Vec<Borrowing<'_>> = stores.iter().map(|store| store.borrowed.begin()).collect();
         let transactions: Vec<Arc<Transaction<O>>> =
             stores.iter().map(|store| Arc::new(Transaction::new(Arc::clone(store)))).collect();
         let ending: Vec<Ending<'_, O>> = transactions.iter().map(|transaction| Ending(transaction)).collect();
@@ -59,6 +61,7 @@ impl<O: Os> Shards<O> {
         let cleared = self.commit(Held { stores: &stores, locked: &locked, leads: &leads }, &overlays, is_lasting)?;
         let newest: Vec<u64> = locked.iter().map(|locked| locked.newest()).collect();
         let changed = overlays.iter().filter(|overlay| !overlay.is_empty()).count();
+        drop(borrowing);
         drop(locked);
         drop(inside);
         drop(leads);

@@ -32,6 +32,7 @@ impl<O: Os> Transaction<O> {
         }
         store.make_room_ahead(timeout)?;
         let (locked, inside) = store.lock_for_transaction(timeout)?;
+        let borrowing = store.borrowed.begin();
         let transaction = Arc::new(Transaction::new(Arc::clone(store)));
         let ending = Ending(&transaction);
         let answer = body(&transaction)?;
@@ -39,6 +40,7 @@ impl<O: Os> Transaction<O> {
         drop(ending);
         let cleared = finish::commit(store, &locked, &overlay, None)?;
         let newest = if overlay.is_empty() { 0 } else { locked.newest() };
+        drop(borrowing);
         drop(locked);
         drop(inside);
         if holds {

@@ -1,0 +1,69 @@
+//! A full store in which nothing is evicted can be emptied key by key, in any order: what says that an item was removed is
+//! longer than items as short as these, and so are their copies.
+
+use super::super::limit::segment_bytes;
+use super::acts::{Act, put};
+use super::audit::audit;
+use super::index::{self, Act as InIndex};
+use super::world::{SMALL_LIMIT, open_sized};
+use crate::error::Result;
+use crate::options::Eviction;
+use crate::os::sim::Machine;
+
+/// What is removed as the `i`th of so many.
+const ORDERS: [fn(u32, u32) -> u32; 3] = [
+    |i, _| i,
+    |i, stored| stored - 1 - i,
+    // The factor is prime, and more than is stored.
+    |i, stored| (u64::from(i) * 1_000_003 % u64::from(stored)) as u32,
+];
+
+/// How many are stored until the store is full.
+fn fill<R>(mut store: impl FnMut(u32) -> Result<R>) -> u32 {
+    let full = |&key: &u32| match store(key) {
+        Ok(_) => false,
+        Err(error) => {
+            assert!(error.is_full(), "{error:?}");
+            true
+        }
+    };
+    (0..).find(full).expect("there is a limit")
+}
+
+fn empty<R: std::fmt::Debug>(stored: u32, order: fn(u32, u32) -> u32, mut remove: impl FnMut(u32) -> Result<R>) {
+    for i in 0..stored {
+        let removed = remove(order(i, stored));
+        assert!(removed.is_ok(), "{i} of {stored}: {removed:?}");
+    }
+}
+
+#[test]
+fn a_full_store_of_short_values_is_emptied_in_any_order() {
+    for order in ORDERS {
+        let machine = Machine::with_file_capacity(3, 16 << 20);
+        let handle = open_sized(&machine, SMALL_LIMIT);
+        let stored = fill(|key| put(key, 1, 0).apply(&handle.store));
+        empty(stored, order, |key| Act::Remove(key).apply(&handle.store));
+        assert_eq!(handle.store.all_items(), 0);
+        audit(&handle.store);
+        assert!(machine.peak_linked_bytes() <= SMALL_LIMIT);
+    }
+}
+
+#[test]
+fn a_full_index_is_emptied_in_any_order_under_every_policy() {
+    for (policy, order) in
+        [(Eviction::None, 1), (Eviction::None, 2), (Eviction::LeastRecentlyUsed, 1), (Eviction::S3Fifo, 2)]
+    {
+        let machine = Machine::with_file_capacity(3, 16 << 20);
+        let index::Process { handle, indexes, .. } = &index::open_with(&machine, policy, SMALL_LIMIT);
+        let key = |number: u32| number.to_be_bytes().to_vec();
+        let stored = fill(|number| InIndex::Put(0, key(number), 1, 1).apply(handle, indexes));
+        empty(stored, ORDERS[order], |number| InIndex::Remove(0, key(number)).apply(handle, indexes));
+
+        assert_eq!(handle.all_items(), 0);
+        audit(handle);
+        // Where something is evicted, what moves is over the limit for as long.
+        assert!(machine.peak_linked_bytes() <= SMALL_LIMIT + segment_bytes(SMALL_LIMIT));
+    }
+}
