@@ -14,6 +14,8 @@ mod codec;
 mod counter;
 #[path = "cache/emptied.rs"]
 mod emptied;
+#[path = "cache/ended.rs"]
+mod ended;
 #[path = "cache/evicted.rs"]
 mod evicted;
 #[path = "cache/flight.rs"]

@@ -26,6 +26,7 @@ state_trusted_after_power_loss        simulation::images
 segment_does_not_say_where_the_last_ended simulation::images
 segments_with_names_go                simulation::images
 what_a_transaction_has_touched_goes   simulation::borrowed
+files_wait_for_their_records          simulation::deaths::death_at_every_step_of_a_put_that
 removals_wait_for_much_that_is_dead   simulation::emptied
 copies_have_no_room_to_grow           simulation::emptied
 batches_are_not_cut_to_their_room     simulation::emptied

@@ -148,6 +148,12 @@ impl<O: Os> Commit<'_, O> {
         if old.header.is_large() { self.open_old(old)?.large() } else { None }
     }
 
+    /// True if a running transaction is going to name the file of a record's value again.
+    pub(super) fn is_borrowed(&self, old: &Old) -> bool {
+        let is_of_file = old.header.is_large() && !seeded!("what_a_transaction_has_touched_goes");
+        is_of_file && self.large_of(old).is_some_and(|large| self.store.borrowed.contains(large))
+    }
+
     /// An old record's key.
     pub(super) fn key_of(&self, old: &Old) -> Option<Vec<u8>> {
         let (at, len) = old.header.key_range(old.location.offset());

@@ -182,6 +182,7 @@ impl<O: Os> Commit<'_, O> {
             self.stage_state(state::LIVE, 0);
         }
         if self.has_namespaces() {
+            self.stage_ended();
             return;
         }
         let next_main = self.state(state::NEXT_MAIN);

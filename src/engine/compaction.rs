@@ -297,7 +297,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
     fn decide_on_item(&mut self, i: usize, judge: &Judge) -> Result<bool> {
         let Some((old, cell)) = self.cell_of(i)? else { return Ok(false) };
         let hash = self.candidates[i].hash;
-        let is_borrowed = self.is_borrowed(&old);
+        let is_borrowed = self.commit.is_borrowed(&old);
         let dies = (old.life != Life::Live || self.store.has_expired(old.header.expires)) && !is_borrowed;
         if dies && (!self.victim.is_gleaned() || old.header.is_large()) {
             self.expired += u64::from(old.life == Life::Expired);

@@ -155,7 +155,7 @@ impl<O: Os> Commit<'_, O> {
         for (offset, key, hash) in items {
             let location = Location::new(slot, offset.into());
             let Some((old, cell)) = self.locate(&keys[key.clone()], hash)?.led_to(location) else { continue };
-            if stays(&keys[key], hash, &old.header) {
+            if stays(&keys[key], hash, &old.header) || self.is_borrowed(&old) {
                 left += 1;
             } else if old.life != Life::Live {
                 counted += u64::from(old.life == Life::Expired);

@@ -117,13 +117,14 @@ impl<O: Os> OpenValue<O> {
 impl<O: Os> Store<O> {
     /// Makes room for all that is set aside.
     fn room_for_reserved(&self) -> Result<()> {
+        let mut patience = self.patience();
         loop {
             let limit = self.state.load(state::SIZE_LIMIT);
             let needed = self.reserved().saturating_add(segment_bytes(limit));
             if self.volume().saturating_add(needed) <= limit {
                 return Ok(());
             }
-            if !self.make_room_once(Purpose::Store)? {
+            if !patience.lasts(self.volume()) || !self.make_room_once(Purpose::Store)? {
                 return Err(Error::Full);
             }
         }

@@ -109,8 +109,9 @@ impl<O: Os> Store<O> {
         let draft = Draft { store: self, number, len, crc: checksum(0, bytes) };
         let limit = self.state.load(state::SIZE_LIMIT);
         let needed = reserved.saturating_add(file_space(len)).saturating_add(segment_bytes(limit));
+        let mut patience = self.patience();
         while self.volume().saturating_add(needed) > limit {
-            if !make_room()? {
+            if !patience.lasts(self.volume()) || !make_room()? {
                 return Err(Error::Full);
             }
         }

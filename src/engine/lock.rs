@@ -58,19 +58,27 @@ impl<'s, O: Os> Borrow<Locked<'s, O>> for Held<'s, O> {
     }
 }
 
+/// A store as a process has it open: its id, which a copy of its directory has too, and its process and state file, which a child of
+/// `fork` and a copy do not share with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct StoreHere {
+    id: u64,
+    place: (u64, u64, u64),
+}
+
 thread_local! {
     /// The stores inside whose transactions this thread is.
-    static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    static INSIDE: RefCell<Vec<StoreHere>> = const { RefCell::new(Vec::new()) };
 }
 
 /// While it lives, its thread is inside a transaction of a store.
 pub struct Inside {
-    store: u64,
+    store: StoreHere,
     _thread: PhantomData<*const ()>,
 }
 
 impl Inside {
-    fn contains(store: u64) -> bool {
+    fn contains(store: StoreHere) -> bool {
         INSIDE.try_with(|inside| inside.borrow().contains(&store)).unwrap_or(false)
     }
 }
@@ -98,7 +106,7 @@ impl<O: Os> Store<O> {
     /// Takes the lock for a transaction: until the second value is dropped, this thread gets [`Error::InTransaction`] from
     /// every other attempt to take it, through whatever handle of this store.
     pub(super) fn lock_for_transaction(&self, timeout: Option<Duration>) -> Result<(Locked<'_, O>, Inside)> {
-        if Inside::contains(self.store_id) {
+        if self.is_inside_transaction() {
             return Err(Error::InTransaction);
         }
         let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
@@ -107,13 +115,18 @@ impl<O: Os> Store<O> {
 
     /// Notes that this thread, which has the lock, is inside a transaction.
     pub(super) fn enter_transaction(&self) -> Inside {
-        INSIDE.with(|inside| inside.borrow_mut().push(self.store_id));
-        Inside { store: self.store_id, _thread: PhantomData }
+        let store = self.here();
+        INSIDE.with(|inside| inside.borrow_mut().push(store));
+        Inside { store, _thread: PhantomData }
+    }
+
+    fn here(&self) -> StoreHere {
+        StoreHere { id: self.store_id, place: self.os.place() }
     }
 
     /// True if this thread is inside a transaction of this store.
     pub(super) fn is_inside_transaction(&self) -> bool {
-        Inside::contains(self.store_id)
+        Inside::contains(self.here())
     }
 
     /// [`Error::InTransaction`] if this thread is inside a transaction of another shard and not of this one: it has that shard's lock,
@@ -121,9 +134,14 @@ impl<O: Os> Store<O> {
     pub(super) fn refuse_inside_sibling(&self) -> Result<()> {
         let is_inside = INSIDE.try_with(|inside| {
             let inside = inside.borrow();
+            let is_sibling =
+                |store: &StoreHere, ids: &[u64]| ids.contains(&store.id) && store.place.0 == self.here().place.0;
             !inside.is_empty()
-                && !inside.contains(&self.store_id)
-                && self.siblings().is_some_and(|all| all.ids().iter().any(|id| inside.contains(id)))
+                && !inside.contains(&self.here())
+                && self
+                    .siblings()
+                    .map(|all| all.ids())
+                    .is_some_and(|ids| inside.iter().any(|one| is_sibling(one, &ids)))
         });
         if is_inside.unwrap_or(false) { Err(Error::InTransaction) } else { Ok(()) }
     }
@@ -203,7 +221,7 @@ impl<O: Os> Store<O> {
     /// True if the lock was taken over from a dead owner.
     #[cold]
     fn lock_contended(&self, timeout: Duration) -> Result<bool> {
-        if Inside::contains(self.store_id) {
+        if self.is_inside_transaction() {
             return Err(Error::InTransaction);
         }
         let owner = self.state.load32(LOCK) & !SLEEPERS;

@@ -46,6 +46,7 @@ mod doubt;
 mod due;
 mod durable;
 mod duty;
+mod ended;
 mod ends;
 mod expire;
 mod finish;

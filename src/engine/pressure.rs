@@ -6,8 +6,10 @@
 //!   quantum first. A quantum gives back more than a small write takes, so writes hardly ever find nothing.
 //! - A write that does goes on in steps of [`QUANTA`] quanta, each under the lock for itself, until a file has gone; then it
 //!   tries again. It ends, because each victim gives something back, and where nothing may be evicted it begins only if
-//!   enough is dead.
+//!   enough is dead. Who needs more at once than a file gives goes on for as long as there gets to be more ([`Patience`]).
+//! - Where compaction has nothing to gain, files of large values that have expired or were ended by a mark (`ended`) go.
 
+use std::borrow::Borrow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -36,7 +38,31 @@ const INSIDE: Duration = Duration::from_millis(250);
 /// So often a write that found no room tries again; others may take what it made.
 const TRIES: usize = 100;
 
+/// How long somebody goes on to ask for room who has to have all of it at once: as long as there gets to be more. What is only moved
+/// from one segment to another gives none, however often.
+pub(super) struct Patience {
+    least: u64,
+    tries: usize,
+    left: usize,
+}
+
+impl Patience {
+    /// True if it is worth to ask for room again, where so many bytes are taken.
+    pub fn lasts(&mut self, taken: u64) -> bool {
+        if taken < self.least {
+            (self.least, self.left) = (taken, self.tries);
+        }
+        self.left = self.left.saturating_sub(1);
+        self.left != 0
+    }
+}
+
 impl<O: Os> Store<O> {
+    pub(super) fn patience(&self) -> Patience {
+        let tries = self.tries();
+        Patience { least: u64::MAX, tries, left: tries }
+    }
+
     /// True if a write should see to it that space is given back, by its own work or the thread's.
     #[inline]
     pub(super) fn is_low(&self) -> bool {
@@ -158,6 +184,7 @@ impl<O: Os> Store<O> {
                 Err(Error::Full) => false,
                 made => made?.is_some(),
             };
+            let more = more || self.end_what_is_over(|| self.lock())?;
             match self.unlink_retired() {
                 Err(_) if self.is_refusing() => {
                     match self.put_right() {
@@ -177,6 +204,19 @@ impl<O: Os> Store<O> {
             }
         }
         Ok(false)
+    }
+
+    /// Takes the files of values that have expired or were ended by a mark out of use, where compaction has nothing to gain by them.
+    /// True if there were any.
+    fn end_what_is_over<'s, L: Borrow<Locked<'s, O>>>(&'s self, lock: impl Fn() -> Result<L>) -> Result<bool> {
+        let retired = self.state.load(state::RETIRED);
+        let earliest = self.earliest_expiry();
+        if self.state.load(state::LARGE_BYTES) != 0 && earliest != 0 && earliest <= self.time() {
+            let expired = self.expire_by(&lock, &|_, _, _| false)?;
+            self.count(Counter::Expirations, expired);
+        }
+        self.end_marked(&lock)?;
+        Ok(self.state.load(state::RETIRED) != retired)
     }
 
     /// Calls `attempt` until it finds room, or no more can be made. Not under the lock.
@@ -245,7 +285,7 @@ impl<O: Os> Store<O> {
         }
         let mut retired = self.state.load(state::RETIRED);
         let mut may_ask = true;
-        while self.make_room(locked, QUANTA * STEPS, purpose)?.is_some() {
+        while self.make_room(locked, QUANTA * STEPS, purpose)?.is_some() || self.end_what_is_over(|| Ok(self.held()))? {
             let (waiting, _) = self.waiting();
             self.unlink_retired_by(|| Ok(self.held()))?;
             if may_ask && self.waiting().0 == waiting {

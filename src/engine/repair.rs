@@ -204,12 +204,14 @@ impl<O: Os> Store<O> {
         is_inner: bool,
         (home, entry): (u64, u64),
     ) {
+        let mut space = 0;
         if let Some(large) = commit.large_of(old) {
             if self.read_large(large).is_err() || !survivors.values.insert(large.file) {
                 return;
             }
-            survivors.value_bytes += file_space(large.len);
-            survivors.main_value_bytes += if old.is_main() { file_space(large.len) } else { 0 };
+            space = file_space(large.len);
+            survivors.value_bytes += space;
+            survivors.main_value_bytes += if old.is_main() { space } else { 0 };
         }
         survivors.by_home.entry(home).or_default().push((entry, 0));
         *(if is_inner { &mut survivors.inner } else { &mut survivors.live }) += 1;
@@ -223,7 +225,7 @@ impl<O: Os> Store<O> {
         if old.header.tag != 0 {
             let (items, bytes) = survivors.tags.entry(old.header.tag).or_default();
             *items += 1;
-            *bytes += old.header.size() as u64;
+            *bytes += old.header.size() as u64 + space;
         }
     }
 

@@ -431,12 +431,11 @@ impl<'c, O: Os> Replay<'c, O> {
             let expires = header.expires.max(1);
             row.expires_min = if row.expires_min == 0 { expires } else { row.expires_min.min(expires) };
         }
-        if self.is_in_main(location)
-            && let Some(large) = self.large(location, header)
-        {
-            self.main_value_bytes = self.main_value_bytes.saturating_add(file_space(large.len));
+        let space = self.large(location, header).map_or(0, |large| file_space(large.len));
+        if self.is_in_main(location) {
+            self.main_value_bytes = self.main_value_bytes.saturating_add(space);
         }
-        self.add_to_tag(header.tag, 1, header.size() as i64);
+        self.add_to_tag(header.tag, 1, header.size() as i64 + space as i64);
     }
 
     /// Counts out the record that a cell led to, dead or alive.
@@ -445,8 +444,9 @@ impl<'c, O: Os> Replay<'c, O> {
         let row = &mut self.rows[location.slot()];
         row.live = row.live.saturating_sub(1);
         row.bytes = row.bytes.saturating_sub(header.size() as u64);
+        let mut space = 0;
         if let Some(large) = self.large(location, &header) {
-            let space = file_space(large.len);
+            space = file_space(large.len);
             if self.values.remove(&large.file) {
                 self.value_bytes = self.value_bytes.saturating_sub(space);
             }
@@ -456,6 +456,6 @@ impl<'c, O: Os> Replay<'c, O> {
         }
         let count = self.count_of(header.tag);
         *count = count.saturating_sub(1);
-        self.add_to_tag(header.tag, -1, -(header.size() as i64));
+        self.add_to_tag(header.tag, -1, -(header.size() as i64 + space as i64));
     }
 }

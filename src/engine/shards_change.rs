@@ -91,9 +91,12 @@ fn prepare<'l, O: Os>(
         let live = commit.carry_out(ops)?;
         Ok((commit, live))
     };
+    let mut patience = locked.store.patience();
     loop {
         match attempt() {
-            Err(Error::Full) if locked.store.make_room_inside((locked, lead), purpose_of(ops))? => {}
+            Err(Error::Full)
+                if patience.lasts(locked.store.volume())
+                    && locked.store.make_room_inside((locked, lead), purpose_of(ops))? => {}
             outcome => return outcome,
         }
     }

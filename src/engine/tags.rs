@@ -242,6 +242,7 @@ impl<O: Os> Commit<'_, O> {
         self.stage(tags, place.offset + row::EVICTED_BEFORE, before);
         let mark = self.sequence - u64::from(seeded!("eviction_marks_the_commit_before"));
         self.stage(tags, place.offset + row::EVICTED, mark);
+        self.stage_ended();
         if kind.is_kept() {
             let bytes = self.word(tags, place.offset + row::BYTES);
             self.add_state(state::LASTING_BYTES, -signed(bytes));

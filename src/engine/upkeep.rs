@@ -115,7 +115,7 @@ impl<O: Os> Store<O> {
     }
 
     /// The earliest expiry of an item that may be there; 0 if there is none.
-    fn earliest_expiry(&self) -> u64 {
+    pub(super) fn earliest_expiry(&self) -> u64 {
         let used = (0..self.rows).filter(|&slot| self.segment_in(slot) != 0);
         used.map(|slot| self.state.load(row_word(slot, row::EXPIRES_MIN))).filter(|&at| at != 0).min().unwrap_or(0)
     }

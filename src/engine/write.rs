@@ -15,7 +15,7 @@ use crate::os::{Os, OsMap};
 use crate::storage::index::Table;
 use crate::storage::location::{Entry, Location, Tail};
 use crate::storage::namespace::{Kind, Label, Namespace, parse};
-use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, Type, order_of_place};
+use crate::storage::record::{BATCH_RECORD, Draft, LARGE_REFERENCE, LargeReference, Type, order_of_place};
 use crate::storage::state::{self, LIVE_NAME, Retiree, row, row_word};
 use crate::storage::tag_table;
 
@@ -306,7 +306,8 @@ impl<O: Os> Commit<'_, O> {
             self.add_state(row_word(slot, row::LIVE), 1);
         }
         if let Some(tag) = tag {
-            self.count_tag(tag.place, 1, draft.size() as i64);
+            let file = if draft.large { file_space(LargeReference::decode(draft.value).len) } else { 0 };
+            self.count_tag(tag.place, 1, draft.size() as i64 + signed(file));
         }
         if let Some(expires) = draft.expires.map(|at| at.max(1)) {
             self.count_expiry(slot, expires);
@@ -336,16 +337,17 @@ impl<O: Os> Commit<'_, O> {
     /// Gives back what a replaced record held besides its segment: its part in its tag's counts, and its file.
     #[inline]
     fn release(&mut self, old: &Old, keeps_file: bool) {
+        let large = self.large_of(old);
+        let bytes = large.map_or(0, |large| file_space(large.len));
         if old.header.kind_of_record == Type::Put
             && matches!(old.life, Life::Live | Life::Expired)
             && let Some(place) = tag_table::place_of(old.header.tag)
         {
-            self.count_tag(place, -1, -(old.header.size() as i64));
+            self.count_tag(place, -1, -(old.header.size() as i64 + signed(bytes)));
         }
-        if let Some(large) = self.large_of(old)
+        if let Some(large) = large
             && large.file >= self.state(state::VALUE_FLOOR)
         {
-            let bytes = file_space(large.len);
             if old.is_main() {
                 self.add_state(state::MAIN_LARGE_BYTES, -signed(bytes));
             }

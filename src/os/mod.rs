@@ -90,6 +90,8 @@ pub trait Os: Clone + Send + Sync + 'static {
     /// opens a file for writing fails with `StaleNetworkFileHandle`, and nobody is found dead. Costs each such call one
     /// look at the file's number. A handle calls it once, before it is shared.
     fn anchor(&self, path: &Path) -> io::Result<()>;
+    /// The process that this value was made in, and the device and number of the file that [`Os::anchor`] named.
+    fn place(&self) -> (u64, u64, u64);
 
     /// Sleeps while the 32-bit word at `offset` equals `expected`, until woken or for `timeout`. May wake for no reason.
     fn wait(&self, map: &Self::Map, offset: usize, expected: u32, timeout: Duration);

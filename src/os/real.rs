@@ -26,6 +26,7 @@ const LOCK_NAP: Duration = Duration::from_micros(500);
 #[derive(Clone)]
 pub struct RealOs {
     canary: Arc<ForkCanary>,
+    process: u32,
     /// Set once, by the thread that opens the store.
     anchor: Arc<OnceLock<Anchor>>,
 }
@@ -65,7 +66,7 @@ pub struct RealPresence {
 impl RealOs {
     /// The kernel.
     pub fn new() -> io::Result<RealOs> {
-        Ok(RealOs { canary: Arc::new(ForkCanary::new()?), anchor: Arc::default() })
+        Ok(RealOs { canary: Arc::new(ForkCanary::new()?), process: std::process::id(), anchor: Arc::default() })
     }
 
     /// An error if the directory that this handle was opened on is not where it was.
@@ -233,6 +234,11 @@ impl Os for RealOs {
         let found = fs::symlink_metadata(path)?;
         self.anchor.get_or_init(|| Anchor { path: path.to_owned(), file: (found.dev(), found.ino()) });
         Ok(())
+    }
+
+    fn place(&self) -> (u64, u64, u64) {
+        let (device, number) = self.anchor.get().map_or((0, 0), |anchor| anchor.file);
+        (self.process.into(), device, number)
     }
 
     fn wait(&self, map: &RealMap, offset: usize, expected: u32, timeout: Duration) {

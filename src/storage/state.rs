@@ -62,7 +62,7 @@
 //!    928  MAIN_CLEARED     list: NEXT_MAIN at the newest `clear`: in segments with smaller numbers everything is dead
 //!    936  UPKEEP (32 bits) compare-and-exchange: id of the handle whose thread gives space back, or 0 (advisory); see `upkeep`
 //!    944  INNER            list: as LIVE, items of namespaces
-//!    952  LASTING_BYTES    list: bytes of the live items that are never evicted, whatever the policy
+//!    952  LASTING_BYTES    list: bytes of the live items that are never evicted, whatever the policy, and of their values' files
 //!    960  NAMESPACES       list: 1 once there is a namespace, 3 once there is one whose items are never evicted
 //!    968  TAKERS (32 bits)  anybody: counts up when somebody who sleeps until an element is pushed is woken; bit 31: somebody
 //!                         sleeps; see `takers`
@@ -80,6 +80,7 @@
 //!   1560  ORDER_STALE      whoever makes the state file, list: 1 if the trees have to be made anew
 //!   1568  STRAYS           whoever makes the state file, list: bytes of files out of use that nothing names; see `strays`
 //!   1576  WAS_SYNCED       nobody: 1 if somebody had asked for something to be durable before this file was made
+//!   1584  ENDED            list: the newest mark that may have ended large values whose files are there still, or 0; see `ended`
 //!   1600  ORDER_FREE       list: 9 words: the first free block of each class
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
@@ -161,6 +162,7 @@ pub const MAIN_CLEARED: usize = 928;
 pub const UPKEEP: usize = 936;
 pub const INNER: usize = 944;
 pub const LASTING_BYTES: usize = 952;
+pub const ENDED: usize = 1584;
 pub const NAMESPACES: usize = 960;
 pub const TAKERS: usize = 968;
 pub const BORN: usize = 976;

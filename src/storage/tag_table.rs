@@ -9,7 +9,7 @@
 //!     16  8  sequence of the newest eviction of the tag
 //!     24  8  sequence of the eviction before it
 //!     32  8  live items with the tag
-//!     40  8  bytes of their records
+//!     40  8  bytes of their records, and of the files of their values
 //!     48  8  of a tag: sequence of the `clear` after which the two counts began: older counts are 0. Of a deque: position of
 //!            its first element. Of an index: the root of its tree (see `order`)
 //!     56  8  location of the record that holds the tag's name

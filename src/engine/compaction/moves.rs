@@ -63,12 +63,6 @@ impl<O: Os> Quantum<'_, '_, O> {
         }
     }
 
-    /// True if a running transaction is going to name the file of a record's value again.
-    pub(super) fn is_borrowed(&self, old: &Old) -> bool {
-        let is_of_file = old.header.is_large() && !seeded!("what_a_transaction_has_touched_goes");
-        is_of_file && self.commit.large_of(old).is_some_and(|large| self.store.borrowed.contains(large))
-    }
-
     /// Gives up an item that is damaged, whatever the policy.
     fn lose(&mut self, candidate: usize, old: &Old, cell: &CellPlace) -> Result<()> {
         self.evict(old, cell);

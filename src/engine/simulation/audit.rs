@@ -155,15 +155,17 @@ fn count_home(store: &Store<SimOs>, map: &SimMap, table: index::Table, home: u64
             continue;
         }
         assert_eq!(header.kind_of_record, Type::Put, "an entry leads to what is no item");
+        let mut space = 0;
         if header.is_large() {
             let (at, len) = header.value_range(location.offset());
             let mut bytes = Vec::new();
             assert!(segment.map.append_to(at, len, &mut bytes));
             let reference = LargeReference::decode(&bytes);
             assert!(reference.file < store.state.load(state::NEXT_VALUE));
+            space = reference.len.next_multiple_of(4096);
             // What was evicted keeps its file until something leads elsewhere; what was cleared has lost it.
             if reference.file >= store.state.load(state::VALUE_FLOOR) {
-                count.files += reference.len.next_multiple_of(4096);
+                count.files += space;
             }
         }
         if is_dead(store, &header) {
@@ -171,10 +173,10 @@ fn count_home(store: &Store<SimOs>, map: &SimMap, table: index::Table, home: u64
         }
         let kind = kind_of(store, header.tag);
         *(if kind.is_inner() { &mut count.inner } else { &mut count.items }) += 1;
-        count.lasting_bytes += if kind.is_lasting() { header.size() as u64 } else { 0 };
+        count.lasting_bytes += if kind.is_lasting() { header.size() as u64 + space } else { 0 };
         if header.tag != 0 {
             let (items, bytes) = count.tags.entry(header.tag).or_default();
-            (*items, *bytes) = (*items + 1, *bytes + header.size() as u64);
+            (*items, *bytes) = (*items + 1, *bytes + header.size() as u64 + space);
         }
     }
 }

@@ -316,6 +316,15 @@ fn death_at_every_step_of_an_overwrite_of_a_large_value() {
     die_at_every_step(&Case::new(furniture(), put(3, 2, 20)));
 }
 
+/// There is no room but that of large values of a tag that was evicted.
+#[test]
+fn death_at_every_step_of_a_put_that_looks_for_what_a_mark_has_ended() {
+    let mut prepare = furniture();
+    prepare.extend((0..42).map(|i| tagged(100 + i, 1, 90_000, 3)));
+    prepare.push(Act::Evict(3));
+    die_at_every_step(&Case::new(prepare, put(200, 1, 90_000)));
+}
+
 #[test]
 fn death_at_every_step_of_beginning_a_segment() {
     let mut prepare = furniture();

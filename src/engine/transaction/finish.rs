@@ -49,9 +49,11 @@ pub(super) fn prepare<'l, O: Os>(
         return Err(Error::Forked);
     }
     let purpose = if overlay.count().puts == 0 { Purpose::Free } else { Purpose::Store };
+    let mut patience = store.patience();
     loop {
         match publish(store, locked, overlay, drafts, joint) {
-            Err(Error::Full) if store.make_room_inside((locked, lead), purpose)? => {}
+            Err(Error::Full)
+                if patience.lasts(store.volume()) && store.make_room_inside((locked, lead), purpose)? => {}
             outcome => return outcome,
         }
     }

@@ -153,6 +153,10 @@ impl Os for SimOs {
         Ok(self.fresh())
     }
 
+    fn place(&self) -> (u64, u64, u64) {
+        (self.process.number, 0, 0)
+    }
+
     /// Directories of the simulation are never replaced.
     fn anchor(&self, _path: &Path) -> io::Result<()> {
         Ok(())
