@@ -22,6 +22,8 @@ mod evicted;
 mod flight;
 #[path = "cache/held.rs"]
 mod held;
+#[path = "cache/inside.rs"]
+mod inside;
 #[path = "cache/iterate.rs"]
 mod iterate;
 #[path = "cache/large.rs"]

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// It sees its own changes; nobody else sees any of them before it has been committed, and then all at once. Once it has
 /// ended, clones and iterators that were made of it give [`Error::InTransaction`].
 ///
-/// Not inside: [`sync`](Cache::sync), [`check`](Cache::check), [`repair`](Cache::repair) and
+/// Not inside: [`sync`](Cache::sync), [`check`](Cache::check), [`repair`](Cache::repair), [`cull`](Cache::cull) and
 /// [`update_settings`](Cache::update_settings) are [`Error::InTransaction`], and so is what would have to tell others or wait for
 /// them: [`get_or_insert_with`](Cache::get_or_insert_with) of a missing key, leases, a waiting pop of an empty queue, recipes. Statistics count calls when they are made,
 /// also those of a transaction that is taken back.

@@ -83,6 +83,9 @@ impl<C: Codec> Cache<C> {
     /// size limit; says how many went. Writes do both by themselves, a little at a time, so this is for who wants it done
     /// now. Holds the lock for some hundreds of microseconds at a time.
     ///
+    /// # Errors
+    /// [`Error::InTransaction`](crate::Error::InTransaction) inside a transaction.
+    ///
     /// ```
     /// use std::time::Duration;
     /// # let dir = tempfile::tempdir()?;

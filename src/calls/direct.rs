@@ -151,7 +151,7 @@ impl Whole for Handle<RealOs> {
     }
 
     fn cull(&self) -> Result<u64> {
-        (**self).cull()
+        Handle::cull(self)
     }
 
     fn evict(&self, tag: &str) -> Result<u64> {
@@ -179,7 +179,7 @@ impl Whole for Handle<RealOs> {
     }
 
     fn reset_sums(&self) -> Result<Sums> {
-        (**self).reset_sums()
+        Handle::reset_sums(self)
     }
 
     fn space(&self) -> Result<Space> {

@@ -112,7 +112,7 @@ pub(super) fn with_put<R>(
 
 impl Queues for Handle<RealOs> {
     fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
-        (**self).namespace(label)
+        Handle::namespace(self, label)
     }
 
     fn find_namespace(&self, label: Label<'_>) -> Result<Option<Namespace>> {
@@ -133,7 +133,7 @@ impl Queues for Handle<RealOs> {
     }
 
     fn set_setting(&self, namespace: Namespace, label: Label<'_>, value: u64) -> Result<()> {
-        (**self).set_setting(namespace, label, value)
+        Handle::set_setting(self, namespace, label, value)
     }
 
     fn span(&self, queue: Namespace) -> Result<Span> {

@@ -16,6 +16,7 @@ use super::living::{Living, Resting};
 use super::order_read::{Stretch, Window};
 use super::queue::{Bound, End, Span};
 use super::settings::Shared;
+use super::statistics::Sums;
 use super::store::Store;
 use super::transaction::Transaction;
 
@@ -252,6 +253,38 @@ impl<O: Os> Handle<O> {
             Handle::Store(store) => store.len(),
             // What can fail is damage, and the transaction's having ended: then the store counts.
             Handle::Inside(transaction) => transaction.len().unwrap_or_else(|_| transaction.store().len()),
+        }
+    }
+
+    /// The namespace of a name, made if there is none.
+    pub fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
+        match self {
+            Handle::Store(store) => store.namespace(label),
+            Handle::Inside(transaction) => transaction.namespace(label),
+        }
+    }
+
+    /// Changes the setting of a namespace. Not inside a transaction, which could not take it back.
+    pub fn set_setting(&self, namespace: Namespace, label: Label<'_>, setting: u64) -> Result<()> {
+        match self {
+            Handle::Store(store) => store.set_setting(namespace, label, setting),
+            Handle::Inside(_) => Err(Error::InTransaction),
+        }
+    }
+
+    /// Removes what has expired, and evicts what is over the limit. Not inside a transaction.
+    pub fn cull(&self) -> Result<u64> {
+        match self {
+            Handle::Store(store) => store.cull(),
+            Handle::Inside(_) => Err(Error::InTransaction),
+        }
+    }
+
+    /// Begins the statistics anew; what they were. Nothing of it is taken back with a transaction.
+    pub fn reset_sums(&self) -> Result<Sums> {
+        match self {
+            Handle::Store(store) => store.reset_sums(),
+            Handle::Inside(transaction) => transaction.reset_sums(),
         }
     }
 

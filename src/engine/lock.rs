@@ -78,6 +78,12 @@ pub struct Inside {
 }
 
 impl Inside {
+    /// True in a child of a process that was inside, too: it would wait for its parent, which may wait for it.
+    fn would_wait_for_itself(store: StoreHere) -> bool {
+        let is_same = |one: &StoreHere| (one.id, one.place.1, one.place.2) == (store.id, store.place.1, store.place.2);
+        INSIDE.try_with(|inside| inside.borrow().iter().any(is_same)).unwrap_or(false)
+    }
+
     fn contains(store: StoreHere) -> bool {
         INSIDE.try_with(|inside| inside.borrow().contains(&store)).unwrap_or(false)
     }
@@ -106,7 +112,7 @@ impl<O: Os> Store<O> {
     /// Takes the lock for a transaction: until the second value is dropped, this thread gets [`Error::InTransaction`] from
     /// every other attempt to take it, through whatever handle of this store.
     pub(super) fn lock_for_transaction(&self, timeout: Option<Duration>) -> Result<(Locked<'_, O>, Inside)> {
-        if self.is_inside_transaction() {
+        if Inside::would_wait_for_itself(self.here()) {
             return Err(Error::InTransaction);
         }
         let locked = self.lock_within(timeout.unwrap_or(self.lock_timeout))?;
@@ -221,7 +227,7 @@ impl<O: Os> Store<O> {
     /// True if the lock was taken over from a dead owner.
     #[cold]
     fn lock_contended(&self, timeout: Duration) -> Result<bool> {
-        if self.is_inside_transaction() {
+        if Inside::would_wait_for_itself(self.here()) {
             return Err(Error::InTransaction);
         }
         let owner = self.state.load32(LOCK) & !SLEEPERS;

@@ -40,9 +40,26 @@ impl<O: Os> Store<O> {
             return Ok(Namespace { kind: label.kind, id });
         }
         if self.is_inside_transaction() {
-            return make(&mut Commit::new(self.held().borrow())?, label);
+            return self.namespace_inside(label);
         }
         self.change_by(self.enter()?, 0, |commit| make(commit, label))
+    }
+
+    /// The same for a thread that is inside a transaction.
+    pub(super) fn namespace_inside(&self, label: Label<'_>) -> Result<Namespace> {
+        if let Some(id) = self.tag_id(label)? {
+            return Ok(Namespace { kind: label.kind, id });
+        }
+        let held = self.held();
+        let mut patience = self.patience();
+        loop {
+            match make(&mut Commit::new(held.borrow())?, label) {
+                Err(Error::Full)
+                    if patience.lasts(self.volume())
+                        && self.make_room_inside((held.borrow(), None), Purpose::Store)? => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Id and name of each row of a kind whose name begins like that. Reads every name of the kind.

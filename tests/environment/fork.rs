@@ -47,6 +47,7 @@ pub fn play(role: &Role) {
         has_shards,
         forks_beside_what_is_let_go_later,
         dies_with_locks,
+        makes_names_inside_a_transaction,
     ];
     scenes[role.numbers[0] as usize](&role.directory);
 }
@@ -334,6 +335,21 @@ fn forks_inside_a_transaction(directory: &Path) {
     assert_clean(&cache);
 }
 
+/// The parent has the lock for as long as its child lives, so the child makes nothing.
+fn makes_names_inside_a_transaction(directory: &Path) {
+    let cache = Cache::builder(directory).lock_timeout(Duration::from_millis(100)).open().unwrap();
+    let outcome = cache.transact(|tx| {
+        tx.set("k", "the parent's")?;
+        in_child(|| {
+            let made = cache.index::<String, u64>("new");
+            assert!(matches!(made, Err(Error::InTransaction)), "made without the lock: {}", made.is_ok());
+        });
+        larder::Result::Ok(())
+    });
+    outcome.unwrap();
+    assert_clean(&cache);
+}
+
 /// The parent is killed by the test; the child, which has used nothing yet, goes on when it is told to.
 fn leaves_a_child_behind(directory: &Path) {
     let cache = Cache::open(directory).unwrap();
@@ -525,6 +541,11 @@ fn a_child_makes_no_store_where_there_was_one() {
 #[test]
 fn a_transaction_is_dead_in_a_child_of_fork() {
     run_scene(11);
+}
+
+#[test]
+fn a_child_of_a_transaction_makes_nothing_beside_it() {
+    run_scene(15);
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use crate::error::Result;
 use crate::os::Os;
-use crate::storage::namespace::{Namespace, element};
+use crate::storage::namespace::{Label, Namespace, element};
 
 use super::super::change::Put;
 use super::super::found::Found;
 use super::super::queue::{DROPPED_MAX, End, Span, over};
+use super::super::statistics::Sums;
 use super::Transaction;
 use super::overlay::Overlay;
 
@@ -37,6 +38,20 @@ impl Overlay {
 }
 
 impl<O: Os> Transaction<O> {
+    /// The namespace of a name, made if there is none, by a commit of its own. Whatever thread asks stands for the one that has
+    /// the lock meanwhile.
+    pub fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
+        self.with(|_| {
+            let _inside = self.store.enter_transaction();
+            self.store.namespace_inside(label)
+        })
+    }
+
+    /// Begins the statistics anew.
+    pub fn reset_sums(&self) -> Result<Sums> {
+        self.with(|_| self.store.reset_sums())
+    }
+
     fn queue(&self, overlay: &Overlay, queue: Namespace) -> Result<(Span, u64)> {
         match overlay.queue(queue) {
             Some(staged) => Ok(staged),
