@@ -113,7 +113,7 @@ impl<O: Os> Handle<O> {
     ) -> Result<Option<R>> {
         match self {
             Handle::Store(store) => store.look(key, hash, |record| take(&Found::Log(record))),
-            Handle::Inside(transaction) => transaction.read(key, hash, take),
+            Handle::Inside(transaction) => transaction.look(key, hash, take),
         }
     }
 

@@ -26,6 +26,7 @@ mod overlay;
 mod queues;
 mod run;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
@@ -42,6 +43,28 @@ pub struct Transaction<O: Os> {
     view: Arc<View<O>>,
     /// `None` once it has ended.
     overlay: Mutex<Option<Overlay>>,
+    /// The thread that has it, 0 while none has.
+    user: AtomicUsize,
+}
+
+thread_local! {
+    static HERE: u8 = const { 0 };
+}
+
+/// A number of this thread that no other has meanwhile.
+#[inline]
+fn this_thread() -> usize {
+    HERE.try_with(|here| std::ptr::from_ref(here).addr()).unwrap_or(0)
+}
+
+/// A thread that looks at what is staged. If it does so again meanwhile, as the code of a user may that decodes a value, it must not
+/// wait for itself.
+struct Using<'t>(&'t AtomicUsize);
+
+impl Drop for Using<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 impl<O: Os> Transaction<O> {
@@ -55,23 +78,32 @@ impl<O: Os> Transaction<O> {
     }
 
     fn new(store: Arc<Store<O>>) -> Transaction<O> {
-        Transaction { view: store.view.load_full(), store, overlay: Mutex::new(Some(Overlay::new())) }
+        Transaction {
+            view: store.view.load_full(),
+            store,
+            overlay: Mutex::new(Some(Overlay::new())),
+            user: AtomicUsize::new(0),
+        }
     }
 
     fn guard(&self) -> MutexGuard<'_, Option<Overlay>> {
         self.overlay.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Does something with what is staged; [`Error::InTransaction`] if the transaction has ended, and [`Error::Forked`] in
-    /// a child of `fork`, which has a copy of it that leads nowhere.
+    /// Does something with what is staged; [`Error::InTransaction`] if the transaction has ended or this thread is at it already, and
+    /// [`Error::Forked`] in a child of `fork`, which has a copy of it that leads nowhere.
     fn with<R>(&self, act: impl FnOnce(&mut Overlay) -> Result<R>) -> Result<R> {
         if self.store.os.is_forked() {
             return Err(Error::Forked);
         }
-        match self.guard().as_mut() {
-            Some(overlay) => act(overlay),
-            None => Err(Error::InTransaction),
+        let me = this_thread();
+        if self.user.load(Ordering::Relaxed) == me {
+            return Err(Error::InTransaction);
         }
+        let mut guard = self.guard();
+        self.user.store(me, Ordering::Relaxed);
+        let _using = Using(&self.user);
+        guard.as_mut().map_or(Err(Error::InTransaction), act)
     }
 
     /// The same, taken back if it fails: a call stages all that it changes, or nothing.

@@ -128,6 +128,11 @@ fn publish<'l, O: Os>(
     commit.joint = joint;
     commit.held_tags = held_tags(overlay);
     commit.stage_queues(overlay);
+    if !is_marked && count.keys == 0 {
+        // What is left is where queues begin, whose elements at the ends were lost.
+        commit.publish()?;
+        return Ok(commit);
+    }
     if is_marked {
         commit.carry_out_marked(overlay, &ops().collect::<Vec<_>>())?;
         return Ok(commit);

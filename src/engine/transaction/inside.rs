@@ -15,7 +15,7 @@ use super::super::cells::Old;
 use super::super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::super::commit::Commit;
 use super::super::found::Found;
-use super::super::read::Life;
+use super::super::read::{Life, Record};
 use super::Transaction;
 use super::overlay::{Meta, Overlay};
 
@@ -31,8 +31,18 @@ pub(super) fn is_ended(overlay: &Overlay, key: &[u8], header: &Header) -> bool {
 }
 
 impl<O: Os> Transaction<O> {
-    /// Calls `take` with the live record of a key; `None` if there is none.
+    /// Calls `take` with the live record of a key; `None` if there is none. It counts as used.
     pub fn read<R>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        self.with(|overlay| self.read_and::<true, R>(overlay, key, hash, &mut take))
+    }
+
+    /// The same for who only looks.
+    pub fn look<R>(
         &self,
         key: &[u8],
         hash: u64,
@@ -42,6 +52,16 @@ impl<O: Os> Transaction<O> {
     }
 
     pub(super) fn read_over<R>(
+        &self,
+        overlay: &Overlay,
+        key: &[u8],
+        hash: u64,
+        take: &mut impl FnMut(&Found<'_, O>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        self.read_and::<false, R>(overlay, key, hash, take)
+    }
+
+    fn read_and<const USES: bool, R>(
         &self,
         overlay: &Overlay,
         key: &[u8],
@@ -58,9 +78,10 @@ impl<O: Os> Transaction<O> {
         if overlay.cleared && !is_inner(key) {
             return Ok(None);
         }
-        let read = self.store.read(key, hash, |record| {
+        let mut take = |record: &Record<'_, O>| {
             if is_ended(overlay, key, &record.header) { Ok(None) } else { take(&Found::Log(record)).map(Some) }
-        });
+        };
+        let read = if USES { self.store.read(key, hash, &mut take) } else { self.store.look(key, hash, &mut take) };
         read.map(Option::flatten)
     }
 
@@ -73,7 +94,7 @@ impl<O: Os> Transaction<O> {
     ) -> Result<()> {
         self.with(|overlay| {
             for (i, &(key, hash)) in keys.iter().enumerate() {
-                self.read_over(overlay, key, hash, &mut |found| take(into, i, found))?;
+                self.read_and::<true, ()>(overlay, key, hash, &mut |found| take(into, i, found))?;
             }
             Ok(())
         })
@@ -97,7 +118,7 @@ impl<O: Os> Transaction<O> {
                 visit(into, &Found::Log(record))
             })?;
             let last = next.map_or(u64::MAX, |next| next - 1);
-            for staged in overlay.iter().filter(|staged| (position..=last).contains(&staged.hash)) {
+            for staged in overlay.hashed(position..=last) {
                 let Some(put) = staged.put.filter(|put| !self.store.has_expired(put.expires)) else {
                     continue;
                 };
@@ -116,18 +137,19 @@ impl<O: Os> Transaction<O> {
         Ok(Commit::new(held.borrow())?.locate(key, hash)?.old)
     }
 
-    /// True if a key is absent, where that is what a put of it has to know: its newest staged version is a removal or has
-    /// expired, or the transaction ended the record that the store has.
-    fn begins_anew(&self, overlay: &Overlay, key: &[u8], hash: u64) -> Result<bool> {
+    /// What a put of a key has to know. First, true if the key was absent when it was staged, or is so now as far as the
+    /// transaction knows: it ended the record that the store has. Then, true if its newest staged version is a removal or has
+    /// expired.
+    fn begins_anew(&self, overlay: &Overlay, key: &[u8], hash: u64) -> Result<(bool, bool)> {
         if let Some(staged) = overlay.get(key, hash) {
-            let live = staged.put.is_some_and(|put| !self.store.has_expired(put.expires));
-            return Ok(staged.anew || !live);
+            let absent = !staged.put.is_some_and(|put| !self.store.has_expired(put.expires));
+            return Ok((staged.anew || absent, absent));
         }
         let is_cleared = overlay.cleared && !is_inner(key);
         if is_cleared || overlay.evicted.is_empty() {
-            return Ok(is_cleared);
+            return Ok((is_cleared, false));
         }
-        Ok(self.old(key, hash)?.is_some_and(|old| is_ended(overlay, key, &old.header)))
+        Ok((self.old(key, hash)?.is_some_and(|old| is_ended(overlay, key, &old.header)), false))
     }
 
     /// True if a key is live.
@@ -219,8 +241,8 @@ impl<O: Os> Transaction<O> {
 
     pub(super) fn push(&self, overlay: &mut Overlay, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>) -> Result<()> {
         self.fetch_ahead(overlay, hash);
-        let anew = put.is_some() && self.begins_anew(overlay, key, hash)?;
-        overlay.push(key, hash, put, anew, self.limit())
+        let birth = if put.is_some() { self.begins_anew(overlay, key, hash)? } else { (false, false) };
+        overlay.push((key, hash), put, birth, self.limit())
     }
 
     /// The most that may be staged.

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::error::{Error, Result};
 use crate::storage::namespace::{Kind, Namespace, is_inner, parse};
@@ -101,14 +101,15 @@ pub struct Staged<'o> {
     pub put: Option<Meta>,
     /// The key takes a new place in the order of insertion, whatever the store has.
     pub anew: bool,
-    number: usize,
+    /// The version's own number, and that of the one whose place it has.
+    numbers: (usize, usize),
 }
 
 impl Staged<'_> {
     /// What the header of a put of this version would be: its sequence and its order are behind everything that a log can
     /// hold.
     pub fn header(&self, put: &Meta) -> Header {
-        let number = STAGED + self.number as u64;
+        let (number, since) = (STAGED + self.numbers.0 as u64, STAGED + self.numbers.1 as u64);
         Header::of(&Draft {
             key: self.key,
             value: self.value,
@@ -116,7 +117,7 @@ impl Staged<'_> {
             tag: put.tag,
             expires: put.expires(),
             large: put.large,
-            replaces: Some((0, number)),
+            replaces: Some((0, since)),
             ..Draft::bare(Type::Put, number)
         })
     }
@@ -149,6 +150,8 @@ pub struct Overlay {
     bytes: Vec<u8>,
     versions: Vec<Version>,
     newest: Option<HashMap<u64, usize, BuildHasherDefault<AsIs>>>,
+    /// The hashes of all versions with their numbers, once somebody walks through the transaction.
+    by_hash: Option<BTreeSet<(u64, usize)>>,
     /// Versions before this one were cleared away.
     first: usize,
     /// Everything of the store is cleared.
@@ -219,7 +222,7 @@ impl Overlay {
 
     /// True if nothing is staged.
     pub fn is_empty(&self) -> bool {
-        self.first == self.versions.len() && !self.cleared && self.evicted.is_empty()
+        self.first == self.versions.len() && !self.cleared && self.evicted.is_empty() && self.spans.is_empty()
     }
 
     #[inline]
@@ -231,7 +234,7 @@ impl Overlay {
             value: &self.bytes[version.value()],
             put: version.put,
             anew: version.anew,
-            number: version.since,
+            numbers: (at, version.since),
         }
     }
 
@@ -274,6 +277,16 @@ impl Overlay {
         self.newest_versions().map(|at| self.version(at))
     }
 
+    /// The newest versions of the keys with such hashes.
+    pub fn hashed(&mut self, hashes: RangeInclusive<u64>) -> impl Iterator<Item = Staged<'_>> {
+        let all = self.versions.iter().enumerate().map(|(at, version)| (version.hash, at));
+        let by_hash = &*self.by_hash.get_or_insert_with(|| all.collect());
+        let found: Vec<usize> =
+            by_hash.range((*hashes.start(), 0)..=(*hashes.end(), usize::MAX)).map(|&(_, at)| at).collect();
+        let counts = |&at: &usize| at >= self.first && self.versions[at].is_newest;
+        found.into_iter().filter(counts).map(|at| self.version(at))
+    }
+
     /// No version that was staged and not taken back has a longer value.
     pub fn longest(&self) -> usize {
         self.longest
@@ -308,9 +321,16 @@ impl Overlay {
         self.versions.get(self.first + number).map(|version| version.hash)
     }
 
-    /// Stages a version: a put of a value, or a removal. `anew` says that the key was absent.
+    /// Stages a version: a put of a value, or a removal. `anew` says that the key was absent, or is staged so, and `absent` that it
+    /// is absent now.
     #[inline]
-    pub fn push(&mut self, key: &[u8], hash: u64, put: Option<(Meta, &[u8])>, anew: bool, limit: u64) -> Result<()> {
+    pub fn push(
+        &mut self,
+        (key, hash): (&[u8], u64),
+        put: Option<(Meta, &[u8])>,
+        (anew, absent): (bool, bool),
+        limit: u64,
+    ) -> Result<()> {
         let value = put.map_or(&[][..], |(_, value)| value);
         if let Some((Kind::Index, index, own)) = parse(key) {
             self.ordered.insert(key.to_vec());
@@ -325,7 +345,7 @@ impl Overlay {
         if let Some(replaced) = self.position(key, hash) {
             self.versions[replaced].is_newest = false;
             let there = &self.versions[replaced];
-            if put.is_some() && there.put.is_some() && (there.anew || !anew) {
+            if put.is_some() && there.put.is_some() && !absent && (there.anew || !anew) {
                 since = there.since;
             }
         }
@@ -361,6 +381,9 @@ impl Overlay {
         let (word, bit) = filter_bit(version.hash);
         self.hashes[word] |= bit;
         let at = self.versions.len();
+        if let Some(by_hash) = &mut self.by_hash {
+            by_hash.insert((version.hash, at));
+        }
         self.versions.push(version);
         self.versions[version.since].latest = at;
         if self.versions.len() > LINEAR_MAX {
@@ -403,14 +426,16 @@ impl Overlay {
             kept.append(Version { key: at, before: None, since, ..*version });
         }
         (self.bytes, self.versions, self.newest, self.first) = (kept.bytes, kept.versions, kept.newest, 0);
+        self.by_hash = None;
     }
 
     /// Everything of the store and everything staged so far is gone, but for what is in namespaces: that is staged again.
     pub fn clear(&mut self) {
         let first = self.versions.len();
-        for at in self.first..first {
+        let newest: Vec<usize> = self.newest_versions().collect();
+        for at in newest {
             let version = self.versions[at];
-            if version.is_newest && is_inner(&self.bytes[version.key()]) {
+            if is_inner(&self.bytes[version.key()]) {
                 self.versions[at].is_newest = false;
                 let since = self.versions.len();
                 self.append(Version { before: None, since, ..version });
@@ -446,7 +471,7 @@ impl Overlay {
         self.names.truncate(savepoint.names);
         self.spans.truncate(savepoint.spans);
         (self.first, self.cleared) = (savepoint.first, savepoint.cleared);
-        self.newest = None;
+        (self.newest, self.by_hash) = (None, None);
         self.emptied.forget();
         if self.versions.len() > LINEAR_MAX {
             self.make_table();
@@ -475,6 +500,40 @@ mod tests {
         overlay.get(key, hash).map(|staged| staged.put.map(|_| staged.value.to_vec()))
     }
 
+    /// Walks find what is there, whatever was staged, cleared and taken back since the last one.
+    #[test]
+    fn walks_by_hash_find_the_newest_versions_alone() {
+        let mut overlay = Overlay::new();
+        let check = |overlay: &mut Overlay| {
+            for (low, high) in [(0, u64::MAX), (3, 7), (5, 5), (8, 40)] {
+                let inside = |staged: &Staged<'_>| (low..=high).contains(&staged.hash);
+                let of = |staged: Staged<'_>| (staged.hash, staged.key.to_vec(), staged.value.to_vec());
+                let mut expected: Vec<_> = overlay.iter().filter(inside).map(of).collect();
+                let mut found: Vec<_> = overlay.hashed(low..=high).map(of).collect();
+                (expected.sort(), found.sort());
+                assert_eq!(found, expected);
+            }
+        };
+        for round in 0..200_u32 {
+            let key = (round * 7 % 31).to_le_bytes();
+            let staged = (round % 5 != 0).then(|| put(&key[..1]));
+            overlay.push((&key, u64::from(key[0] % 13)), staged, (false, false), LIMIT).unwrap();
+            check(&mut overlay);
+            if round % 20 == 3 {
+                let savepoint = overlay.savepoint();
+                overlay.push((b"taken back", 5), Some(put(b"x")), (false, false), LIMIT).unwrap();
+                if round % 40 == 3 {
+                    overlay.clear();
+                }
+                check(&mut overlay);
+                overlay.release(&savepoint, round % 60 == 3);
+                check(&mut overlay);
+            }
+        }
+        overlay.forget_old_versions();
+        check(&mut overlay);
+    }
+
     /// Every number of keys on both sides of the table, with hashes that all collide or never do.
     #[test]
     fn the_newest_version_of_a_key_counts() {
@@ -485,10 +544,10 @@ mod tests {
                 for round in 0..3u32 {
                     for i in 0..keys {
                         let value = (round * 1000 + i).to_le_bytes();
-                        overlay.push(&i.to_le_bytes(), hash(i), Some(put(&value)), false, LIMIT).unwrap();
+                        overlay.push((&i.to_le_bytes(), hash(i)), Some(put(&value)), (false, false), LIMIT).unwrap();
                     }
                 }
-                overlay.push(&0u32.to_le_bytes(), hash(0), None, false, LIMIT).unwrap();
+                overlay.push((&0u32.to_le_bytes(), hash(0)), None, (false, false), LIMIT).unwrap();
                 assert_eq!(get(&overlay, &0u32.to_le_bytes(), hash(0)), Some(None));
                 for i in 1..keys {
                     let value = (2000 + i).to_le_bytes().to_vec();
@@ -505,15 +564,15 @@ mod tests {
         for before in [2u32, 40] {
             let mut overlay = Overlay::default();
             for i in 0..before {
-                overlay.push(&i.to_le_bytes(), i.into(), Some(put(b"before")), false, LIMIT).unwrap();
+                overlay.push((&i.to_le_bytes(), i.into()), Some(put(b"before")), (false, false), LIMIT).unwrap();
             }
             let savepoint = overlay.savepoint();
             for i in 0..50u32 {
-                overlay.push(&i.to_le_bytes(), i.into(), Some(put(b"after")), false, LIMIT).unwrap();
+                overlay.push((&i.to_le_bytes(), i.into()), Some(put(b"after")), (false, false), LIMIT).unwrap();
             }
             overlay.evicted.push(3);
             overlay.clear();
-            overlay.push(b"x", 9999, Some(put(b"cleared")), false, LIMIT).unwrap();
+            overlay.push((b"x", 9999), Some(put(b"cleared")), (false, false), LIMIT).unwrap();
             assert_eq!(overlay.iter().count(), 1);
             overlay.release(&savepoint, false);
             assert!(!overlay.cleared && overlay.evicted.is_empty());
@@ -527,12 +586,12 @@ mod tests {
     fn versions_that_were_replaced_do_not_fill_it() {
         let mut overlay = Overlay::default();
         for i in 0..100_000u32 {
-            overlay.push(b"counter", 1, Some(put(&i.to_le_bytes())), false, 4096).unwrap();
+            overlay.push((b"counter", 1), Some(put(&i.to_le_bytes())), (false, false), 4096).unwrap();
         }
         assert_eq!(get(&overlay, b"counter", 1), Some(Some(99_999u32.to_le_bytes().to_vec())));
         let savepoint = overlay.savepoint();
-        let full =
-            (0..100_000u32).find(|i| overlay.push(b"counter", 1, Some(put(&i.to_le_bytes())), false, 4096).is_err());
+        let full = (0..100_000u32)
+            .find(|i| overlay.push((b"counter", 1), Some(put(&i.to_le_bytes())), (false, false), 4096).is_err());
         assert!(full.is_some(), "what a savepoint needs is kept");
         overlay.release(&savepoint, false);
         assert_eq!(get(&overlay, b"counter", 1), Some(Some(99_999u32.to_le_bytes().to_vec())));

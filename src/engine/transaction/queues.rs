@@ -115,8 +115,8 @@ impl<O: Os> Transaction<O> {
         mut take: impl FnMut(&Found<'_, O>) -> Result<R>,
     ) -> Result<Option<R>> {
         self.stage(|overlay| {
-            let (mut left, mut lost) = self.queue(overlay, queue)?;
-            let mut taken = None;
+            let (before, mut lost) = self.queue(overlay, queue)?;
+            let (mut left, mut taken) = (before, None);
             while let (Some(position), None) = (left.at(end), &taken) {
                 left = left.popped(end);
                 let key = element(queue.id, position);
@@ -127,7 +127,9 @@ impl<O: Os> Transaction<O> {
                     None => lost += 1,
                 }
             }
-            overlay.stage_queue(queue, left, lost);
+            if left != before {
+                overlay.stage_queue(queue, left, lost);
+            }
             Ok(taken)
         })
     }
