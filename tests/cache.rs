@@ -24,6 +24,8 @@ mod flight;
 mod held;
 #[path = "cache/inside.rs"]
 mod inside;
+#[path = "cache/inside_random.rs"]
+mod inside_random;
 #[path = "cache/iterate.rs"]
 mod iterate;
 #[path = "cache/large.rs"]

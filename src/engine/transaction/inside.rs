@@ -142,7 +142,7 @@ impl<O: Os> Transaction<O> {
     /// expired.
     fn begins_anew(&self, overlay: &Overlay, key: &[u8], hash: u64) -> Result<(bool, bool)> {
         if let Some(staged) = overlay.get(key, hash) {
-            let absent = !staged.put.is_some_and(|put| !self.store.has_expired(put.expires));
+            let absent = staged.put.is_none_or(|put| self.store.has_expired(put.expires));
             return Ok((staged.anew || absent, absent));
         }
         let is_cleared = overlay.cleared && !is_inner(key);
