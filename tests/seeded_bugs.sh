@@ -27,6 +27,8 @@ segment_does_not_say_where_the_last_ended simulation::images
 segments_with_names_go                simulation::images
 what_a_transaction_has_touched_goes   simulation::borrowed
 files_wait_for_their_records          simulation::deaths::death_at_every_step_of_a_put_that
+another_policy_has_evicted_nothing    simulation::eviction::what_was_evicted_under_another
+set_aside_is_counted_by_halves        simulation::room::what_is_set_aside
 removals_wait_for_much_that_is_dead   simulation::emptied
 copies_have_no_room_to_grow           simulation::emptied
 batches_are_not_cut_to_their_room     simulation::emptied

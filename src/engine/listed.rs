@@ -19,7 +19,7 @@ use crate::storage::segment::{MAIN, is_main};
 use crate::storage::state::Retiree;
 
 /// Where the list begins in a presence page.
-pub const LIST: usize = 1032;
+pub const LIST: usize = 1048;
 const BLOCK: u64 = 4096;
 /// The last words of a list, which alone are for large values: callers may hold any number of them.
 const VALUES: usize = 120;

@@ -310,11 +310,12 @@ impl<O: Os> Store<O> {
         if rule.policy == Eviction::LeastRecentlyUsed { best.max(1) } else { (16 - best).min(15) }
     }
 
-    /// True if something may have been evicted that a rebuild would find (K7). Also under a policy that evicts nothing, as long as
-    /// a segment is there half walked from which another one did.
+    /// True if something may have been evicted that a rebuild would find (K7). Also under a policy that evicts nothing, if another one
+    /// did before, as nobody knows when the end of the last segment that it walked is durable.
     pub(super) fn has_evicted(&self) -> bool {
         let walks = self.state.load(state::HAND_ID) | self.state.load(state::MAIN_HAND_ID);
-        walks != 0 || (self.state.load(state::RETIRED) != 0 && self.policy() != Eviction::None)
+        let evicts = self.policy() != Eviction::None || self.state.load(state::EVICTED) != 0;
+        walks != 0 || (self.state.load(state::RETIRED) != 0 && evicts)
     }
 
     /// True if compaction can give something back: where items are evicted, if enough is not of those that last; else if

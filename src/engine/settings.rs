@@ -1,6 +1,7 @@
 //! What a store is set to: kept in the manifest for ever, and in the state file for every process at once.
 
 use crate::error::{ConfigProblem, Error, Result};
+use crate::options::Eviction;
 use crate::os::{OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::SEGMENT_BYTES_MAX;
 use crate::storage::manifest::{self, Manifest, Unusable};
@@ -124,6 +125,9 @@ impl<O: Os> Store<O> {
         commit.stage_state(state::SIZE_LIMIT, shared.size_limit);
         // The age begins anew with the policy.
         commit.stage_state(state::EVICTION, shared.eviction.into());
+        if self.policy() != Eviction::None && !seeded!("another_policy_has_evicted_nothing") {
+            commit.stage_state(state::EVICTED, 1);
+        }
         commit.stage_state(state::STATISTICS, shared.statistics.into());
         commit.publish()?;
         drop(commit);

@@ -2,8 +2,8 @@
 //! page, in one of [`STRIPES`] lines that its threads spread over. Sums are made when somebody asks.
 //!
 //! A presence page: [`STRIPES`] lines of eight 64-bit counters, in the order of [`Counter`]; then the handle's share of
-//! `RESERVED`, so that it can be counted anew when a handle has died with its share; then the list of files that it has
-//! mapped (`listed`).
+//! `RESERVED`, so that it can be counted anew when a handle has died with its share, and how often a change of it was begun, and
+//! was done; then the list of files that it has mapped (`listed`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,7 +20,12 @@ use super::store::Store;
 const STRIPES: usize = 16;
 /// Offset of the word behind them: bytes that the handle has set aside for large values it is writing.
 const SET_ASIDE: usize = STRIPES * COUNTERS * 8;
-const _: () = assert!(SET_ASIDE + 8 == LIST);
+/// Offsets of the counts of changes of it that were begun, and that are in `RESERVED` too.
+const BEGUN: usize = SET_ASIDE + 8;
+const DONE: usize = SET_ASIDE + 16;
+const _: () = assert!(DONE + 8 == LIST);
+/// So often what is set aside is counted anew before somebody in the middle of a change counts as stopped there.
+const RECOUNTS: usize = 100;
 /// Counters of a line.
 pub const COUNTERS: usize = 8;
 
@@ -158,30 +163,67 @@ impl<O: Os> Store<O> {
 
     /// Sets bytes aside for a large value, or gives them back if `delta` is negative. What was set aside before.
     pub(super) fn set_aside(&self, delta: u64) -> u64 {
-        if let Some(presence) = &self.presence {
-            O::presence_page(presence).fetch_add(SET_ASIDE, delta);
-        }
-        self.state.fetch_add(state::RESERVED, delta)
+        self.begin_to_set_aside(delta);
+        self.end_to_set_aside(delta)
     }
 
-    /// Counts anew what living handles have set aside, after one has died. If one of them changes its share meanwhile, the
-    /// next death counts again.
+    pub(super) fn begin_to_set_aside(&self, delta: u64) {
+        if let Some(presence) = &self.presence {
+            O::presence_page(presence).fetch_add(BEGUN, 1);
+            O::presence_page(presence).fetch_add(SET_ASIDE, delta);
+        }
+    }
+
+    pub(super) fn end_to_set_aside(&self, delta: u64) -> u64 {
+        let before = self.state.fetch_add(state::RESERVED, delta);
+        if let Some(presence) = &self.presence {
+            O::presence_page(presence).fetch_add(DONE, 1);
+        }
+        before
+    }
+
+    /// Counts anew what living handles have set aside, after one has died: where none of them is in the middle of a change. What a
+    /// change that begins later adds or takes away is in `RESERVED` then. If somebody is stopped in the middle, the share of
+    /// the dead stays until the next death.
     pub(super) fn recount_set_aside(&self) -> Result<()> {
-        let before = self.state.load(state::RESERVED);
-        let directory = self.paths.of(crate::storage::paths::Name::Presences);
-        let names = self.os.list(&directory).map_err(|e| crate::error::Error::io("list", &directory, e))?;
-        let mut sum: u64 = 0;
-        for owner in names.iter().filter_map(|name| Paths::parse_presence(name)) {
-            let path = self.paths.presence(owner);
-            let mut word = [0; 8];
-            let page = self.os.open(&path, OpenMode::Read);
-            let read = page.and_then(|page| page.read_at(&mut word, SET_ASIDE as u64));
-            if self.os.is_alive(&path) && read.is_ok() {
-                sum = sum.wrapping_add(u64::from_ne_bytes(word));
+        for _ in 0..RECOUNTS {
+            let before = self.state.load(state::RESERVED);
+            let (sum, changes) = self.count_set_aside()?;
+            let Some(changes) = changes else {
+                self.os.spin();
+                continue;
+            };
+            if self.count_set_aside()?.1 == Some(changes) {
+                let _ = self.state.compare_exchange(state::RESERVED, before, sum);
+                break;
             }
         }
-        let _ = self.state.compare_exchange(state::RESERVED, before, sum);
         Ok(())
+    }
+
+    /// What living handles have set aside, and how many changes of it they have made; `None` if one is under way.
+    fn count_set_aside(&self) -> Result<(u64, Option<u64>)> {
+        let directory = self.paths.of(crate::storage::paths::Name::Presences);
+        let names = self.os.list(&directory).map_err(|e| crate::error::Error::io("list", &directory, e))?;
+        let (mut sum, mut changes) = (0_u64, Some(0_u64));
+        for owner in names.iter().filter_map(|name| Paths::parse_presence(name)) {
+            let path = self.paths.presence(owner);
+            let Ok(page) = self.os.open(&path, OpenMode::Read) else { continue };
+            let word = |at: usize| {
+                let mut word = [0; 8];
+                page.read_at(&mut word, at as u64).ok().map(|()| u64::from_ne_bytes(word))
+            };
+            // In the order in which a change that begins meanwhile is seen.
+            let (done, share, begun) = (word(DONE), word(SET_ASIDE), word(BEGUN));
+            if let (Some(done), Some(share), Some(begun)) = (done, share, begun)
+                && self.os.is_alive(&path)
+            {
+                sum = sum.wrapping_add(share);
+                let is_still = done == begun || seeded!("set_aside_is_counted_by_halves");
+                changes = changes.filter(|_| is_still).map(|changes| changes.wrapping_add(begun));
+            }
+        }
+        Ok((sum, changes))
     }
 
     /// Adds a gone handle's counters to the totals.

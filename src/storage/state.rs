@@ -81,6 +81,7 @@
 //!   1568  STRAYS           whoever makes the state file, list: bytes of files out of use that nothing names; see `strays`
 //!   1576  WAS_SYNCED       nobody: 1 if somebody had asked for something to be durable before this file was made
 //!   1584  ENDED            list: the newest mark that may have ended large values whose files are there still, or 0; see `ended`
+//!   1592  EVICTED          list: 1 if items may have been evicted under a policy before the present one, `None`
 //!   1600  ORDER_FREE       list: 9 words: the first free block of each class
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
@@ -163,6 +164,7 @@ pub const UPKEEP: usize = 936;
 pub const INNER: usize = 944;
 pub const LASTING_BYTES: usize = 952;
 pub const ENDED: usize = 1584;
+pub const EVICTED: usize = 1592;
 pub const NAMESPACES: usize = 960;
 pub const TAKERS: usize = 968;
 pub const BORN: usize = 976;

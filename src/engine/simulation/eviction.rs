@@ -10,14 +10,15 @@ use super::super::recovery::Opening;
 use super::super::statistics::Counter;
 use super::super::store::Store;
 use super::super::upkeep::Next;
-use super::acts::{Act, Contents, Item, tag_by};
-use super::audit::{audit, live};
+use super::acts::{Act, Contents, Item, put, tag_by};
+use super::audit::{audit, live, lookup};
 use super::world::{Handle, SMALL_LIMIT, World, living, opening, path};
 use super::{Dice, rounds};
 use crate::error::Result;
 use crate::options::Eviction;
-use crate::os::Os;
 use crate::os::sim::{Machine, SimOs};
+use crate::os::{Os, OsMap};
+use crate::storage::state;
 
 const SECOND: u64 = 1_000_000_000;
 pub(super) const POLICIES: [Eviction; 5] = [
@@ -506,4 +507,33 @@ fn threads_that_give_space_back_change_nothing_but_what_goes() {
 #[test]
 fn a_death_anywhere_in_upkeep_leaves_what_is_the_newest_and_a_thread_that_goes_on() {
     under_every_policy(Plan { seed: 3_000, operations: 1_200, deaths: true, upkeep: true });
+}
+
+/// Nothing is evicted any more, and what was evicted before stands in a segment that waits to be unlinked (K7).
+#[test]
+fn what_was_evicted_under_another_policy_and_removed_since_stays_removed() {
+    for policy in POLICIES.into_iter().filter(|&policy| policy != Eviction::None) {
+        let full = Full::new(1, policy);
+        let (one, other) = (&full.handles[0], reopen(&full.world.machine));
+        for key in 0..2_500 {
+            put(key, 1, 300).apply(&one.store).unwrap();
+        }
+        let there = |handle: &Handle, key: u32| lookup(&handle.store, key).is_some();
+        let before: Vec<u32> = (0..2_500).filter(|&key| there(&other, key)).collect();
+        let retired = one.store.state.load(state::RETIRED);
+        while one.store.state.load(state::RETIRED) == retired {
+            one.store.compact(&one.store.lock().unwrap()).unwrap();
+        }
+        one.os.kill();
+        let gone: Vec<u32> = before.into_iter().filter(|&key| !there(&other, key)).collect();
+        assert!(gone.len() > 20);
+        other.store.change_settings(|shared| shared.eviction = Eviction::None.to_bits()).unwrap();
+        gone.iter().for_each(|&key| assert_eq!(Act::Remove(key).apply(&other.store).unwrap(), 0));
+        other.store.sync().unwrap();
+        for seed in 0..20 {
+            let heir = reopen(&full.world.machine.power_cut_copy(seed));
+            let back = gone.iter().filter(|&&key| there(&heir, key)).count();
+            assert_eq!(back, 0, "{policy:?}, power cut {seed}: of {} that were removed, and that synced", gone.len());
+        }
+    }
 }

@@ -11,6 +11,9 @@ use crate::os::real::RealOs;
 use crate::os::sim::{CallKind, Machine};
 use std::sync::Arc;
 
+/// What a handle sets aside for its presence.
+const PAGE: u64 = 4096;
+
 /// Puts small items until the store is full: how many fit.
 fn fill(handle: &Handle) -> u32 {
     let fit = (0..).find(|&key| match put(key, 1, 0).apply(&handle.store) {
@@ -93,4 +96,39 @@ fn writes_do_not_wait_for_what_cannot_be_unlinked() {
     let writes = writes.inspect(|_| waited += u32::from(handle.store.is_all_durable())).count();
     assert!(writes > 10_000 && waited < 10, "{waited} of {writes} writes waited for the disk");
     handle.store.end_upkeep();
+}
+
+/// A handle is stopped in the middle of a change of what it has set aside; another one dies, is found dead, and what the living have set
+/// aside is counted anew; the first one goes on.
+#[test]
+fn what_is_set_aside_is_counted_whole() {
+    let bytes: u64 = 1 << 20;
+    for gives_back in [true, false] {
+        let machine = Machine::with_file_capacity(3, 16 << 20);
+        let (one, other) = (open_sized(&machine, SMALL_LIMIT), open(&machine));
+        if gives_back {
+            one.store.set_aside(bytes);
+        }
+        let delta = if gives_back { bytes.wrapping_neg() } else { bytes };
+        one.store.begin_to_set_aside(delta);
+        other.os.kill();
+        let third = open(&machine);
+        one.store.end_to_set_aside(delta);
+        // The share of the dead is its page alone, and stays.
+        assert_eq!(third.store.reserved(), 3 * PAGE + if gives_back { 0 } else { bytes });
+        if !gives_back {
+            one.store.set_aside(bytes.wrapping_neg());
+            assert_eq!(third.store.reserved(), 3 * PAGE);
+        }
+    }
+}
+
+#[test]
+fn what_the_dead_have_set_aside_is_given_back() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let (one, other) = (open_sized(&machine, SMALL_LIMIT), open(&machine));
+    one.store.set_aside(1 << 20);
+    other.store.set_aside(1 << 19);
+    other.os.kill();
+    assert_eq!(open(&machine).store.reserved(), 2 * PAGE + (1 << 20));
 }
