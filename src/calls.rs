@@ -296,7 +296,7 @@ pub(super) fn open_namespace(store: &dyn Calls, label: Label<'_>) -> Result<Name
     if let Some(there) = store.find_namespace(label)? {
         return Ok(there);
     }
-    match store.namespace(label) {
+    match store.namespace(label, false) {
         Err(Error::ReadOnly) => Err(Error::Config(ConfigProblem::NothingToRead)),
         made => made,
     }

@@ -80,7 +80,7 @@ impl Ledger {
             return Err(Error::InTransaction);
         }
         let label = Label { kind: Kind::Ledger, name };
-        let space = store.find_namespace(label)?.map_or_else(|| store.namespace(label), Ok)?;
+        let space = store.find_namespace(label)?.map_or_else(|| store.namespace(label, false), Ok)?;
         Ok(Ledger { store: Arc::clone(store), space, is_over })
     }
 

@@ -63,7 +63,8 @@ pub enum Eviction {
     #[doc(alias = "least-frequently-used")]
     LeastFrequentlyUsed,
     /// Nothing is ever evicted: a full store is [`Error::Full`](crate::Error::Full), and everything stored is still there.
-    /// What was replaced, removed or has expired gives its space back once it is an eighth of the limit.
+    /// What was replaced, removed or has expired gives its space back to what is stored once it is an eighth of the limit. A
+    /// removal is not refused for want of room: a full store can be emptied item by item, in any order.
     None,
 }
 

@@ -41,8 +41,9 @@ pub type Take<'t> = &'t mut dyn FnMut(u8, &[u8]) -> Result<()>;
 
 /// The calls of namespaces and queues.
 pub trait Queues {
-    /// The namespace of a name, made if there is none.
-    fn namespace(&self, label: Label<'_>) -> Result<Namespace>;
+    /// The namespace of a name, made if there is none. Of one that `holds`, what is to say who has something goes into it: it may
+    /// use the room of removals.
+    fn namespace(&self, label: Label<'_>, holds: bool) -> Result<Namespace>;
     /// The same where nothing is to be made.
     fn find_namespace(&self, label: Label<'_>) -> Result<Option<Namespace>>;
     /// Id and name of each row of a kind whose name begins like that.
@@ -111,8 +112,8 @@ pub(super) fn with_put<R>(
 }
 
 impl Queues for Handle<RealOs> {
-    fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
-        Handle::namespace(self, label)
+    fn namespace(&self, label: Label<'_>, holds: bool) -> Result<Namespace> {
+        Handle::namespace(self, label, holds)
     }
 
     fn find_namespace(&self, label: Label<'_>) -> Result<Option<Namespace>> {

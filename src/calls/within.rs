@@ -306,8 +306,8 @@ impl Calls for Within {
 }
 
 impl Queues for Within {
-    fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
-        self.store.namespace(Label { kind: label.kind, name: &self.name(label.name) })
+    fn namespace(&self, label: Label<'_>, holds: bool) -> Result<Namespace> {
+        self.store.namespace(Label { kind: label.kind, name: &self.name(label.name) }, holds)
     }
 
     fn find_namespace(&self, label: Label<'_>) -> Result<Option<Namespace>> {

@@ -115,7 +115,7 @@ impl<T, C: Codec> Deque<T, C> {
     fn make_leases(&self) -> Result<Namespace> {
         match self.find_leases()? {
             Some(space) => Ok(space),
-            None => self.store.namespace(Label { kind: Kind::Index, name: &self.lease_label() }),
+            None => self.store.namespace(Label { kind: Kind::Index, name: &self.lease_label() }, true),
         }
     }
 

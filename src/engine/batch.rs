@@ -270,7 +270,7 @@ impl<O: Os> Commit<'_, O> {
             let mut draft = Draft { key: op.key, replaces: Some((0, 0)), ..Draft::bare(Type::Removal, 0) };
             if let Change::Put(put) = op.change {
                 if purpose == Purpose::Free {
-                    purpose = Purpose::Store;
+                    purpose = self.purpose_of_puts();
                 }
                 draft.expires = put.expires;
                 draft.value = match put.value {

@@ -256,11 +256,11 @@ impl<O: Os> Handle<O> {
         }
     }
 
-    /// The namespace of a name, made if there is none.
-    pub fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
+    /// The namespace of a name, made if there is none. One that `holds` may use the room of removals.
+    pub fn namespace(&self, label: Label<'_>, holds: bool) -> Result<Namespace> {
         match self {
-            Handle::Store(store) => store.namespace(label),
-            Handle::Inside(transaction) => transaction.namespace(label),
+            Handle::Store(store) => store.namespace_as(label, holds),
+            Handle::Inside(transaction) => transaction.namespace(label, holds),
         }
     }
 

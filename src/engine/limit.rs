@@ -3,17 +3,18 @@
 //! - Puts leave a segment for removals, which may be longer than what they remove; where something is never evicted, removals
 //!   leave another one for compaction, which copies what stays before anything goes.
 //! - Where something is never evicted, both leave besides what copies are longer than their originals. A store that is full of
-//!   what is short gets smaller for that by what is removed of it, in whatever order.
+//!   what is short gets smaller for that by what is removed of it, in whatever order. In a store with namespaces both leave the
+//!   first nodes of an index too, so that a full queue can be leased from.
 
 use crate::error::{Error, Result};
 use crate::options::Eviction;
-use crate::os::{Os, OsMap};
+use crate::os::Os;
 use crate::storage::record;
 use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
+use crate::storage::tree::chunk_bytes;
 
 use super::commit::Commit;
-use super::store::Store;
 
 /// Segments are this share of the size limit: one is always kept free, so the shorter they are the more is used …
 const SEGMENTS: u64 = 128;
@@ -45,16 +46,23 @@ pub fn segment_bytes(size_limit: u64) -> u64 {
 }
 
 impl<O: Os> Commit<'_, O> {
-    /// Admits so many bytes, or near the limit the least that will do.
+    /// Admits so many bytes of the log, or near the limit the least that will do.
     pub(super) fn admit_some(&self, wanted: u64, least: u64, purpose: Purpose) -> Result<u64> {
-        match self.admit(wanted, purpose) {
-            Err(_) if least < wanted => self.admit(least, purpose).map(|()| least),
-            outcome => outcome.map(|()| wanted),
+        // What is short may be copied to half as much again.
+        let admit = |bytes| self.admit_with(bytes, bytes / 2, purpose).map(|()| bytes);
+        match admit(wanted) {
+            Err(_) if least < wanted => admit(least),
+            outcome => outcome,
         }
     }
 
     /// Refuses what would take the store over its limit.
     pub fn admit(&self, bytes: u64, purpose: Purpose) -> Result<()> {
+        self.admit_with(bytes, 0, purpose)
+    }
+
+    /// The same for what may be longer by so much once it has been copied.
+    fn admit_with(&self, bytes: u64, longer: u64, purpose: Purpose) -> Result<()> {
         let limit = self.state(state::SIZE_LIMIT);
         let spare = segment_bytes(limit);
         let reserved = self.store.reserved().saturating_sub(self.adopted);
@@ -63,26 +71,31 @@ impl<O: Os> Commit<'_, O> {
         // Where something may not be evicted, compaction needs a segment that removals leave alone.
         let kept = u64::from(self.store.loses_nothing());
         let fits = match purpose {
-            Purpose::Store => with(1 + kept).saturating_add(self.store.growth_of_copies(bytes)) <= limit,
-            Purpose::Free => taken > limit || with(kept).saturating_add(self.store.growth_of_copies(0)) <= limit,
+            Purpose::Store => with(1 + kept).saturating_add(self.left_to_grow(longer)) <= limit,
+            Purpose::Free => taken > limit || with(kept).saturating_add(self.left_to_grow(0)) <= limit,
             Purpose::Compact => with(0) <= limit,
             Purpose::Renew => true,
         };
         if fits { Ok(()) } else { Err(Error::Full) }
     }
-}
 
-impl<O: Os> Store<O> {
-    /// So many bytes the copies of what is never evicted may be longer than what they are of: they carry the order that an
-    /// original has in its place. That stays free, or a store of short values would not get smaller by what is removed of them.
-    fn growth_of_copies(&self, coming: u64) -> u64 {
-        if !self.loses_nothing() || seeded!("copies_have_no_room_to_grow") {
+    /// What is left free where something is never evicted, beside whole segments. Copies of it may be longer than what they are of:
+    /// they carry the order that an original has in its place, so that a store of short values would not get smaller by what is
+    /// removed of them. And the elements of a queue can be leased, which takes nodes of an index.
+    fn left_to_grow(&self, longer: u64) -> u64 {
+        if !self.store.loses_nothing() || seeded!("copies_have_no_room_to_grow") {
             return 0;
         }
-        let originals = (0..self.rows).filter(|&slot| !is_main(self.segment_in(slot)));
-        let cells: u64 = originals.map(|slot| self.state.load(row_word(slot, row::LIVE)) & u64::from(u32::MAX)).sum();
-        let is_whole = self.policy() == Eviction::None;
-        let items = if is_whole { cells } else { cells.min(self.state.load(state::INNER)) };
-        items.saturating_mul(record::ORDER_BYTES).saturating_add(if is_whole { coming / 2 } else { 0 })
+        let originals = (0..self.store.rows).filter(|&slot| !is_main(self.state(row_word(slot, row::ID))));
+        let cells: u64 = originals.map(|slot| self.state(row_word(slot, row::LIVE)) & u64::from(u32::MAX)).sum();
+        let is_whole = self.store.policy() == Eviction::None;
+        let items = if is_whole { cells } else { cells.min(self.state(state::INNER)) };
+        let has_no_nodes = self.has_namespaces() && self.state(state::ORDER_CHUNKS) == 0;
+        let nodes = if has_no_nodes { chunk_bytes(0) } else { 0 };
+        items.saturating_mul(record::ORDER_BYTES).saturating_add(nodes).saturating_add(if is_whole {
+            longer
+        } else {
+            0
+        })
     }
 }

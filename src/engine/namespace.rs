@@ -15,7 +15,6 @@ use crate::storage::state::{self, HAS_INNER, HAS_LASTING, LIVE_NAME, row_word};
 use crate::storage::tag_table::{CHUNKS_MAX, ROW_BYTES, RowPlace, chunk_bytes, id_of, kind_of, row};
 
 use super::commit::Commit;
-use super::limit::Purpose;
 use super::store::Store;
 use super::tags::{Named, TagRow};
 use super::view::View;
@@ -35,28 +34,36 @@ impl<O: Os> Store<O> {
 
     /// The namespace of a name, made if there is none. Inside a transaction too, where making it is a commit of its own:
     /// it stays, empty, if the transaction is taken back.
-    pub fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
+    /// One that `holds` may use the room of removals.
+    pub fn namespace_as(&self, label: Label<'_>, holds: bool) -> Result<Namespace> {
         if let Some(id) = self.tag_id(label)? {
             return Ok(Namespace { kind: label.kind, id });
         }
         if self.is_inside_transaction() {
-            return self.namespace_inside(label);
+            return self.namespace_inside(label, holds);
         }
-        self.change_by(self.enter()?, 0, |commit| make(commit, label))
+        self.change_by(self.enter()?, 0, |commit| {
+            commit.gives_up = holds;
+            make(commit, label)
+        })
     }
 
     /// The same for a thread that is inside a transaction.
-    pub(super) fn namespace_inside(&self, label: Label<'_>) -> Result<Namespace> {
+    pub(super) fn namespace_inside(&self, label: Label<'_>, holds: bool) -> Result<Namespace> {
         if let Some(id) = self.tag_id(label)? {
             return Ok(Namespace { kind: label.kind, id });
         }
         let held = self.held();
         let mut patience = self.patience();
         loop {
-            match make(&mut Commit::new(held.borrow())?, label) {
+            let mut commit = Commit::new(held.borrow())?;
+            commit.gives_up = holds;
+            let purpose = commit.purpose_of_puts();
+            let made = make(&mut commit, label);
+            drop(commit);
+            match made {
                 Err(Error::Full)
-                    if patience.lasts(self.volume())
-                        && self.make_room_inside((held.borrow(), None), Purpose::Store)? => {}
+                    if patience.lasts(self.volume()) && self.make_room_inside((held.borrow(), None), purpose)? => {}
                 outcome => return outcome,
             }
         }
@@ -144,7 +151,7 @@ impl<O: Os> Commit<'_, O> {
             ..Draft::bare(Type::TagDefined, self.sequence)
         };
         let before = self.name_before(row)?;
-        self.reserve(draft.size(), true, Purpose::Store)?;
+        self.reserve(draft.size(), true, self.purpose_of_puts())?;
         let location = self.append(&draft)?;
         if let Some(before) = before {
             self.add_state(row_word(before.slot(), state::row::LIVE), -LIVE_NAME);

@@ -371,6 +371,8 @@ impl<O: Os> Commit<'_, O> {
                 return Err(Error::Full);
             }
             let bytes = tree::chunk_bytes(chunk);
+            // Staged first: what is left free for it is free to be taken.
+            self.stage_state(state::ORDER_CHUNKS, chunk as u64 + 1);
             self.admit(bytes, purpose)?;
             let path = self.store.paths.of(Name::Order(chunk as u64));
             let make = || {
@@ -382,7 +384,6 @@ impl<O: Os> Commit<'_, O> {
             };
             make().map_err(|e| Error::io("create", &path, e))?;
             self.made.push(Made::Order(chunk));
-            self.stage_state(state::ORDER_CHUNKS, chunk as u64 + 1);
             self.add_state(state::VOLUME, bytes as i64);
         }
         Ok(())

@@ -42,6 +42,9 @@ const SAMPLE: u64 = 256;
 /// Where nothing is evicted, there has to be this share of the limit that is dead before anything is moved: each byte
 /// that is given back costs at most so many that are moved.
 const DEAD_SHARE: u64 = 8;
+/// For a removal that share of a segment is enough: who leases and acknowledges elements of a byte uses a segment while it leaves a
+/// quarter of one.
+const REMOVAL_SHARE: u64 = 8;
 
 /// Bit of the word `MAIN_HAND_ID` while the walk is one through a segment that is appended to: nothing is moved, and of
 /// what is evicted only values with files of their own, as the rest of the segment stays (K5).
@@ -319,7 +322,7 @@ impl<O: Os> Store<O> {
     }
 
     /// True if compaction can give something back: where items are evicted, if enough is not of those that last; else if
-    /// enough is dead. For a removal that found no room half a segment is enough, whatever it costs to get there: short values
+    /// enough is dead. For a removal that found no room a part of a segment is enough, whatever it costs to get there: short values
     /// leave hardly more than what says that they were removed takes, and that has to go before the next can be removed.
     pub(super) fn is_worth_compacting(&self, purpose: Purpose) -> bool {
         let is_whole = loses_nothing(self.policy());
@@ -342,7 +345,7 @@ impl<O: Os> Store<O> {
         let limit = self.state.load(state::SIZE_LIMIT);
         let much = limit / DEAD_SHARE;
         let is_removal = purpose == Purpose::Free && !seeded!("removals_wait_for_much_that_is_dead");
-        if is_removal && dead >= segment_bytes(limit) / 2 {
+        if is_removal && dead >= segment_bytes(limit) / REMOVAL_SHARE {
             return true;
         }
         if !is_whole {

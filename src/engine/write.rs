@@ -253,11 +253,16 @@ impl<O: Os> Commit<'_, O> {
         Some((old.location.bits(), order))
     }
 
+    /// What room for puts is for: what says who has something, or that nobody has it any more, may use that of removals.
+    #[inline]
+    pub(super) fn purpose_of_puts(&self) -> Purpose {
+        if self.gives_up { Purpose::Free } else { Purpose::Store }
+    }
+
     /// Room for a put that is a commit of its own; if its tag is new, a batch that the tag's name begins.
     fn reserve_alone(&mut self, draft: &Draft<'_>, new_tag: Option<(TagRow, Label<'_>)>) -> Result<Option<Batch>> {
         let Some((tag, name)) = new_tag else {
-            let purpose = if self.gives_up { Purpose::Free } else { Purpose::Store };
-            return self.reserve(draft.size(), true, purpose).map(|()| None);
+            return self.reserve(draft.size(), true, self.purpose_of_puts()).map(|()| None);
         };
         let members = new_tag_bytes(tag, name) + draft.size();
         let batch = self.open_batch(BATCH_RECORD + members, Purpose::Store)?;
@@ -297,7 +302,7 @@ impl<O: Os> Commit<'_, O> {
             let count = self.count_of(tag.map(|tag| tag.place));
             self.add_state(count, 1);
             if let Some((Kind::Index, id, key)) = parse(draft.key) {
-                self.put_in_order(Namespace { kind: Kind::Index, id }, key, Purpose::Store)?;
+                self.put_in_order(Namespace { kind: Kind::Index, id }, key, self.purpose_of_puts())?;
             }
         }
         let slot = location.slot();

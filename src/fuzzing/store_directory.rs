@@ -123,7 +123,7 @@ fn fill(store: &Store<SimOs>, values: &mut Values) {
     store.batch(&[Op { key: removed.as_bytes(), hash: store.hash(removed.as_bytes()), change }]).unwrap();
     store.evict(Label::tag("green")).unwrap();
     // An index, with enough keys for a tree of two levels, and a queue.
-    let index = store.namespace(Label { kind: Kind::Index, name: "index" }).unwrap();
+    let index = store.namespace_as(Label { kind: Kind::Index, name: "index" }, false).unwrap();
     for number in 0..90u32 {
         let encoded = key::encode(&format!("key number {number}")).unwrap();
         let whole = [&prefix(Kind::Index, index.id)[..], encoded.as_bytes()].concat();
@@ -131,7 +131,7 @@ fn fill(store: &Store<SimOs>, values: &mut Values) {
         let put = Put { kind: value.kind, value: Value::Inline(value.bytes()), expires: None, tag: Tag::Id(index.id) };
         store.batch(&[Op::put(&whole, store.hash(&whole), put)]).unwrap();
     }
-    let queue = store.namespace(Label { kind: Kind::Deque, name: "queue" }).unwrap();
+    let queue = store.namespace_as(Label { kind: Kind::Deque, name: "queue" }, false).unwrap();
     for number in 0..12u32 {
         let value = value::encode(&Postcard, &format!("element {number}")).unwrap();
         let put = Put { kind: value.kind, value: Value::Inline(value.bytes()), expires: None, tag: Tag::Id(queue.id) };

@@ -89,3 +89,20 @@ fn a_full_deque_is_emptied_from_both_ends() {
     );
     assert!(deque.is_empty());
 }
+
+#[test]
+fn a_full_queue_is_consumed_by_leases() {
+    for (eviction, bytes) in [(Eviction::None, 1), (Eviction::S3Fifo, 1_000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(&dir, eviction);
+        let deque = cache.deque::<Vec<u8>>("deque").unwrap();
+        let stored = fill(|_| deque.push_back(&vec![1; bytes]));
+        for done in 0..stored {
+            let lease = deque.lease_front(std::time::Duration::from_secs(60));
+            assert!(matches!(lease, Ok(Some(_))), "{eviction:?}, {done} of {stored}: {lease:?}");
+            let acked = lease.unwrap().unwrap().ack();
+            assert!(acked.is_ok(), "{eviction:?}, {done} of {stored}: {acked:?}");
+        }
+        assert!(deque.is_empty());
+    }
+}

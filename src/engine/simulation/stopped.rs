@@ -325,7 +325,7 @@ fn many_keys_are_read_as_of_one_moment_whoever_is_stopped() {
 fn queues_of_shards_are_read_whole_whoever_is_stopped() {
     let label = Label { kind: Kind::Deque, name: "queue" };
     let push = |handle: &handle::Handle<SimOs>, number: u32| {
-        let queue = handle.namespace(label).unwrap();
+        let queue = handle.namespace(label, false).unwrap();
         let put = Put { kind: 1, value: Value::Inline(&number.to_le_bytes()), expires: None, tag: Tag::Id(queue.id) };
         handle.push(queue, End::Back, put, Bound::NONE).unwrap();
     };
@@ -346,7 +346,7 @@ fn queues_of_shards_are_read_whole_whoever_is_stopped() {
         };
         let change = |victim: &joint::Process| {
             let moved: Result<()> = victim.shards.transact(None, is_lasting, |inside| {
-                let queue = inside[0].namespace(label)?;
+                let queue = inside[0].namespace(label, false)?;
                 inside[0].pop(queue, End::Front, None, |_| Ok(()))?;
                 push(&inside[1], 1);
                 Ok(())

@@ -12,6 +12,7 @@ use crate::options::{Durability, Eviction};
 use crate::os::OpenMode;
 use crate::os::sim::{Machine, SimOs};
 use crate::os::{Os, OsFile};
+use crate::storage::namespace::{Label, Namespace};
 
 /// Large enough for a few segments of the smallest size.
 pub const SIZE_LIMIT: u64 = 4 << 20;
@@ -144,5 +145,12 @@ pub fn sync_all(machine: &Machine) {
     }
     for directory in ["/", DIRECTORY, "/cache/procs"] {
         os.sync_dir(Path::new(directory)).unwrap();
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// The namespace of a name, made if there is none.
+    pub(in crate::engine) fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
+        self.namespace_as(label, false)
     }
 }

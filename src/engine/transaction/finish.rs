@@ -48,7 +48,7 @@ pub(super) fn prepare<'l, O: Os>(
     if store.os.is_forked() {
         return Err(Error::Forked);
     }
-    let purpose = if overlay.count().puts == 0 { Purpose::Free } else { Purpose::Store };
+    let purpose = if overlay.count().puts == 0 || overlay.gives_up { Purpose::Free } else { Purpose::Store };
     let mut patience = store.patience();
     loop {
         match publish(store, locked, overlay, drafts, joint) {
@@ -126,6 +126,7 @@ fn publish<'l, O: Os>(
     }
     let mut commit = locked.begin(count.puts)?;
     commit.joint = joint;
+    commit.gives_up = overlay.gives_up;
     commit.held_tags = held_tags(overlay);
     commit.stage_queues(overlay);
     if !is_marked && count.keys == 0 {

@@ -171,6 +171,8 @@ pub struct Overlay {
     /// How often an index was looked at.
     #[cfg(test)]
     pub looks: u64,
+    /// It says who has something, or that nobody has it any more: it may use the room of removals.
+    pub gives_up: bool,
     /// Savepoints that may still be gone back to.
     pub savepoints: usize,
     /// A filter of the hashes of all versions: none has one whose bit is not set.

@@ -40,10 +40,10 @@ impl Overlay {
 impl<O: Os> Transaction<O> {
     /// The namespace of a name, made if there is none, by a commit of its own. Whatever thread asks stands for the one that has
     /// the lock meanwhile.
-    pub fn namespace(&self, label: Label<'_>) -> Result<Namespace> {
+    pub fn namespace(&self, label: Label<'_>, holds: bool) -> Result<Namespace> {
         self.with(|_| {
             let _inside = self.store.enter_transaction();
-            self.store.namespace_inside(label)
+            self.store.namespace_inside(label, holds)
         })
     }
 

@@ -36,7 +36,8 @@ impl<O: Os> Transaction<O> {
         let transaction = Arc::new(Transaction::new(Arc::clone(store)));
         let ending = Ending(&transaction);
         let answer = body(&transaction)?;
-        let overlay = transaction.guard().take().unwrap_or_default();
+        let mut overlay = transaction.guard().take().unwrap_or_default();
+        overlay.gives_up = holds;
         drop(ending);
         let cleared = finish::commit(store, &locked, &overlay, None)?;
         let newest = if overlay.is_empty() { 0 } else { locked.newest() };
