@@ -1,42 +1,42 @@
 //! Files of large values that a running transaction is going to name again, for keys that it has touched: until it has ended
 //! nobody takes them out of use, whatever becomes of the records that name them now. Who would do that has the lock, so it is the
-//! transaction itself, on its way to room or to what has expired.
+//! transaction's own thread, on its way to room or to what has expired, though perhaps through another handle of the store.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::storage::record::LargeReference;
 
-/// The ids of such files.
-#[derive(Default)]
-pub(super) struct Borrowed(Mutex<Vec<u64>>);
+/// A store as a process has it open: its id, which a copy of its directory has too, and its process and state file, which a child of
+/// `fork` and a copy do not share with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoreHere {
+    pub id: u64,
+    pub place: (u64, u64, u64),
+}
 
-impl Borrowed {
-    fn files(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The ids of such files, by store: of all handles of a process.
+static BORROWED: Mutex<Vec<(StoreHere, u64)>> = Mutex::new(Vec::new());
 
-    /// For a transaction that begins. Under the lock, until what is returned is dropped.
-    pub(super) fn begin(&self) -> Borrowing<'_> {
-        Borrowing(self)
-    }
+fn borrowed() -> MutexGuard<'static, Vec<(StoreHere, u64)>> {
+    BORROWED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    pub(super) fn contains(&self, reference: LargeReference) -> bool {
-        self.files().contains(&reference.file)
-    }
-
-    pub(super) fn add(&self, reference: LargeReference) {
-        let mut files = self.files();
-        if !files.contains(&reference.file) {
-            files.push(reference.file);
-        }
+pub(super) fn add(store: StoreHere, reference: LargeReference) {
+    let mut all = borrowed();
+    if !all.contains(&(store, reference.file)) {
+        all.push((store, reference.file));
     }
 }
 
-/// While it lives, values are borrowed.
-pub(super) struct Borrowing<'s>(&'s Borrowed);
+pub(super) fn contains(store: StoreHere, reference: LargeReference) -> bool {
+    borrowed().contains(&(store, reference.file))
+}
 
-impl Drop for Borrowing<'_> {
+/// While it lives, values are borrowed by a transaction that begins. Under the lock until it is dropped.
+pub(super) struct Borrowing(pub StoreHere);
+
+impl Drop for Borrowing {
     fn drop(&mut self) {
-        self.0.files().clear();
+        borrowed().retain(|(store, _)| *store != self.0);
     }
 }

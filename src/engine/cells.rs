@@ -11,6 +11,7 @@ use crate::storage::redo::Place;
 use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
 
+use super::borrowed;
 use super::commit::Commit;
 use super::notices::Notice;
 use super::read::{Life, Missing, Try};
@@ -151,7 +152,7 @@ impl<O: Os> Commit<'_, O> {
     /// True if a running transaction is going to name the file of a record's value again.
     pub(super) fn is_borrowed(&self, old: &Old) -> bool {
         let is_of_file = old.header.is_large() && !seeded!("what_a_transaction_has_touched_goes");
-        is_of_file && self.large_of(old).is_some_and(|large| self.store.borrowed.contains(large))
+        is_of_file && self.large_of(old).is_some_and(|large| borrowed::contains(self.store.here(), large))
     }
 
     /// An old record's key.

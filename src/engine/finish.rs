@@ -14,6 +14,7 @@ use crate::storage::record::HEADER;
 use crate::storage::redo::{self, Change, Place};
 use crate::storage::segment::{self, MAIN};
 use crate::storage::state::{self, IS_JOINT, NAME_MAY_RETURN, PENDING, UNSWEPT, VISIBLE, row, row_word};
+use crate::storage::tree::CHUNKS_MAX;
 
 use super::durable::{LOG, MAIN_LOG};
 use super::lock::Locked;
@@ -42,13 +43,10 @@ impl<O: Os> Store<O> {
         let geometry = self.geometry()?;
         let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
         self.sweep_segments_made_ahead()?;
-        for name in [
-            Name::Tags(word(state::TAG_CHUNKS)),
-            Name::Order(word(state::ORDER_CHUNKS)),
-            Name::Order(word(state::ORDER_CHUNKS).saturating_add(1)),
-            Name::Order(word(state::ORDER_CHUNKS).saturating_add(2)),
-            Name::Index(generation_after(newest.generation).into()),
-        ] {
+        // A long batch may have made any number of these.
+        let orders = (word(state::ORDER_CHUNKS)..CHUNKS_MAX as u64).map(Name::Order);
+        let others = [Name::Tags(word(state::TAG_CHUNKS)), Name::Index(generation_after(newest.generation).into())];
+        for name in orders.chain(others) {
             let path = self.paths.of(name);
             match self.os.remove(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path, e)),

@@ -46,6 +46,9 @@ struct Step {
     at: usize,
 }
 
+/// Puts leave this share of the last chunk to removals.
+const LEFT_TO_REMOVALS: u64 = 8;
+
 /// True if a block of a class that begins there ends in its chunk.
 fn is_inside(chunk: usize, offset: usize, class: usize) -> bool {
     offset as u64 + (tree::BLOCK << class) <= tree::chunk_bytes(chunk)
@@ -339,7 +342,10 @@ impl<O: Os> Commit<'_, O> {
                 || !is_inside(chunk, offset, class)
                 || self.nodes().written.contains_key(&first)
             {
-                return Err(self.damaged(first));
+                // Of the list nothing can be known; what is lost is room, until the trees are made anew.
+                self.damaged(first);
+                self.stage_state(list, 0);
+                return self.next_block(class, purpose);
             }
             self.map_order_chunk(chunk)?;
             let (place, offset) = link(first);
@@ -347,20 +353,46 @@ impl<O: Os> Commit<'_, O> {
             self.stage_state(list, next);
             return Ok(first);
         }
+        self.next_block(class, purpose)
+    }
+
+    /// A block behind all that were ever used. A put leaves a part of the last chunk to removals, which need a block before they free
+    /// any.
+    fn next_block(&mut self, class: usize, purpose: Purpose) -> Result<u32> {
         // Block 0 stands for none.
-        let mut next = self.state(state::ORDER_NEXT).max(1);
+        let first = self.state(state::ORDER_NEXT).max(1);
+        let mut next = first;
         loop {
             let (chunk, offset) = place_of(u32::try_from(next).map_err(|_| Error::Full)?);
-            if is_inside(chunk, offset, class) {
+            let is_left = purpose == Purpose::Store && !seeded!("removals_have_no_blocks_left");
+            let left = if is_left { tree::chunk_bytes(chunk) / LEFT_TO_REMOVALS } else { 0 };
+            let is_last = chunk + 1 >= self.order_chunks();
+            if is_inside(chunk, offset + if is_last { left as usize } else { 0 }, class) {
                 if chunk >= self.order_chunks() {
                     self.make_order_chunk(chunk, purpose)?;
                 }
                 self.map_order_chunk(chunk)?;
                 self.stage_state(state::ORDER_NEXT, next + (1 << class));
+                self.free_passed_over(first, next)?;
                 return Ok(next as u32);
             }
             next = tree::first_block(chunk + 1);
         }
+    }
+
+    /// Frees what is between two blocks, in pieces that are as long as can be.
+    fn free_passed_over(&mut self, first: u64, next: u64) -> Result<()> {
+        let mut at = first;
+        while at < next {
+            let (chunk, offset) = place_of(at as u32);
+            self.map_order_chunk(chunk)?;
+            let end = tree::first_block(chunk + 1).min(next);
+            let class = ((end - at).ilog2() as usize).min(CLASSES - 1);
+            debug_assert!(is_inside(chunk, offset, class), "a piece ends in its chunk");
+            self.nodes().freed.push((class, at as u32));
+            at += 1 << class;
+        }
+        Ok(())
     }
 
     #[cold]
@@ -382,7 +414,10 @@ impl<O: Os> Commit<'_, O> {
                 file.allocate(0, bytes)?;
                 file.map(bytes as usize, Access::Read)
             };
-            make().map_err(|e| Error::io("create", &path, e))?;
+            make().map_err(|e| {
+                let _ = self.store.os.remove(&path);
+                Error::io("create", &path, e)
+            })?;
             self.made.push(Made::Order(chunk));
             self.add_state(state::VOLUME, bytes as i64);
         }
@@ -396,12 +431,20 @@ impl<O: Os> Commit<'_, O> {
             if block == 0 {
                 return Ok(());
             }
-            let node = self.node(block)?;
+            let Ok(node) = self.node(block) else {
+                // Nobody is led there: what is lost is room, until the trees are made anew.
+                self.stage_state(state::ORDER_DOOMED, 0);
+                return Ok(());
+            };
             let (place, offset) = link(block);
             let mut next = self.word(place, offset);
             if node.level() > 0 {
                 for below in (0..node.count()).map(|i| block_of(node.child(i))).filter(|&below| below != 0) {
                     let (chunk, _) = place_of(below);
+                    if chunk >= self.order_chunks() {
+                        self.damaged(below);
+                        continue;
+                    }
                     self.map_order_chunk(chunk)?;
                     let (place, offset) = link(below);
                     self.stage(place, offset, next);

@@ -227,7 +227,6 @@ impl<O: Os> Store<O> {
             parting: Mutex::new(Vec::new()),
             notices: Notices::new(opening.listener.clone()),
             calendar: Mutex::default(),
-            borrowed: Default::default(),
             next_draft: AtomicU64::new(0),
             siblings: WriteOnce::new(),
             heir: WriteOnce::new(),

@@ -18,7 +18,7 @@ use crate::storage::manifest::KIND_SHARD;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
-use super::borrowed::Borrowed;
+use super::borrowed::StoreHere;
 use super::due::Calendar;
 use super::duty::Duty;
 use super::notices::Notices;
@@ -64,8 +64,6 @@ pub struct Store<O: Os> {
     pub(super) notices: Notices,
     /// Where items come due, as far as `expire` has found out.
     pub(super) calendar: Mutex<Calendar>,
-    /// Large values that a running transaction of this handle is going to store again.
-    pub(super) borrowed: Borrowed,
     /// Number of the next draft.
     pub(super) next_draft: AtomicU64,
     /// The fan-out cache that it is a shard of.
@@ -94,6 +92,10 @@ impl<O: Os> Store<O> {
         drop(view);
         self.drop_retired_maps();
         Ok(self.view.load())
+    }
+
+    pub(super) fn here(&self) -> StoreHere {
+        StoreHere { id: self.store_id, place: self.os.place() }
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {

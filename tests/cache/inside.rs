@@ -294,3 +294,25 @@ fn a_pop_inside_that_finds_lost_elements_alone_takes_them_out() {
     });
     assert_eq!((popped.unwrap(), deque.len()), ((None, 0), 0));
 }
+
+/// Names that are made through another handle of the store need room, for which the oldest goes, but for what is touched.
+#[test]
+fn names_made_through_another_handle_take_nothing_that_is_touched() {
+    for eviction in [Eviction::LeastRecentlyStored, Eviction::S3Fifo, Eviction::LeastRecentlyUsed] {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Cache::builder(&dir).size_limit(2 << 20).eviction(eviction).background(false).open().unwrap();
+        let (one, other) = (open(), open());
+        let large = "v".repeat(100_000);
+        one.set("touched", &large).unwrap();
+        let fill = (0..2_000_u32).take_while(|_| one.volume() < (2 << 20) - (300 << 10));
+        fill.for_each(|key| one.set_bytes(key, &[1; 2_000]).unwrap());
+        let made = one.transact(|tx| {
+            assert!(tx.touch("touched", None)?);
+            // Names go with nothing: in the end there is no room for another one.
+            Ok((0..1_000_u32).take_while(|name| other.index::<u32, u32>(&format!("{name:0200}")).is_ok()).count())
+        });
+        assert!(made.unwrap() > 300);
+        assert!(one.get::<String>("touched").unwrap() == Some(large), "{eviction:?}");
+        assert!(one.check().unwrap().is_clean(), "{eviction:?}");
+    }
+}

@@ -11,6 +11,7 @@ use crate::storage::state;
 use crate::storage::tag_table;
 
 use super::super::batch::{AHEAD, RECORD_LINES};
+use super::super::borrowed;
 use super::super::cells::Old;
 use super::super::change::{Change, Decision, Op, Put, Tag, Value};
 use super::super::commit::Commit;
@@ -225,7 +226,7 @@ impl<O: Os> Transaction<O> {
         let (value, large) = match put.value {
             Value::Inline(bytes) => (bytes, false),
             Value::Same(same) => {
-                self.store.borrowed.add(same);
+                borrowed::add(self.store.here(), same);
                 reference = same.encode();
                 (&reference[..], true)
             }

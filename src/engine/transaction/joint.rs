@@ -48,7 +48,7 @@ impl<O: Os> Shards<O> {
         let leads = Shards::leads(&stores, is_lasting, &left)?;
         let locked = self.lock_all(&stores, &left)?;
         let inside: Vec<Inside> = stores.iter().map(|store| store.enter_transaction()).collect();
-        let borrowing: Vec<Borrowing<'_>> = stores.iter().map(|store| store.borrowed.begin()).collect();
+        let borrowing: Vec<Borrowing> = stores.iter().map(|store| Borrowing(store.here())).collect();
         let transactions: Vec<Arc<Transaction<O>>> =
             stores.iter().map(|store| Arc::new(Transaction::new(Arc::clone(store)))).collect();
         let ending: Vec<Ending<'_, O>> = transactions.iter().map(|transaction| Ending(transaction)).collect();

@@ -1,5 +1,7 @@
 //! Indexes inside a transaction: the keys of the store, without what is removed and with what is put.
 
+use std::ops::Bound;
+
 use crate::error::Result;
 use crate::os::Os;
 use crate::storage::namespace::{Namespace, PREFIX, prefix};
@@ -65,6 +67,13 @@ impl<O: Os> Transaction<O> {
             (_, None) => {}
         }
         let whole = |key: &[u8]| [&prefix(index.kind, index.id)[..], key].concat();
+        if let Some(bound) = self.staged_bound(overlay, index, &part, end, most) {
+            narrow(&mut stored, end, &bound);
+            match end {
+                End::Front => part.high = Some(bound),
+                End::Back => part.low = bound,
+            }
+        }
         let low = whole(&part.low);
         let mut staged = overlay
             .ordered
@@ -97,6 +106,30 @@ impl<O: Os> Transaction<O> {
         }
         to.fence = stored.fence.take();
         Ok(())
+    }
+
+    /// Where there are as many staged keys from an end of a window on as are wanted; `None` if there are no more in it.
+    fn staged_bound(
+        &self,
+        overlay: &Overlay,
+        index: Namespace,
+        part: &Window,
+        end: End,
+        most: usize,
+    ) -> Option<Vec<u8>> {
+        let prefix = prefix(index.kind, index.id);
+        let low = [&prefix[..], &part.low].concat();
+        let high = part.high.as_ref().map_or(Bound::Unbounded, |high| Bound::Excluded([&prefix[..], high].concat()));
+        if matches!(&high, Bound::Excluded(high) if *high <= low) {
+            return None;
+        }
+        let keys = overlay.ordered.range((Bound::Included(low), high)).filter(|key| key.starts_with(&prefix));
+        let is_there = |key: &&Vec<u8>| overlay.get(key, self.store.hash(key)).is_some_and(|one| one.put.is_some());
+        let own = |key: &Vec<u8>| key[PREFIX..].to_vec();
+        match end {
+            End::Front => keys.filter(is_there).nth(most.checked_sub(1)?).map(|key| [&own(key)[..], &[0]].concat()),
+            End::Back => keys.rev().filter(is_there).nth(most.checked_sub(1)?).map(own),
+        }
     }
 
     fn add_staged(&self, overlay: &Overlay, key: &[u8], values: bool, to: &mut Stretch) -> Result<()> {
@@ -143,4 +176,14 @@ impl<O: Os> Transaction<O> {
     pub fn looks(&self) -> Result<u64> {
         self.with(|overlay| Ok(overlay.looks))
     }
+}
+
+/// Takes what is beyond a bound, seen from an end, out of what was found.
+fn narrow(stored: &mut Stretch, end: End, bound: &[u8]) {
+    let below = stored.items.iter().take_while(|item| *stored.key(item) < *bound).count();
+    match end {
+        End::Front => stored.items.truncate(below),
+        End::Back => drop(stored.items.drain(..below)),
+    }
+    stored.fence = Some(bound.to_vec());
 }

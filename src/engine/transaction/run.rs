@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::os::Os;
 
+use super::super::borrowed::Borrowing;
 use super::super::store::Store;
 use super::overlay::Overlay;
 use super::{Transaction, finish};
@@ -32,7 +33,7 @@ impl<O: Os> Transaction<O> {
         }
         store.make_room_ahead(timeout)?;
         let (locked, inside) = store.lock_for_transaction(timeout)?;
-        let borrowing = store.borrowed.begin();
+        let borrowing = Borrowing(store.here());
         let transaction = Arc::new(Transaction::new(Arc::clone(store)));
         let ending = Ending(&transaction);
         let answer = body(&transaction)?;
