@@ -69,7 +69,7 @@ impl<O: Os> Store<O> {
         if !segment::is_main(self.segment_in(commit.tail.slot)) {
             return Ok(());
         }
-        match commit.begin_segment() {
+        match commit.begin_segment(Purpose::Free) {
             // Then they are victims of compaction, one by one.
             Err(Error::Full) => Ok(()),
             outcome => outcome.and_then(|()| commit.publish()),

@@ -15,7 +15,7 @@ use crate::storage::state::{self, Retiree};
 
 use super::change::Value;
 use super::large::{file_space, is_whole};
-use super::limit::{Purpose, segment_bytes};
+use super::limit::Purpose;
 use super::listed::Listed;
 use super::living::Living;
 use super::store::Store;
@@ -120,7 +120,7 @@ impl<O: Os> Store<O> {
         let mut patience = self.patience();
         loop {
             let limit = self.state.load(state::SIZE_LIMIT);
-            let needed = self.reserved().saturating_add(segment_bytes(limit));
+            let needed = self.reserved().saturating_add(self.left_by_puts());
             if self.volume().saturating_add(needed) <= limit {
                 return Ok(());
             }

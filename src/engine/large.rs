@@ -108,9 +108,9 @@ impl<O: Os> Store<O> {
         let reserved = as_bytes(self.set_aside(file_space(len)));
         let draft = Draft { store: self, number, len, crc: checksum(0, bytes) };
         let limit = self.state.load(state::SIZE_LIMIT);
-        let needed = reserved.saturating_add(file_space(len)).saturating_add(segment_bytes(limit));
+        let needed = reserved.saturating_add(file_space(len));
         let mut patience = self.patience();
-        while self.volume().saturating_add(needed) > limit {
+        while self.volume().saturating_add(needed).saturating_add(self.left_by_puts()) > limit {
             if !patience.lasts(self.volume()) || !make_room()? {
                 return Err(Error::Full);
             }

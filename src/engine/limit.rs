@@ -8,13 +8,14 @@
 
 use crate::error::{Error, Result};
 use crate::options::Eviction;
-use crate::os::Os;
+use crate::os::{Os, OsMap};
 use crate::storage::record;
 use crate::storage::segment::is_main;
 use crate::storage::state::{self, row, row_word};
 use crate::storage::tree::chunk_bytes;
 
 use super::commit::Commit;
+use super::store::Store;
 
 /// Segments are this share of the size limit: one is always kept free, so the shorter they are the more is used …
 const SEGMENTS: u64 = 128;
@@ -24,6 +25,9 @@ const LONG_ENOUGH: u64 = 256 << 10;
 /// … and between these bounds.
 const SEGMENT_MIN: u64 = 64 << 10;
 const SEGMENT_MAX: u64 = 64 << 20;
+
+/// So much longer is a segment of copies.
+const LONGER: u64 = 16 << 10;
 
 /// Who asks for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +49,21 @@ pub fn segment_bytes(size_limit: u64) -> u64 {
     wanted.clamp(SEGMENT_MIN, SEGMENT_MAX) / SEGMENT_MIN * SEGMENT_MIN
 }
 
+/// Length of an ordinary segment of what is copied, where nothing may be lost. Copies are longer than what they are of, and as many as
+/// came out of a segment have to fit in one: else twice as many segments may be needed for them.
+pub fn segment_for_copies(size_limit: u64) -> u64 {
+    segment_bytes(size_limit) + LONGER
+}
+
 impl<O: Os> Commit<'_, O> {
     /// Admits so many bytes of the log, or near the limit the least that will do.
     pub(super) fn admit_some(&self, wanted: u64, least: u64, purpose: Purpose) -> Result<u64> {
         // What is short may be copied to half as much again.
         let admit = |bytes| self.admit_with(bytes, bytes / 2, purpose).map(|()| bytes);
+        // What compaction takes in advance, it would take from itself.
+        if purpose == Purpose::Compact && self.store.loses_nothing() {
+            return admit(least);
+        }
         match admit(wanted) {
             Err(_) if least < wanted => admit(least),
             outcome => outcome,
@@ -64,14 +78,14 @@ impl<O: Os> Commit<'_, O> {
     /// The same for what may be longer by so much once it has been copied.
     fn admit_with(&self, bytes: u64, longer: u64, purpose: Purpose) -> Result<()> {
         let limit = self.state(state::SIZE_LIMIT);
-        let spare = segment_bytes(limit);
+        let (spare, moved) = (segment_bytes(limit), segment_for_copies(limit));
         let reserved = self.store.reserved().saturating_sub(self.adopted);
         let taken = self.state(state::VOLUME).saturating_add(reserved);
-        let with = |spares: u64| taken.saturating_add(bytes).saturating_add(spares * spare);
+        let with = |spares: u64| taken.saturating_add(bytes).saturating_add(spares);
         // Where something may not be evicted, compaction needs a segment that removals leave alone.
-        let kept = u64::from(self.store.loses_nothing());
+        let kept = if self.store.loses_nothing() { moved } else { 0 };
         let fits = match purpose {
-            Purpose::Store => with(1 + kept).saturating_add(self.left_to_grow(longer)) <= limit,
+            Purpose::Store => with(spare + kept).saturating_add(self.left_to_grow(longer)) <= limit,
             Purpose::Free => taken > limit || with(kept).saturating_add(self.left_to_grow(0)) <= limit,
             Purpose::Compact => with(0) <= limit,
             Purpose::Renew => true,
@@ -79,23 +93,38 @@ impl<O: Os> Commit<'_, O> {
         if fits { Ok(()) } else { Err(Error::Full) }
     }
 
-    /// What is left free where something is never evicted, beside whole segments. Copies of it may be longer than what they are of:
-    /// they carry the order that an original has in its place, so that a store of short values would not get smaller by what is
-    /// removed of them. And the elements of a queue can be leased, which takes nodes of an index.
+    /// As [`Store::left_to_grow`], as this commit leaves the nodes of indexes.
     fn left_to_grow(&self, longer: u64) -> u64 {
-        if !self.store.loses_nothing() || seeded!("copies_have_no_room_to_grow") {
-            return 0;
-        }
-        let originals = (0..self.store.rows).filter(|&slot| !is_main(self.state(row_word(slot, row::ID))));
-        let cells: u64 = originals.map(|slot| self.state(row_word(slot, row::LIVE)) & u64::from(u32::MAX)).sum();
-        let is_whole = self.store.policy() == Eviction::None;
-        let items = if is_whole { cells } else { cells.min(self.state(state::INNER)) };
-        let has_no_nodes = self.has_namespaces() && self.state(state::ORDER_CHUNKS) == 0;
-        let nodes = if has_no_nodes { chunk_bytes(0) } else { 0 };
-        items.saturating_mul(record::ORDER_BYTES).saturating_add(nodes).saturating_add(if is_whole {
+        let has_nodes = self.state(state::ORDER_CHUNKS) != 0;
+        self.store.left_to_grow(has_nodes).saturating_add(if self.store.policy() == Eviction::None {
             longer
         } else {
             0
         })
+    }
+}
+
+impl<O: Os> Store<O> {
+    /// What puts leave free.
+    pub(super) fn left_by_puts(&self) -> u64 {
+        let limit = self.state.load(state::SIZE_LIMIT);
+        let kept = if self.loses_nothing() { segment_for_copies(limit) } else { 0 };
+        (segment_bytes(limit) + kept).saturating_add(self.left_to_grow(self.state.load(state::ORDER_CHUNKS) != 0))
+    }
+
+    /// What is left free where something is never evicted, beside whole segments. Copies of it may be longer than what they are of:
+    /// they carry the order that an original has in its place, so that a store of short values would not get smaller by what is
+    /// removed of them. And the elements of a queue can be leased, which takes nodes of an index.
+    fn left_to_grow(&self, has_nodes: bool) -> u64 {
+        if !self.loses_nothing() || seeded!("copies_have_no_room_to_grow") {
+            return 0;
+        }
+        let originals = (0..self.rows).filter(|&slot| !is_main(self.segment_in(slot)));
+        let cells: u64 = originals.map(|slot| self.state.load(row_word(slot, row::LIVE)) & u64::from(u32::MAX)).sum();
+        let is_whole = self.policy() == Eviction::None;
+        let items = if is_whole { cells } else { cells.min(self.state.load(state::INNER)) };
+        let has_namespaces = self.state.load(state::NAMESPACES) != 0;
+        let nodes = if has_namespaces && !has_nodes { chunk_bytes(0) } else { 0 };
+        items.saturating_mul(record::ORDER_BYTES).saturating_add(nodes)
     }
 }

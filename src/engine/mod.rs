@@ -68,6 +68,7 @@ mod namespace;
 mod nodes;
 mod notices;
 mod order;
+mod order_blocks;
 mod order_items;
 mod order_leaf;
 mod order_make;

@@ -158,6 +158,10 @@ impl<O: Os> Store<O> {
         if main.hand > START && !main.is_open {
             return Ok(Some(main));
         }
+        // What is half moved takes its room twice.
+        if self.loses_nothing() && commits.hand > START && !commits.is_open {
+            return Ok(Some(commits));
+        }
         if let Some(dead) = [main, commits].into_iter().find(|victim| self.nothing_leads_into(victim)) {
             return Ok(Some(dead));
         }
@@ -319,6 +323,12 @@ impl<O: Os> Store<O> {
         let walks = self.state.load(state::HAND_ID) | self.state.load(state::MAIN_HAND_ID);
         let evicts = self.policy() != Eviction::None || self.state.load(state::EVICTED) != 0;
         walks != 0 || (self.state.load(state::RETIRED) != 0 && evicts)
+    }
+
+    /// True if so much of one segment is dead.
+    pub(super) fn is_enough_dead_for_removals(&self, slot: usize) -> bool {
+        let enough = segment_bytes(self.state.load(state::SIZE_LIMIT)) / REMOVAL_SHARE;
+        slot < self.rows && self.segment_in(slot) != 0 && self.state.load(row_word(slot, row::DEAD)) >= enough
     }
 
     /// True if compaction can give something back: where items are evicted, if enough is not of those that last; else if

@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
+use crate::storage::location::Tail;
 use crate::storage::state;
 
+use super::commit::Commit;
 use super::compaction::Step;
 use super::durable::{Lead, Purpose as Durably};
 use super::limit::{Purpose, segment_bytes};
@@ -122,7 +124,8 @@ impl<O: Os> Store<O> {
         if self.reclaim(locked)? {
             return Ok(Some(0));
         }
-        if !self.is_worth_compacting(purpose) {
+        let can_seal = || if purpose == Purpose::Free { self.seal_what_is_dead(locked) } else { Ok(false) };
+        if !self.is_worth_compacting(purpose) && !can_seal()? {
             return Ok(None);
         }
         let mut gone = 0;
@@ -137,6 +140,20 @@ impl<O: Os> Store<O> {
             }
         }
         Ok(Some(gone))
+    }
+
+    /// Seals the segment that a stream appends to if enough of it is dead for a removal, so that it can be compacted. False if none is.
+    fn seal_what_is_dead(&self, locked: &Locked<'_, O>) -> Result<bool> {
+        for main in [true, false] {
+            let tail = Tail::from_bits(self.state.load(if main { state::MAIN_TAIL } else { state::TAIL }));
+            if self.is_enough_dead_for_removals(tail.slot) {
+                let mut commit = if main { Commit::to_main(locked)? } else { Commit::new(locked)? };
+                commit.begin_segment(Purpose::Compact)?;
+                commit.publish()?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Gives back what is over the limit. How many items went.

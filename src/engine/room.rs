@@ -20,7 +20,7 @@ use crate::storage::segment::{self, Head, MAIN, is_main};
 use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, Made, signed};
-use super::limit::{Purpose, segment_bytes};
+use super::limit::{Purpose, segment_bytes, segment_for_copies};
 use super::view::{Ahead, Segment};
 
 /// The most bytes zeroed at a time.
@@ -64,6 +64,17 @@ impl<O: Os> Commit<'_, O> {
         self.stage_state(row_word(slot, row::ALLOCATED), upto);
         self.add_state(state::VOLUME, signed(upto - allocated));
         Ok(())
+    }
+
+    /// The length of a segment that this commit begins, if what it is for is not longer.
+    fn usual_segment(&self) -> u64 {
+        let limit = self.state(state::SIZE_LIMIT);
+        if self.main && self.store.loses_nothing() { segment_for_copies(limit) } else { segment_bytes(limit) }
+    }
+
+    /// Bytes that can be appended in one piece to a segment of the usual length.
+    pub(super) fn free_in_new_segment(&self) -> usize {
+        usize::try_from(self.usual_segment() - BLOCK).unwrap_or(usize::MAX) - segment::HEAD
     }
 
     /// Bytes from the tail to the end of its segment.
@@ -239,8 +250,8 @@ impl<O: Os> Commit<'_, O> {
     }
 
     /// Seals the segment that the tail is in and begins another.
-    pub(super) fn begin_segment(&mut self) -> Result<()> {
-        self.roll(0, false, Purpose::Free)
+    pub(super) fn begin_segment(&mut self, purpose: Purpose) -> Result<()> {
+        self.roll(0, false, purpose)
     }
 
     /// Seals the segment that the tail is in and begins another, long enough for `bytes`.
@@ -249,9 +260,8 @@ impl<O: Os> Commit<'_, O> {
         if !self.main {
             self.retire_dead_segments();
         }
-        let limit = self.state(state::SIZE_LIMIT);
         let needed = (bytes + segment::HEAD as u64).next_multiple_of(BLOCK);
-        let capacity = segment_bytes(limit).max(needed + BLOCK);
+        let capacity = self.usual_segment().max(needed + BLOCK);
         if capacity >= SEGMENT_BYTES_MAX {
             return Err(Error::TransactionTooLarge { bytes, limit: SEGMENT_BYTES_MAX - BLOCK });
         }
@@ -260,7 +270,10 @@ impl<O: Os> Commit<'_, O> {
         let (first, least) = match &ahead {
             Some(_) => (capacity, capacity),
             None if written_whole => (needed, needed),
-            None => (window_end(needed + WINDOW / 2, false, capacity), (needed + BLOCK).min(capacity)),
+            None => {
+                let left_free = if purpose == Purpose::Store { BLOCK } else { 0 };
+                (window_end(needed + WINDOW / 2, false, capacity), (needed + left_free).min(capacity))
+            }
         };
         let admitted = self.admit_some(first, least, purpose);
         let (first, slot) = match admitted.and_then(|first| Ok((first, self.free_slot(self.tail.slot)?))) {

@@ -13,7 +13,11 @@ const ORDERS: [(&str, Order); 3] = [
 ];
 
 fn open(dir: &tempfile::TempDir, eviction: Eviction) -> Cache {
-    Cache::builder(dir).size_limit(2 << 20).eviction(eviction).background(false).open().unwrap()
+    open_sized(dir, 2, eviction)
+}
+
+fn open_sized(dir: &tempfile::TempDir, mib: u64, eviction: Eviction) -> Cache {
+    Cache::builder(dir).size_limit(mib << 20).eviction(eviction).background(false).open().unwrap()
 }
 
 /// How many are stored until one is refused.
@@ -104,5 +108,52 @@ fn a_full_queue_is_consumed_by_leases() {
             assert!(acked.is_ok(), "{eviction:?}, {done} of {stored}: {acked:?}");
         }
         assert!(deque.is_empty());
+    }
+}
+
+/// Stores keys and values of such lengths until one is refused.
+fn fill_with(cache: &Cache, keys: &mut Vec<String>, key_len: usize, value_len: usize) {
+    let from = keys.len();
+    for number in from.. {
+        let key = format!("{number:06}{}", "k".repeat(key_len - 6));
+        if cache.set_bytes(&key[..], &vec![1; value_len]).is_err() {
+            return;
+        }
+        keys.push(key);
+    }
+}
+
+/// Survivors of a quantum are as long as a segment, or hardly fit in twos and threes.
+#[test]
+fn a_full_cache_of_middling_records_is_emptied_newest_first() {
+    for (mib, key, value) in [(2, 2_000, 8_000), (4, 300, 8_000), (2, 10_000, 100), (2, 20_000, 100), (8, 60_000, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, mut keys) = (open_sized(&dir, mib, Eviction::None), Vec::new());
+        fill_with(&cache, &mut keys, key, value);
+        let stored = keys.len() as u32;
+        let what = format!("{mib} MiB, key {key}, value {value}");
+        is_emptied(&what, stored, ORDERS[1].1, |number| cache.delete(&keys[number as usize][..]));
+    }
+}
+
+/// What says that a long key was removed is as long as what it removes.
+#[test]
+fn a_full_cache_of_long_keys_is_emptied_oldest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, mut keys) = (open_sized(&dir, 64, Eviction::None), Vec::new());
+    fill_with(&cache, &mut keys, 10_000, 1);
+    is_emptied("long keys", keys.len() as u32, ORDERS[0].1, |number| cache.delete(&keys[number as usize][..]));
+}
+
+/// Large values leave as much free as others.
+#[test]
+fn a_cache_full_of_large_values_and_then_of_small_ones_is_emptied_newest_first() {
+    for (large, small) in [(10_000, 10), (8_192, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, mut keys) = (open(&dir, Eviction::None), Vec::new());
+        fill_with(&cache, &mut keys, 6, large);
+        fill_with(&cache, &mut keys, 6, small);
+        let what = format!("{large}, {small}");
+        is_emptied(&what, keys.len() as u32, ORDERS[1].1, |number| cache.delete(&keys[number as usize][..]));
     }
 }

@@ -18,16 +18,23 @@ impl<O: Os> Quantum<'_, '_, O> {
     /// Leaves for the next quantum what does not fit behind the main tail, if something does: what is left of that segment is
     /// room, and there may be none for another. The number of the first candidate that is left.
     pub(super) fn fit_behind_tail(&mut self, kept: &mut Vec<Kept>) -> Option<usize> {
-        let free = self.commit.free_behind_tail();
-        let mut bytes = BATCH_RECORD;
-        let is_beyond = |one: &&Kept| {
-            bytes += self.size_of(one);
-            bytes > free
+        let first = kept.first()?.candidate();
+        let first_beyond = |free: usize| {
+            let mut bytes = BATCH_RECORD;
+            let is_beyond = |one: &&Kept| {
+                bytes += self.size_of(one);
+                bytes > free
+            };
+            kept.iter().find(is_beyond).map(Kept::candidate)
         };
-        let left = kept.iter().find(is_beyond)?.candidate();
-        if kept.first().is_some_and(|first| first.candidate() == left) || seeded!("batches_are_not_cut_to_their_room") {
-            return None;
-        }
+        let behind_tail = first_beyond(self.commit.free_behind_tail())?;
+        let left = match behind_tail == first {
+            true => first_beyond(self.commit.free_in_new_segment())?,
+            false => behind_tail,
+        };
+        // One that is longer than a segment goes alone.
+        let alone = kept.iter().map(Kept::candidate).find(|&candidate| candidate != first);
+        let left = if left == first { alone? } else { left };
         kept.retain(|one| one.candidate() < left);
         self.bytes = kept.iter().map(|one| self.size_of(one)).sum();
         Some(left)

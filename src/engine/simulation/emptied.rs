@@ -6,6 +6,7 @@ use super::acts::{Act, put};
 use super::audit::audit;
 use super::index::{self, Act as InIndex};
 use super::world::{SMALL_LIMIT, open_sized};
+use crate::engine::queue::End;
 use crate::error::Result;
 use crate::options::Eviction;
 use crate::os::sim::Machine;
@@ -65,5 +66,19 @@ fn a_full_index_is_emptied_in_any_order_under_every_policy() {
         audit(handle);
         // Where something is evicted, what moves is over the limit for as long.
         assert!(machine.peak_linked_bytes() <= SMALL_LIMIT + segment_bytes(SMALL_LIMIT));
+    }
+}
+
+/// At the ends a key that goes takes its leaf with it, and what led there is written anew.
+#[test]
+fn a_full_index_of_long_keys_is_popped_empty() {
+    for (policy, end) in [(Eviction::None, End::Front), (Eviction::LeastRecentlyUsed, End::Back)] {
+        let machine = Machine::with_file_capacity(3, 16 << 20);
+        let index::Process { handle, indexes, .. } = &index::open_with(&machine, policy, 2 * SMALL_LIMIT);
+        let key = |number: u32| [&number.to_be_bytes()[..], &[7; 1_200]].concat();
+        let stored = fill(|number| InIndex::Put(0, key(number), 1, 1).apply(handle, indexes));
+        empty(stored, ORDERS[0], |_| InIndex::Pop(0, end).apply(handle, indexes));
+        assert_eq!(handle.all_items(), 0);
+        audit(handle);
     }
 }
