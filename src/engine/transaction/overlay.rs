@@ -472,7 +472,8 @@ impl Overlay {
         self.evicted.truncate(savepoint.evicted);
         self.names.truncate(savepoint.names);
         self.spans.truncate(savepoint.spans);
-        (self.first, self.cleared) = (savepoint.first, savepoint.cleared);
+        // Of parts of two threads, the one that began later may be taken back later too.
+        (self.first, self.cleared) = (savepoint.first.min(self.versions.len()), savepoint.cleared);
         (self.newest, self.by_hash) = (None, None);
         self.emptied.forget();
         if self.versions.len() > LINEAR_MAX {
