@@ -6,13 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::storage::record::LargeReference;
 
-/// A store as a process has it open: its id, which a copy of its directory has too, and its process and state file, which a child of
-/// `fork` and a copy do not share with it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct StoreHere {
-    pub id: u64,
-    pub place: (u64, u64, u64),
-}
+use super::lock::StoreHere;
 
 /// The ids of such files, by store: of all handles of a process.
 static BORROWED: Mutex<Vec<(StoreHere, u64)>> = Mutex::new(Vec::new());

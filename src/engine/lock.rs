@@ -22,7 +22,6 @@ use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
 use crate::storage::state::{IS_JOINT, LOCK, PENDING, UNSWEPT, UPKEEP, VISIBLE, YIELD_UNTIL};
 
-use super::borrowed::StoreHere;
 use super::store::Store;
 
 /// Bit of the word that says that somebody sleeps on it.
@@ -57,6 +56,14 @@ impl<'s, O: Os> Borrow<Locked<'s, O>> for Held<'s, O> {
     fn borrow(&self) -> &Locked<'s, O> {
         &self.0
     }
+}
+
+/// A store as a process has it open: its id, which a copy of its directory has too, and its process and state file, which a child of
+/// `fork` and a copy do not share with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoreHere {
+    pub id: u64,
+    pub place: (u64, u64, u64),
 }
 
 thread_local! {
@@ -117,6 +124,10 @@ impl<O: Os> Store<O> {
         let store = self.here();
         INSIDE.with(|inside| inside.borrow_mut().push(store));
         Inside { store, _thread: PhantomData }
+    }
+
+    pub(super) fn here(&self) -> StoreHere {
+        StoreHere { id: self.store_id, place: self.os.place() }
     }
 
     /// True if this thread is inside a transaction of this store.

@@ -18,7 +18,6 @@ use crate::storage::manifest::KIND_SHARD;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
-use super::borrowed::StoreHere;
 use super::due::Calendar;
 use super::duty::Duty;
 use super::notices::Notices;
@@ -92,10 +91,6 @@ impl<O: Os> Store<O> {
         drop(view);
         self.drop_retired_maps();
         Ok(self.view.load())
-    }
-
-    pub(super) fn here(&self) -> StoreHere {
-        StoreHere { id: self.store_id, place: self.os.place() }
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {

@@ -203,6 +203,10 @@ impl Os for Loom {
     fn after_fork(&self) -> io::Result<Loom> {
         Ok(self.clone())
     }
+    fn place(&self) -> (u64, u64, u64) {
+        (0, 0, 0)
+    }
+
     fn anchor(&self, _path: &Path) -> io::Result<()> {
         Ok(())
     }
