@@ -4,7 +4,7 @@
 //!
 //! 1. A mark notes its sequence in `ENDED` if there are large values.
 //! 2. Who finds no room walks the records of all segments, some under each hold of the lock. Where a cell leads to a large
-//!    value that is not live, it is emptied, and the file is out of use.
+//!    value that is not live, it is emptied, and the file is out of use. When the ring of retirees is full, its files go first.
 //! 3. Once all were walked, and no mark has come since, there is nothing to look for until the next one.
 //!
 //! A record that compaction moves meanwhile lives. Words that say that there is something where there is nothing cost one walk.
@@ -44,7 +44,8 @@ impl<O: Os> Commit<'_, O> {
         let end = usize::try_from(self.store.committed_end(slot)).unwrap_or(0).min(segment.map.len());
         let (mut at, mut files) = (from, 0);
         for _ in 0..WALKED {
-            if at >= end || files == FILES {
+            // What the ring of retirees does not name, nobody finds after a death.
+            if at >= end || files == FILES || !self.can_retire() {
                 break;
             }
             let Some(header) = Header::read(&segment.map, at, end) else {
@@ -101,8 +102,18 @@ impl<O: Os> Store<O> {
                 }
                 let (next, found) = commit.end_values(slot, id, at)?;
                 commit.publish()?;
-                at = next;
-                files += found;
+                let is_stuck = next == at;
+                (at, files) = (next, files + found);
+                drop(commit);
+                drop(hold);
+                if is_stuck {
+                    // The ring is full.
+                    let waiting = self.waiting().0;
+                    self.unlink_retired_by(&lock)?;
+                    if self.waiting().0 >= waiting {
+                        return Ok(files);
+                    }
+                }
             }
         }
         let hold = lock()?;
