@@ -78,14 +78,12 @@ impl<O: Os> Commit<'_, O> {
     /// The same for what may be longer by so much once it has been copied.
     fn admit_with(&self, bytes: u64, longer: u64, purpose: Purpose) -> Result<()> {
         let limit = self.state(state::SIZE_LIMIT);
-        let (spare, moved) = (segment_bytes(limit), segment_for_copies(limit));
         let reserved = self.store.reserved().saturating_sub(self.adopted);
         let taken = self.state(state::VOLUME).saturating_add(reserved);
         let with = |spares: u64| taken.saturating_add(bytes).saturating_add(spares);
-        // Where something may not be evicted, compaction needs a segment that removals leave alone.
-        let kept = if self.store.loses_nothing() { moved } else { 0 };
+        let kept = self.store.kept_for_copies();
         let fits = match purpose {
-            Purpose::Store => with(spare + kept).saturating_add(self.left_to_grow(longer)) <= limit,
+            Purpose::Store => with(segment_bytes(limit) + kept).saturating_add(self.left_to_grow(longer)) <= limit,
             Purpose::Free => taken > limit || with(kept).saturating_add(self.left_to_grow(0)) <= limit,
             Purpose::Compact => with(0) <= limit,
             Purpose::Renew => true,
@@ -96,20 +94,22 @@ impl<O: Os> Commit<'_, O> {
     /// As [`Store::left_to_grow`], as this commit leaves the nodes of indexes.
     fn left_to_grow(&self, longer: u64) -> u64 {
         let has_nodes = self.state(state::ORDER_CHUNKS) != 0;
-        self.store.left_to_grow(has_nodes).saturating_add(if self.store.policy() == Eviction::None {
-            longer
-        } else {
-            0
-        })
+        let longer = if self.store.policy() == Eviction::None { longer } else { 0 };
+        self.store.left_to_grow(has_nodes).saturating_add(longer)
     }
 }
 
 impl<O: Os> Store<O> {
     /// What puts leave free.
     pub(super) fn left_by_puts(&self) -> u64 {
-        let limit = self.state.load(state::SIZE_LIMIT);
-        let kept = if self.loses_nothing() { segment_for_copies(limit) } else { 0 };
-        (segment_bytes(limit) + kept).saturating_add(self.left_to_grow(self.state.load(state::ORDER_CHUNKS) != 0))
+        let spare = segment_bytes(self.state.load(state::SIZE_LIMIT));
+        let has_nodes = self.state.load(state::ORDER_CHUNKS) != 0;
+        (spare + self.kept_for_copies()).saturating_add(self.left_to_grow(has_nodes))
+    }
+
+    /// Where something is never evicted, compaction needs a segment that removals leave alone.
+    fn kept_for_copies(&self) -> u64 {
+        if self.loses_nothing() { segment_for_copies(self.state.load(state::SIZE_LIMIT)) } else { 0 }
     }
 
     /// What is left free where something is never evicted, beside whole segments. Copies of it may be longer than what they are of:

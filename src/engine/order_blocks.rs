@@ -1,7 +1,7 @@
 //! Blocks for the nodes of trees: which are free, and the chunks that they are in. It does not know what nodes are for.
 
 use crate::error::{Error, Result};
-use crate::os::{Access, OpenMode, Os, OsFile};
+use crate::os::Os;
 use crate::storage::paths::Name;
 use crate::storage::state;
 use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, block_of, place_of};
@@ -98,20 +98,7 @@ impl<O: Os> Commit<'_, O> {
             // Staged first: what is left free for it is free to be taken.
             self.stage_state(state::ORDER_CHUNKS, chunk as u64 + 1);
             self.admit(bytes, purpose)?;
-            let path = self.store.paths.of(Name::Order(chunk as u64));
-            let make = || {
-                // What a commit left that never happened.
-                let _ = self.store.os.remove(&path);
-                let file = self.store.os.open(&path, OpenMode::Create)?;
-                file.allocate(0, bytes)?;
-                file.map(bytes as usize, Access::Read)
-            };
-            make().map_err(|e| {
-                let _ = self.store.os.remove(&path);
-                Error::io("create", &path, e)
-            })?;
-            self.made.push(Made::Order(chunk));
-            self.add_state(state::VOLUME, bytes as i64);
+            self.make_chunk_file(Name::Order(chunk as u64), bytes, Made::Order(chunk))?;
         }
         Ok(())
     }

@@ -88,10 +88,8 @@ impl<O: Os> Store<O> {
 
     /// True if puts may take no more than what is taken now.
     pub(super) fn is_full_for_puts(&self) -> bool {
-        let limit = self.state.load(state::SIZE_LIMIT);
-        let spares = 1 + u64::from(self.loses_nothing());
         let taken = self.state.load(state::VOLUME).saturating_add(self.reserved());
-        taken.saturating_add(spares * segment_bytes(limit)) > limit
+        taken.saturating_add(self.left_by_puts()) > self.state.load(state::SIZE_LIMIT)
     }
 
     /// A write's share of giving space back: to call the thread, and to work if that does not keep up.

@@ -23,7 +23,7 @@
 //! Rows of namespaces, and of the tags in caches within the store, are used by their ids without the lock: they stay.
 
 use crate::error::{Corruption, Error, Result};
-use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
+use crate::os::{Access, Os, OsMap};
 use crate::storage::location::Location;
 use crate::storage::namespace::{Kind, Label, Namespace, parse_name};
 use crate::storage::paths::Name;
@@ -271,18 +271,8 @@ impl<O: Os> Commit<'_, O> {
     fn make_chunk(&mut self, chunk: usize) -> Result<()> {
         let bytes = tag_table::chunk_bytes(chunk) as u64;
         self.admit(bytes, Purpose::Store)?;
-        let path = self.store.paths.of(Name::Tags(chunk as u64));
-        let make = || {
-            // What a commit left that never happened.
-            let _ = self.store.os.remove(&path);
-            let file = self.store.os.open(&path, OpenMode::Create)?;
-            file.allocate(0, bytes)?;
-            file.map(bytes as usize, Access::Read)
-        };
-        make().map_err(|e| Error::io("create", &path, e))?;
-        self.made.push(Made::Tags(chunk));
+        self.make_chunk_file(Name::Tags(chunk as u64), bytes, Made::Tags(chunk))?;
         self.stage_state(state::TAG_CHUNKS, chunk as u64 + 1);
-        self.add_state(state::VOLUME, bytes as i64);
         Ok(())
     }
 }

@@ -49,9 +49,9 @@ pub const HEAD_MAX: usize = HEADER + 24;
 pub const LARGE_REFERENCE: usize = 24;
 /// Bytes of a `dead` record's value.
 pub const DEAD_VALUE: usize = 8;
-/// Bytes of a `joint` record's value.
 /// The kind of a mark by which a tag takes over a row: names of the row that are older are none.
 pub const TAKEN_OVER: u8 = 1;
+/// Bytes of a `joint` record's value.
 pub const JOINT_VALUE: usize = 8;
 /// So many bytes a record with an order is longer than one without.
 pub const ORDER_BYTES: u64 = 16;
