@@ -63,8 +63,9 @@ pub enum Eviction {
     #[doc(alias = "least-frequently-used")]
     LeastFrequentlyUsed,
     /// Nothing is ever evicted: a full store is [`Error::Full`](crate::Error::Full), and everything stored is still there.
-    /// What was replaced, removed or has expired gives its space back to what is stored once it is an eighth of the limit. A
-    /// removal is not refused for want of room: a full store can be emptied item by item, in any order.
+    /// What was replaced, removed or has expired gives its space back to what is stored once it is an eighth of the limit. Removals
+    /// have room of their own: a full store of short items can be emptied one by one, in any order. Of items of some kilobytes,
+    /// of which few fit in a 128th of the limit, a removal may be `Full` unless the oldest go first; `clear` never is.
     None,
 }
 
