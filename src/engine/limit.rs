@@ -29,6 +29,12 @@ const SEGMENT_MAX: u64 = 64 << 20;
 /// So much longer is a segment of copies.
 const LONGER: u64 = 16 << 10;
 
+/// What is allocated of a segment is a multiple of this.
+pub(super) const BLOCK: u64 = 4096;
+
+/// So much longer is a copy than what it is of: by its order, and by its part of what begins each batch of copies.
+const LONGER_COPY: u64 = record::ORDER_BYTES + 1;
+
 /// Who asks for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -114,17 +120,29 @@ impl<O: Os> Store<O> {
 
     /// What is left free where something is never evicted, beside whole segments. Copies of it may be longer than what they are of:
     /// they carry the order that an original has in its place, so that a store of short values would not get smaller by what is
-    /// removed of them. And the elements of a queue can be leased, which takes nodes of an index.
+    /// removed of them. However well records fill their segment to its last block, copies may leave that block empty, and copies
+    /// of these fill it again. And the elements of a queue can be leased, which takes nodes of an index.
     fn left_to_grow(&self, has_nodes: bool) -> u64 {
         if !self.loses_nothing() || seeded!("copies_have_no_room_to_grow") {
             return 0;
         }
-        let originals = (0..self.rows).filter(|&slot| !is_main(self.segment_in(slot)));
-        let cells: u64 = originals.map(|slot| self.state.load(row_word(slot, row::LIVE)) & u64::from(u32::MAX)).sum();
+        let word = |slot, word| self.state.load(row_word(slot, word));
+        let (mut items, mut blocks) = (0_u64, 0_u64);
+        for slot in (0..self.rows).filter(|&slot| self.is_led_into(slot)) {
+            if is_main(self.segment_in(slot)) {
+                let (allocated, end) = (word(slot, row::ALLOCATED), word(slot, row::END));
+                let is_open = end == 0;
+                blocks += if is_open { BLOCK } else { BLOCK.saturating_sub(allocated.saturating_sub(end)) };
+            } else {
+                items += word(slot, row::LIVE) & u64::from(u32::MAX);
+                blocks += BLOCK;
+            }
+        }
         let is_whole = self.policy() == Eviction::None;
-        let items = if is_whole { cells } else { cells.min(self.state.load(state::INNER)) };
+        let lasting = if is_whole { u64::MAX } else { self.state.load(state::INNER) };
         let has_namespaces = self.state.load(state::NAMESPACES) != 0;
         let nodes = if has_namespaces && !has_nodes { chunk_bytes(0) } else { 0 };
-        items.saturating_mul(record::ORDER_BYTES).saturating_add(nodes)
+        let copies = items.min(lasting).saturating_mul(LONGER_COPY);
+        copies.saturating_add(blocks.min(lasting.saturating_mul(BLOCK))).saturating_add(nodes)
     }
 }

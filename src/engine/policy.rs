@@ -344,18 +344,21 @@ impl<O: Os> Store<O> {
         let open = [state::TAIL, state::MAIN_TAIL].map(|tail| Tail::from_bits(self.state.load(tail)).slot);
         let sealed = (0..self.rows).filter(|slot| self.segment_in(*slot) != 0 && !open.contains(slot));
         let (mut cells, mut dead, mut written, mut is_due) = (0, 0_u64, 0_u64, false);
+        // Bytes of segments that nothing leads into: what says that something was removed is not counted as dead.
+        let mut unled = 0_u64;
         let now = self.time();
         for slot in sealed {
             cells += word(slot, row::LIVE) & u64::from(u32::MAX);
             dead = dead.saturating_add(word(slot, row::DEAD));
             written = written.saturating_add(word(slot, row::END));
+            unled = unled.saturating_add(if word(slot, row::LIVE) == 0 { word(slot, row::END) } else { 0 });
             let earliest = word(slot, row::EXPIRES_MIN);
             is_due |= earliest != 0 && earliest <= now;
         }
         let limit = self.state.load(state::SIZE_LIMIT);
         let much = limit / DEAD_SHARE;
         let is_removal = purpose == Purpose::Free && !seeded!("removals_wait_for_much_that_is_dead");
-        if is_removal && dead >= segment_bytes(limit) / REMOVAL_SHARE {
+        if is_removal && dead.max(unled) >= segment_bytes(limit) / REMOVAL_SHARE {
             return true;
         }
         if !is_whole {

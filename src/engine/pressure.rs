@@ -300,8 +300,17 @@ impl<O: Os> Store<O> {
         }
         let mut retired = self.state.load(state::RETIRED);
         let mut may_ask = true;
-        while self.make_room(locked, QUANTA * STEPS, purpose)?.is_some() || self.end_what_is_over(|| Ok(self.held()))? {
+        loop {
+            let made = match self.make_room(locked, QUANTA * STEPS, purpose) {
+                // What waits to be unlinked may be the room that moving takes.
+                Err(Error::Full) => false,
+                made => made?.is_some(),
+            };
+            let more = made || self.end_what_is_over(|| Ok(self.held()))?;
             let (waiting, _) = self.waiting();
+            if !more && waiting == 0 {
+                return Ok(false);
+            }
             self.unlink_retired_by(|| Ok(self.held()))?;
             if may_ask && self.waiting().0 == waiting {
                 may_ask = self.make_durable_inside(lead)?;
@@ -312,11 +321,10 @@ impl<O: Os> Store<O> {
             }
             let now = self.state.load(state::RETIRED);
             if now == retired {
-                break;
+                return Ok(false);
             }
             retired = now;
         }
-        Ok(false)
     }
 
     /// Makes durable what is visible, so that what was retired can go (K4), under the lock: everybody waits meanwhile, and so

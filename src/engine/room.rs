@@ -20,7 +20,7 @@ use crate::storage::segment::{self, Head, MAIN, is_main};
 use crate::storage::state::{self, Retiree, row, row_word};
 
 use super::commit::{Commit, Made, signed};
-use super::limit::{Purpose, segment_bytes, segment_for_copies};
+use super::limit::{BLOCK, Purpose, segment_bytes, segment_for_copies};
 use super::view::{Ahead, Segment};
 
 /// The most bytes zeroed at a time.
@@ -31,7 +31,6 @@ static ZEROS: [u8; WINDOW as usize] = [0; WINDOW as usize];
 const WRITE_MIN: usize = 8 << 10;
 /// Checksums of a batch's members that are kept before they are checked together, in bytes.
 const CRCS_MAX: usize = 1 << 10;
-const BLOCK: u64 = 4096;
 
 impl<O: Os> Commit<'_, O> {
     /// Makes sure that `bytes` can be appended in one piece; `whole` if they are one record. A put leaves a block behind it,

@@ -50,16 +50,20 @@ fn a_full_cache_is_emptied_key_by_key() {
     }
 }
 
+/// Also where hardly anything is left but what says that something was removed.
 #[test]
 fn a_full_cache_is_emptied_by_transactions() {
-    let dir = tempfile::tempdir().unwrap();
-    let cache = open(&dir, Eviction::None);
-    let stored = fill(|key| cache.set_bytes(key, b"1")) / 7 * 7;
-    for i in (0..stored).step_by(7) {
-        let removed = cache.transact(|tx| (i..i + 7).try_for_each(|i| tx.delete(stored - 1 - i).map(drop)));
-        assert!(removed.is_ok(), "{i} of {stored}: {removed:?}");
+    for (order, together) in [(ORDERS[1], 7), (ORDERS[0], 2), (ORDERS[0], 4)] {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(&dir, Eviction::None);
+        let stored = fill(|key| cache.set_bytes(key, b"1")) / together * together;
+        for i in (0..stored).step_by(together as usize) {
+            let mut keys = (i..i + together).map(|i| order.1(i, stored));
+            let removed = cache.transact(|tx| keys.try_for_each(|key| tx.delete(key).map(drop)));
+            assert!(removed.is_ok(), "{}, {together} at a time: {i} of {stored}: {removed:?}", order.0);
+        }
+        assert!(cache.len() < together as usize);
     }
-    assert!(cache.len() < 7);
 }
 
 /// Beside what may be evicted too.
@@ -123,10 +127,21 @@ fn fill_with(cache: &Cache, keys: &mut Vec<String>, key_len: usize, value_len: u
     }
 }
 
-/// Survivors of a quantum are as long as a segment, or hardly fit in twos and threes.
+/// Survivors of a quantum are as long as a segment, or hardly fit in twos and threes, or leave the last block of a segment empty that
+/// their originals filled.
 #[test]
 fn a_full_cache_of_middling_records_is_emptied_newest_first() {
-    for (mib, key, value) in [(2, 2_000, 8_000), (4, 300, 8_000), (2, 10_000, 100), (2, 20_000, 100), (8, 60_000, 1)] {
+    let shapes = [
+        (2, 2_000, 8_000),
+        (4, 300, 8_000),
+        (2, 10_000, 100),
+        (2, 20_000, 100),
+        (8, 60_000, 1),
+        (2, 5_000, 8_000),
+        (8, 1_000, 8_000),
+        (4, 10_000, 4_000),
+    ];
+    for (mib, key, value) in shapes {
         let dir = tempfile::tempdir().unwrap();
         let (cache, mut keys) = (open_sized(&dir, mib, Eviction::None), Vec::new());
         fill_with(&cache, &mut keys, key, value);
