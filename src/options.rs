@@ -63,7 +63,7 @@ pub enum Eviction {
     #[doc(alias = "least-frequently-used")]
     LeastFrequentlyUsed,
     /// Nothing is ever evicted: a full store is [`Error::Full`](crate::Error::Full), and everything stored is still there.
-    /// What was replaced, removed or has expired gives its space back to what is stored once it is an eighth of the limit. Removals
+    /// What was replaced, removed or has expired gives its space back to what is stored once it is an eighth of what stays. Removals
     /// have room of their own: a full store can be emptied one by one, in any order. A transaction that removes several items may be
     /// `Full` if their keys are longer together than a 128th of the limit, as may be the removal of a key that is so by itself; `clear`
     /// never is.

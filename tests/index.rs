@@ -13,3 +13,5 @@ mod model;
 mod random;
 #[path = "index/refusals.rs"]
 mod refusals;
+#[path = "index/space.rs"]
+mod space;

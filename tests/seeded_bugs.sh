@@ -31,6 +31,8 @@ another_policy_has_evicted_nothing    simulation::eviction::what_was_evicted_und
 set_aside_is_counted_by_halves        simulation::room::what_is_set_aside
 removals_wait_for_much_that_is_dead   simulation::emptied
 copies_have_no_room_to_grow           simulation::emptied
+thrown_away_trees_keep_their_room     simulation::blocks
+free_blocks_stay_apart                simulation::blocks
 sync_forgets_names                    simulation::images
 sync_forgets_large_values             simulation::images
 sync_of_the_newest_segment_alone      simulation::images

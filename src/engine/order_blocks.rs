@@ -1,23 +1,51 @@
-//! Blocks for the nodes of trees: which are free, and the chunks that they are in. It does not know what nodes are for.
+//! Blocks for the nodes of trees: which are free, and who takes them. It does not know what nodes are for.
+//!
+//! A block is taken from the list of its class; else a longer one is cut; else one is taken that nobody had before (`order_space`).
+//! Where there is no space for that, who wants it leaves word, and before it is tried again trees that were thrown away are taken apart,
+//! and what is free side by side becomes one (`order_join`).
+
+use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
-use crate::os::Os;
-use crate::storage::paths::Name;
+use crate::os::{Os, OsMap};
 use crate::storage::state;
-use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, block_of, place_of};
+use crate::storage::tree::{CLASSES, block_of, place_of};
 
-use super::commit::{Commit, Made};
+use super::commit::Commit;
 use super::limit::Purpose;
+use super::lock::Locked;
 use super::order::link;
+use super::store::Store;
 
-/// Nodes of trees that are taken apart that each change frees.
+/// Nodes of trees that are taken apart that each change frees …
 const TAKEN_APART: usize = 2;
-/// Puts leave this share of the last chunk to removals.
-const LEFT_TO_REMOVALS: u64 = 8;
+/// … and so many a commit that does nothing else.
+const TAKEN_APART_AT_ONCE: usize = 256;
 
-/// True if a block of a class that begins there ends in its chunk.
-fn is_inside(chunk: usize, offset: usize, class: usize) -> bool {
-    offset as u64 + (tree::BLOCK << class) <= tree::chunk_bytes(chunk)
+impl<O: Os> Store<O> {
+    /// For who found no room, if that was for want of a block: makes some free. False if none can be.
+    pub(super) fn make_blocks(&self, locked: &Locked<'_, O>) -> Result<bool> {
+        let Some(class) = self.wanted_block.swap(0, Ordering::Relaxed).checked_sub(1) else { return Ok(false) };
+        let mut made = false;
+        // No more than there are: whoever is led round in circles by damage goes on.
+        let mut nodes = self.state.load(state::ORDER_NEXT).min(u32::MAX.into()) as usize;
+        while self.state.load(state::ORDER_DOOMED) != 0 && nodes > 0 && !seeded!("thrown_away_trees_keep_their_room") {
+            let mut commit = Commit::new(locked)?;
+            commit.take_apart_some(TAKEN_APART_AT_ONCE)?;
+            commit.publish()?;
+            nodes = nodes.saturating_sub(TAKEN_APART_AT_ONCE);
+            made = true;
+        }
+        let join = || {
+            let mut commit = Commit::new(locked)?;
+            if commit.join_free_blocks(class)? { commit.publish().map(|_| true) } else { Ok(false) }
+        };
+        match join() {
+            // The list of what it changes may be a file of its own.
+            Err(error) if error.is_for_want_of_space() => Ok(made),
+            joined => Ok(joined? || made),
+        }
+    }
 }
 
 impl<O: Os> Commit<'_, O> {
@@ -27,85 +55,60 @@ impl<O: Os> Commit<'_, O> {
             // Of sound nodes none is as long.
             return Err(self.damaged(0));
         }
+        if let Some(block) = self.listed_block(class)? {
+            return Ok(block);
+        }
+        let block = self.next_block(class, purpose);
+        if block.as_ref().is_err_and(Error::is_for_want_of_space) {
+            self.store.wanted_block.store(class + 1, Ordering::Relaxed);
+        }
+        block
+    }
+
+    /// A block from the lists: one of its class, or the beginning of a longer one.
+    fn listed_block(&mut self, class: usize) -> Result<Option<u32>> {
+        for longer in class..CLASSES {
+            let Some(block) = self.pop_free_block(longer)? else { continue };
+            // Its rest, in pieces of which each is as long as what is in front of it. Nobody was led there.
+            let pieces = class..longer;
+            pieces.for_each(|class| self.nodes().spare.push((class, block + (1 << class))));
+            return Ok(Some(block));
+        }
+        Ok(None)
+    }
+
+    /// The first block of a list.
+    fn pop_free_block(&mut self, class: usize) -> Result<Option<u32>> {
         let list = state::ORDER_FREE + 8 * class;
-        let first = self.state(list) as u32;
-        if first != 0 {
-            let (chunk, offset) = place_of(first);
-            if chunk >= self.order_chunks()
-                || !is_inside(chunk, offset, class)
-                || self.nodes().written.contains_key(&first)
-            {
-                // Of the list nothing can be known; what is lost is room, until the trees are made anew.
-                self.damaged(first);
-                self.stage_state(list, 0);
-                return self.next_block(class, purpose);
-            }
-            self.map_order_chunk(chunk)?;
-            let (place, offset) = link(first);
-            let next = self.word(place, offset);
-            self.stage_state(list, next);
-            return Ok(first);
+        let block = self.state(list) as u32;
+        if block == 0 {
+            return Ok(None);
         }
-        self.next_block(class, purpose)
+        if !self.is_free(block, class) {
+            // Of the list nothing can be known; what is lost is room, until the trees are made anew.
+            self.damaged(block);
+            self.stage_state(list, 0);
+            return Ok(None);
+        }
+        self.map_order_chunk(place_of(block).0)?;
+        let (place, offset) = link(block);
+        let next = self.word(place, offset);
+        self.stage_state(list, next);
+        Ok(Some(block))
     }
 
-    /// A block behind all that were ever used. A put leaves a part of the last chunk to removals, which need a block before they free
-    /// any.
-    fn next_block(&mut self, class: usize, purpose: Purpose) -> Result<u32> {
-        // Block 0 stands for none.
-        let first = self.state(state::ORDER_NEXT).max(1);
-        let mut next = first;
-        loop {
-            let (chunk, offset) = place_of(u32::try_from(next).map_err(|_| Error::Full)?);
-            let left = if purpose == Purpose::Store { tree::chunk_bytes(chunk) / LEFT_TO_REMOVALS } else { 0 };
-            let is_last = chunk + 1 >= self.order_chunks();
-            if is_inside(chunk, offset + if is_last { left as usize } else { 0 }, class) {
-                if chunk >= self.order_chunks() {
-                    self.make_order_chunk(chunk, purpose)?;
-                }
-                self.map_order_chunk(chunk)?;
-                self.stage_state(state::ORDER_NEXT, next + (1 << class));
-                self.free_passed_over(first, next)?;
-                return Ok(next as u32);
-            }
-            next = tree::first_block(chunk + 1);
-        }
-    }
-
-    /// Frees what is between two blocks, in pieces that are as long as can be.
-    fn free_passed_over(&mut self, first: u64, next: u64) -> Result<()> {
-        let mut at = first;
-        while at < next {
-            let (chunk, offset) = place_of(at as u32);
-            self.map_order_chunk(chunk)?;
-            let end = tree::first_block(chunk + 1).min(next);
-            let class = ((end - at).ilog2() as usize).min(CLASSES - 1);
-            debug_assert!(is_inside(chunk, offset, class), "a piece ends in its chunk");
-            self.nodes().freed.push((class, at as u32));
-            at += 1 << class;
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn make_order_chunk(&mut self, chunk: usize, purpose: Purpose) -> Result<()> {
-        // All before it are there, or are passed over by a block that does not fit in them.
-        for chunk in self.order_chunks()..=chunk {
-            if chunk >= CHUNKS_MAX {
-                return Err(Error::Full);
-            }
-            let bytes = tree::chunk_bytes(chunk);
-            // Staged first: what is left free for it is free to be taken.
-            self.stage_state(state::ORDER_CHUNKS, chunk as u64 + 1);
-            self.admit(bytes, purpose)?;
-            self.make_chunk_file(Name::Order(chunk as u64), bytes, Made::Order(chunk))?;
-        }
-        Ok(())
+    /// True if a block that a list names may be free.
+    pub(super) fn is_free(&mut self, block: u32, class: usize) -> bool {
+        self.is_block(block, class) && !self.nodes().written.contains_key(&block)
     }
 
     /// Frees a few nodes of trees that were thrown away.
     pub(super) fn take_apart(&mut self) -> Result<()> {
-        for _ in 0..TAKEN_APART {
+        self.take_apart_some(TAKEN_APART)
+    }
+
+    fn take_apart_some(&mut self, nodes: usize) -> Result<()> {
+        for _ in 0..nodes {
             let block = self.state(state::ORDER_DOOMED) as u32;
             if block == 0 {
                 return Ok(());

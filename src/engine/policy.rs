@@ -39,8 +39,8 @@ const ADVANCE: u64 = 16;
 const GO_PERCENT: u64 = 20;
 /// Buckets that are looked at to learn how items are marked.
 const SAMPLE: u64 = 256;
-/// Where nothing is evicted, there has to be this share of the limit that is dead before anything is moved: each byte
-/// that is given back costs at most so many that are moved.
+/// Where nothing is evicted, there has to be this share of what would be moved that is dead, and a segment, before anything is: each
+/// byte that is given back costs at most so many that are moved.
 const DEAD_SHARE: u64 = 8;
 /// For a removal that share of a segment is enough: who leases and acknowledges elements of a byte uses a segment while it leaves a
 /// quarter of one.
@@ -344,21 +344,19 @@ impl<O: Os> Store<O> {
         let open = [state::TAIL, state::MAIN_TAIL].map(|tail| Tail::from_bits(self.state.load(tail)).slot);
         let sealed = (0..self.rows).filter(|slot| self.segment_in(*slot) != 0 && !open.contains(slot));
         let (mut cells, mut dead, mut written, mut is_due) = (0, 0_u64, 0_u64, false);
-        // Bytes of segments that nothing leads into: what says that something was removed is not counted as dead.
-        let mut unled = 0_u64;
         let now = self.time();
         for slot in sealed {
             cells += word(slot, row::LIVE) & u64::from(u32::MAX);
-            dead = dead.saturating_add(word(slot, row::DEAD));
+            // What says that something was removed is not counted as dead before nothing leads into its segment.
+            dead = dead.saturating_add(word(slot, if word(slot, row::LIVE) == 0 { row::END } else { row::DEAD }));
             written = written.saturating_add(word(slot, row::END));
-            unled = unled.saturating_add(if word(slot, row::LIVE) == 0 { word(slot, row::END) } else { 0 });
             let earliest = word(slot, row::EXPIRES_MIN);
             is_due |= earliest != 0 && earliest <= now;
         }
         let limit = self.state.load(state::SIZE_LIMIT);
         let much = limit / DEAD_SHARE;
         let is_removal = purpose == Purpose::Free && !seeded!("removals_wait_for_much_that_is_dead");
-        if is_removal && dead.max(unled) >= segment_bytes(limit) / REMOVAL_SHARE {
+        if is_removal && dead >= segment_bytes(limit) / REMOVAL_SHARE {
             return true;
         }
         if !is_whole {
@@ -366,7 +364,9 @@ impl<O: Os> Store<O> {
             let files = self.state.load(state::LARGE_BYTES);
             return written.saturating_add(files).saturating_sub(lasting) >= much;
         }
+        // What is given back costs the same whether the store is full of what lives or there is hardly any of it.
+        let enough = (written.saturating_sub(dead) / DEAD_SHARE).max(segment_bytes(limit)).min(much);
         // What was evicted or has expired may have its cells still, and then is not counted as dead.
-        is_due || dead >= much || cells > self.all_items().saturating_add(cells / DEAD_SHARE)
+        is_due || dead >= enough || cells > self.all_items().saturating_add(cells / DEAD_SHARE)
     }
 }

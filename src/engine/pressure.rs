@@ -192,6 +192,9 @@ impl<O: Os> Store<O> {
         }
         for _ in 0..STEPS {
             let locked = self.lock()?;
+            if self.make_blocks(&locked)? {
+                return Ok(true);
+            }
             let made = self.make_room(&locked, QUANTA, purpose);
             drop(locked);
             let more = match made {
@@ -295,7 +298,7 @@ impl<O: Os> Store<O> {
         (locked, lead): (&Locked<'_, O>, Option<&Lead<'_, O>>),
         purpose: Purpose,
     ) -> Result<bool> {
-        if self.give_up_ahead() {
+        if self.give_up_ahead() || self.make_blocks(locked)? {
             return Ok(true);
         }
         let mut retired = self.state.load(state::RETIRED);

@@ -15,7 +15,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -220,6 +220,8 @@ impl<O: Os> Store<O> {
             remap: Mutex::new(()),
             seen: CachePadded::new(AtomicU64::new(0)),
             next_step: (AtomicU64::new(0), AtomicU64::new(0)),
+            unjoined: AtomicU64::new(0),
+            wanted_block: AtomicUsize::new(0),
             retires: AtomicBool::new(true),
             strays: Mutex::default(),
             duty: Duty::new(opening.background && !opening.read_only),

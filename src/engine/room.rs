@@ -372,22 +372,24 @@ impl<O: Os> Commit<'_, O> {
         })
     }
 
-    /// Makes the file of a chunk of a table that grows, once it was admitted. Nothing of it stays if that fails.
-    pub(super) fn make_chunk_file(&mut self, name: Name, bytes: u64, made: Made) -> Result<()> {
+    /// Makes the file of a chunk of a table that grows, of so many bytes, once it was admitted to allocate some of them. Nothing of it
+    /// stays if that fails.
+    pub(super) fn make_chunk_file(&mut self, name: Name, len: u64, allocated: u64, made: Made) -> Result<()> {
         let path = self.store.paths.of(name);
         let make = || {
             // What a commit left that never happened.
             let _ = self.store.os.remove(&path);
             let file = self.store.os.open(&path, OpenMode::Create)?;
-            file.allocate(0, bytes)?;
-            file.map(bytes as usize, Access::Read)
+            file.extend(len)?;
+            file.allocate(0, allocated)?;
+            file.map(len as usize, Access::Read)
         };
         make().map_err(|e| {
             let _ = self.store.os.remove(&path);
             Error::io("create", &path, e)
         })?;
         self.made.push(made);
-        self.add_state(state::VOLUME, signed(bytes));
+        self.add_state(state::VOLUME, signed(allocated));
         Ok(())
     }
 

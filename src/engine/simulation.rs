@@ -14,6 +14,8 @@ mod audit;
 #[cfg(test)]
 mod beside;
 #[cfg(test)]
+mod blocks;
+#[cfg(test)]
 mod borrowed;
 #[cfg(test)]
 mod clears;

@@ -2,7 +2,7 @@
 //! those are in the files named after what they do.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -48,6 +48,10 @@ pub struct Store<O: Os> {
     /// The next number of appended bytes at which everything gets a step older, and how many bytes a step had when that was found
     /// out. Under the lock.
     pub(super) next_step: (AtomicU64, AtomicU64),
+    /// What the lists of free blocks were when nothing could be gained by joining them; see `order_join`. Under the lock.
+    pub(super) unjoined: AtomicU64,
+    /// One more than the class of a block that there was no space for, until somebody sees to it; see `order_blocks`.
+    pub(super) wanted_block: AtomicUsize,
     /// True once this handle has something to do after it has unlocked: to unlink what a commit of it has retired, or to call
     /// its thread.
     pub(super) retires: AtomicBool,

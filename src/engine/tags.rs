@@ -271,7 +271,7 @@ impl<O: Os> Commit<'_, O> {
     fn make_chunk(&mut self, chunk: usize) -> Result<()> {
         let bytes = tag_table::chunk_bytes(chunk) as u64;
         self.admit(bytes, Purpose::Store)?;
-        self.make_chunk_file(Name::Tags(chunk as u64), bytes, Made::Tags(chunk))?;
+        self.make_chunk_file(Name::Tags(chunk as u64), bytes, bytes, Made::Tags(chunk))?;
         self.stage_state(state::TAG_CHUNKS, chunk as u64 + 1);
         Ok(())
     }

@@ -119,7 +119,7 @@ pub fn audit(store: &Store<SimOs>) {
     let mut volume = OVERHEAD + store.state.len() as u64 + current.1.map.load(index::ALLOCATED);
     volume += next.map_or(0, |((_, mapped), _)| mapped.map.load(index::ALLOCATED));
     volume += audit_tags(store, &mut count);
-    volume += (0..word(state::ORDER_CHUNKS) as usize).map(tree::chunk_bytes).sum::<u64>();
+    volume += (0..word(state::ORDER_CHUNKS) as usize).map(tree::chunk_bytes).sum::<u64>() - word(state::ORDER_LEFT);
     for slot in (0..store.rows).filter(|&slot| store.segment_in(slot) != 0) {
         let live = word(row_word(slot, row::LIVE));
         let counted = (count.slots.remove(&slot).unwrap_or(0), count.names.remove(&slot).unwrap_or(0));

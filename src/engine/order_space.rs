@@ -1,0 +1,150 @@
+//! Where blocks for the nodes of trees come from that nobody had before: the end of the chunks. It does not know what became of those
+//! that somebody had (`order_blocks`).
+//!
+//! A chunk is twice as long as the one before it. Its file is as long as it may ever get, and space is allocated for it a piece at a
+//! time, so that an index can fill its store: of a chunk whose space was all taken at once, the last one that still had room would be
+//! the one at half of the limit.
+
+use crate::error::{Error, Result};
+use crate::os::{OpenMode, Os, OsFile};
+use crate::storage::paths::Name;
+use crate::storage::state;
+use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, chunk_bytes, first_block, place_of};
+
+use super::commit::{Commit, Made, signed};
+use super::limit::Purpose;
+
+/// Puts leave this share of the last chunk to removals.
+const LEFT_TO_REMOVALS: u64 = 8;
+/// Space is allocated for this share of a chunk at a time …
+const PIECES: u64 = 8;
+/// … but not for less than this, which is a chunk of the first ones.
+const PIECE_MIN: u64 = 64 << 10;
+
+/// Bytes of a block of a class.
+fn bytes_of(class: usize) -> u64 {
+    tree::BLOCK << class
+}
+
+impl<O: Os> Commit<'_, O> {
+    /// True if a block of a class lies in one chunk, and there is space for it.
+    pub(super) fn is_block(&self, block: u32, class: usize) -> bool {
+        let (chunk, offset) = place_of(block);
+        block != 0
+            && chunk < self.order_chunks()
+            && offset as u64 + bytes_of(class) <= chunk_bytes(chunk)
+            && u64::from(block) + (1 << class) <= self.blocks_with_space()
+    }
+
+    /// The block behind all that there is space for.
+    pub(super) fn blocks_with_space(&self) -> u64 {
+        let chunks = self.order_chunks();
+        first_block(chunks) - self.left_of_chunk(chunks).div_ceil(tree::BLOCK)
+    }
+
+    /// Bytes of the last of so many chunks that no space is allocated for.
+    fn left_of_chunk(&self, chunks: usize) -> u64 {
+        chunks.checked_sub(1).map_or(0, |last| self.state(state::ORDER_LEFT).min(chunk_bytes(last)))
+    }
+
+    /// A block behind all that were ever used. A put leaves a part of the last chunk to removals, which need a block before they free
+    /// any.
+    pub(super) fn next_block(&mut self, class: usize, purpose: Purpose) -> Result<u32> {
+        // Block 0 stands for none.
+        let first = self.state(state::ORDER_NEXT).max(1);
+        let mut next = first;
+        loop {
+            let (chunk, offset) = place_of(u32::try_from(next).map_err(|_| Error::Full)?);
+            let is_last = chunk + 1 >= self.order_chunks();
+            let left = if is_last && purpose == Purpose::Store { chunk_bytes(chunk) / LEFT_TO_REMOVALS } else { 0 };
+            let end = offset as u64 + bytes_of(class) + left;
+            if end <= chunk_bytes(chunk) {
+                self.make_space(chunk, end, purpose)?;
+                self.map_order_chunk(chunk)?;
+                self.stage_state(state::ORDER_NEXT, next + (1 << class));
+                self.free_passed_over(first, next)?;
+                return Ok(next as u32);
+            }
+            next = first_block(chunk + 1);
+        }
+    }
+
+    /// Frees what is between two blocks, in pieces that are as long as can be.
+    fn free_passed_over(&mut self, first: u64, next: u64) -> Result<()> {
+        let mut at = first;
+        while at < next {
+            let (chunk, _) = place_of(at as u32);
+            self.map_order_chunk(chunk)?;
+            let end = first_block(chunk + 1).min(next);
+            let class = longest_class(end - at);
+            self.nodes().freed.push((class, at as u32));
+            at += 1 << class;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is space for so many bytes of a chunk, and for all of those before it.
+    fn make_space(&mut self, chunk: usize, end: u64, purpose: Purpose) -> Result<()> {
+        if chunk >= CHUNKS_MAX {
+            return Err(Error::Full);
+        }
+        loop {
+            let chunks = self.order_chunks();
+            let left = self.left_of_chunk(chunks);
+            if chunks <= chunk {
+                match chunks.checked_sub(1).filter(|_| left != 0) {
+                    // What it does not need is passed over, and is free.
+                    Some(last) => self.allocate_order(last, chunk_bytes(last), purpose)?,
+                    None => {
+                        self.make_order_chunk(chunks, if chunks == chunk { end } else { chunk_bytes(chunks) }, purpose)?
+                    }
+                }
+            } else if chunks == chunk + 1 && chunk_bytes(chunk) - left < end {
+                return self.allocate_order(chunk, end, purpose);
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Allocates space for the last chunk, up to `end` at least.
+    #[cold]
+    fn allocate_order(&mut self, chunk: usize, end: u64, purpose: Purpose) -> Result<()> {
+        let bytes = chunk_bytes(chunk);
+        let allocated = bytes - self.left_of_chunk(chunk + 1);
+        let upto = whole_pieces(chunk, end);
+        self.admit(upto - allocated, purpose)?;
+        let path = self.store.paths.of(Name::Order(chunk as u64));
+        let allocate = || self.store.os.open(&path, OpenMode::Write)?.allocate(allocated, upto - allocated);
+        allocate().map_err(|e| Error::io("append to", &path, e))?;
+        self.add_state(state::VOLUME, signed(upto - allocated));
+        self.stage_state(state::ORDER_LEFT, bytes - upto);
+        Ok(())
+    }
+
+    #[cold]
+    fn make_order_chunk(&mut self, chunk: usize, end: u64, purpose: Purpose) -> Result<()> {
+        let (bytes, upto) = (chunk_bytes(chunk), whole_pieces(chunk, end));
+        // Staged first: what is left free for it is free to be taken.
+        self.stage_state(state::ORDER_CHUNKS, chunk as u64 + 1);
+        let made = self
+            .admit(upto, purpose)
+            .and_then(|()| self.make_chunk_file(Name::Order(chunk as u64), bytes, upto, Made::Order(chunk)));
+        match made {
+            Ok(()) => self.stage_state(state::ORDER_LEFT, bytes - upto),
+            Err(_) => self.stage_state(state::ORDER_CHUNKS, chunk as u64),
+        }
+        made
+    }
+}
+
+/// The end of the piece of a chunk in which so many bytes end.
+fn whole_pieces(chunk: usize, end: u64) -> u64 {
+    let bytes = chunk_bytes(chunk);
+    end.next_multiple_of((bytes / PIECES).max(PIECE_MIN)).min(bytes)
+}
+
+/// The class of the longest block that is no longer than so many of the shortest.
+pub(super) fn longest_class(blocks: u64) -> usize {
+    (blocks.max(1).ilog2() as usize).min(CLASSES - 1)
+}
