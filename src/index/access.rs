@@ -9,12 +9,17 @@ use super::range::IndexInserted;
 use crate::calls::{Record, Wanted, put_together, with_buffer};
 use crate::codec::Codec;
 use crate::engine::{Decision, End};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::{self, EncodedKey, OwnedKey};
 use crate::value;
 
 /// Pairs that one commit of a long call puts in.
 const TOGETHER: usize = 1000;
+
+#[cold]
+fn none_of<K>() -> Error {
+    Error::Codec(format!("a key that is none of type {}", std::any::type_name::<K>()).into())
+}
 
 impl<K, V, C: Codec> Index<K, V, C> {
     fn encode<'b>(&self, key: &impl AsKey<K>, buffer: &'b mut EncodedKey) -> Result<&'b [u8]> {
@@ -26,7 +31,8 @@ impl<K, V, C: Codec> Index<K, V, C> {
     /// # Errors
     /// [`Error::Full`](crate::Error::Full), [`Error::ValueTooLarge`](crate::Error::ValueTooLarge),
     /// [`Error::KeyTooLarge`](crate::Error::KeyTooLarge) for keys of more than 65,530 encoded bytes,
-    /// [`Error::Timeout`](crate::Error::Timeout), [`Error::Codec`](crate::Error::Codec): the index is as it was.
+    /// [`Error::Timeout`](crate::Error::Timeout), [`Error::Codec`](crate::Error::Codec), also of an integer that the type of the keys does
+    /// not have: the index is as it was.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -40,6 +46,9 @@ impl<K, V, C: Codec> Index<K, V, C> {
     where
         V: std::borrow::Borrow<Q>,
     {
+        if !key.can_be_key() {
+            return Err(none_of::<K>());
+        }
         let mut buffer = EncodedKey::new();
         let key = self.encode(&key, &mut buffer)?;
         // Not passed through `encode_with`, which would wrap one result in another.

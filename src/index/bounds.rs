@@ -6,7 +6,7 @@ use crate::engine::Window;
 use crate::error::Result;
 use crate::key::Key;
 
-/// What stands for a key of type `K`: `str` for `String`, `(&str, u32)` for `(String, u32)`, any integer for another.
+/// What stands for a key of type `K`: `str` for `String`, `(&str, u32)` for `(String, u32)`, any integer for another of the same value.
 ///
 /// `#[derive(OwnedKey)]` says it of a type and itself; where [`Key`](crate::Key) is written by hand, say `impl AsKey<Mine> for Mine {}`.
 ///
@@ -17,9 +17,23 @@ use crate::key::Key;
 /// assert_eq!(scores.get(&("ada".to_string(), 1))?, Some(100));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub trait AsKey<K: ?Sized>: Key {}
+pub trait AsKey<K: ?Sized>: Key {
+    /// True if it is what a key can be: not so of 300 where keys are `u8`, which can be looked for but not inserted.
+    ///
+    /// ```
+    /// use larder::AsKey;
+    /// assert!(AsKey::<u8>::can_be_key(&200_u32) && !AsKey::<u8>::can_be_key(&300_u32));
+    /// ```
+    fn can_be_key(&self) -> bool {
+        true
+    }
+}
 
-impl<K: ?Sized, Q: AsKey<K> + ?Sized> AsKey<K> for &Q {}
+impl<K: ?Sized, Q: AsKey<K> + ?Sized> AsKey<K> for &Q {
+    fn can_be_key(&self) -> bool {
+        (**self).can_be_key()
+    }
+}
 
 macro_rules! as_key {
     ($($key:ty: $($query:ty),+;)+) => { $($(impl AsKey<$key> for $query {})+)+ };
@@ -39,14 +53,34 @@ impl<const N: usize> AsKey<Vec<u8>> for [u8; N] where [u8; N]: Key {}
 
 macro_rules! as_integers {
     ($($key:ty)+) => { $(as_integers!(@ $key: u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);)+ };
-    (@ $key:ty: $($query:ty)+) => { $(impl AsKey<$key> for $query {})+ };
+    (@ $key:ty: $($query:ty)+) => { $(impl AsKey<$key> for $query {
+        fn can_be_key(&self) -> bool {
+            <$key>::try_from(*self).is_ok()
+        }
+    })+ };
 }
 
-impl<K, Q: AsKey<K>> AsKey<Option<K>> for Option<Q> where Option<Q>: Key {}
+impl<K, Q: AsKey<K>> AsKey<Option<K>> for Option<Q>
+where
+    Option<Q>: Key,
+{
+    fn can_be_key(&self) -> bool {
+        self.as_ref().is_none_or(AsKey::can_be_key)
+    }
+}
 
 macro_rules! as_tuples {
     ($($key:ident $query:ident),+) => {
-        impl<$($key, $query: AsKey<$key>),+> AsKey<($($key,)+)> for ($($query,)+) where ($($query,)+): Key {}
+        impl<$($key, $query: AsKey<$key>),+> AsKey<($($key,)+)> for ($($query,)+)
+        where
+            ($($query,)+): Key,
+        {
+            #[expect(non_snake_case, reason = "the parts of a tuple are named as their types are")]
+            fn can_be_key(&self) -> bool {
+                let ($($query,)+) = self;
+                $($query.can_be_key())&&+
+            }
+        }
     };
 }
 

@@ -110,3 +110,22 @@ fn who_pushes_gets_a_key_of_its_own() {
     assert!(matches!(index.push(&2, QueueSide::Back), Err(Error::Overflow)));
     assert_eq!((index.push(&2, QueueSide::Front).unwrap(), index.len()), (i64::MAX - 1, 2));
 }
+
+/// What could not be read again is not taken.
+#[test]
+fn an_integer_that_is_no_key_is_not_inserted() {
+    let (_directory, index) = open::<u8, u8>();
+    assert!(matches!(index.insert(300_u32, &1), Err(Error::Codec(_))));
+    assert!(matches!(index.insert(-1, &1), Err(Error::Codec(_))));
+    assert!(matches!(index.get_or_insert_with(256_u64, || 1), Err(Error::Codec(_))));
+    assert!(index.insert(255_u64, &2).unwrap());
+    assert_eq!(index.get(300).unwrap(), None);
+    assert!(!index.contains_key(-1).unwrap());
+    assert_eq!(index.range(0..300).count(), 1);
+    assert_eq!(index.keys().collect::<Result<Vec<u8>>>().unwrap(), [255]);
+
+    let (_directory, pairs) = open::<(String, Option<i8>), u8>();
+    assert!(matches!(pairs.insert(("a", Some(128)), &1), Err(Error::Codec(_))));
+    assert!(pairs.insert(("a", Some(127)), &1).unwrap());
+    assert_eq!(pairs.len(), 1);
+}
