@@ -121,8 +121,14 @@ impl<D: Chance> Run<D> {
             Err(error) => {
                 assert!(may_be(&error), "{act:?}: {error:?}");
                 self.refused = Some(act.clone());
-                return;
+                after = self.world.contents.clone();
             }
+        }
+        // For want of room, files of values that had expired were given back.
+        let store = &self.handles[who].store;
+        if store.len() < after.len() as u64 {
+            after = living(&after, time);
+            store.expire().unwrap();
         }
         self.now_holds(after, time);
     }
