@@ -14,6 +14,8 @@ mod codec;
 mod counter;
 #[path = "cache/emptied.rs"]
 mod emptied;
+#[path = "cache/emptied_random.rs"]
+mod emptied_random;
 #[path = "cache/ended.rs"]
 mod ended;
 #[path = "cache/evicted.rs"]
