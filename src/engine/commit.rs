@@ -306,6 +306,7 @@ impl<'l, O: Os> Commit<'l, O> {
             self.count_appended();
         }
         if let Some(nodes) = self.nodes.take() {
+            self.allocate_claimed()?;
             self.write_nodes(*nodes);
         }
         if !self.is_mapped() {

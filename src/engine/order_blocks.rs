@@ -21,29 +21,35 @@ use super::store::Store;
 const TAKEN_APART: usize = 2;
 /// … and so many a commit that does nothing else.
 const TAKEN_APART_AT_ONCE: usize = 256;
+/// Such commits under one hold of the lock.
+const COMMITS: usize = 16;
 
 impl<O: Os> Store<O> {
     /// For who found no room, if that was for want of a block: makes some free. False if none can be.
     pub(super) fn make_blocks(&self, locked: &Locked<'_, O>) -> Result<bool> {
         let Some(class) = self.wanted_block.swap(0, Ordering::Relaxed).checked_sub(1) else { return Ok(false) };
+        // Not all under one hold of the lock: who wants a block asks again.
         let mut made = false;
-        // No more than there are: whoever is led round in circles by damage goes on.
-        let mut nodes = self.state.load(state::ORDER_NEXT).min(u32::MAX.into()) as usize;
-        while self.state.load(state::ORDER_DOOMED) != 0 && nodes > 0 && !seeded!("thrown_away_trees_keep_their_room") {
+        for _ in 0..COMMITS {
+            if self.state.load(state::ORDER_DOOMED) == 0 || seeded!("thrown_away_trees_keep_their_room") {
+                break;
+            }
             let mut commit = Commit::new(locked)?;
             commit.take_apart_some(TAKEN_APART_AT_ONCE)?;
             commit.publish()?;
-            nodes = nodes.saturating_sub(TAKEN_APART_AT_ONCE);
             made = true;
+        }
+        if made {
+            return Ok(true);
         }
         let join = || {
             let mut commit = Commit::new(locked)?;
-            if commit.join_free_blocks(class)? { commit.publish().map(|_| true) } else { Ok(false) }
+            if commit.join_free_blocks(class)? { commit.publish().map(|()| true) } else { Ok(false) }
         };
         match join() {
             // The list of what it changes may be a file of its own.
-            Err(error) if error.is_for_want_of_space() => Ok(made),
-            joined => Ok(joined? || made),
+            Err(error) if error.is_for_want_of_space() => Ok(false),
+            joined => joined,
         }
     }
 }

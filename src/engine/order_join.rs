@@ -1,15 +1,16 @@
 //! Free blocks that lie side by side become one: what short keys leave is there for long ones. It does not know which blocks are used.
 //!
 //! The lists of free blocks say nothing of neighbours, so that to free a block costs two words. Once a block is wanted that no list has
-//! and that there is no space for, all that are free are gathered, sorted, and cut anew into blocks as long as can be. That is a commit of its own: a node is written to its
-//! block before its commit counts, and where blocks are joined by the same commit, it would be written over the links of those that
-//! are free still, should the commit never be. If joining would give none, it is not tried again before the lists are others.
+//! and that there is no space for, all that are free are gathered, sorted, and cut anew into blocks as long as can be. That is a commit
+//! of its own: a node is written to its block before its commit counts, and where blocks are joined by the same commit, it would be
+//! written over the links of those that are free still, should the commit never be. If joining would change nothing, it is not tried
+//! again before there was another commit.
 
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
-use crate::os::Os;
-use crate::storage::state;
+use crate::os::{Os, OsMap};
+use crate::storage::state::{self, VISIBLE};
 use crate::storage::tree::{CLASSES, place_of};
 
 use super::commit::Commit;
@@ -23,15 +24,19 @@ impl<O: Os> Commit<'_, O> {
     /// Makes what is free one where it lies side by side, if a block of a class can be had by that.
     #[cold]
     pub(super) fn join_free_blocks(&mut self, class: usize) -> Result<bool> {
-        let lists = self.lists_for(class);
-        if self.store.unjoined.load(Ordering::Relaxed) == lists || seeded!("free_blocks_stay_apart") {
+        // Without a commit since, the lists are the same.
+        let moment = self.store.state.load(VISIBLE).wrapping_mul(CLASSES as u64).wrapping_add(class as u64 + 1);
+        if self.store.unjoined.load(Ordering::Relaxed) == moment || seeded!("free_blocks_stay_apart") {
             return Ok(false);
         }
-        let Some(mut runs) = self.free_runs()? else { return Ok(false) };
+        // Lists that cannot be right are empty now, and that is to be published.
+        let Some((mut runs, blocks)) = self.free_runs()? else { return Ok(true) };
         let next = self.state(state::ORDER_NEXT);
         let last = runs.pop_if(|&mut (at, blocks)| at + blocks == next);
-        if last.is_none() && runs.iter().all(|&(_, blocks)| blocks < 1 << class) {
-            self.store.unjoined.store(lists, Ordering::Relaxed);
+        // As many blocks as there are would be the same ones, as long as can be: whoever found too few would find too few again.
+        let is_same = || runs.iter().map(|&(_, blocks)| pieces_of(blocks)).sum::<u64>() == blocks;
+        if last.is_none() && (runs.iter().all(|&(_, blocks)| blocks < 1 << class) || is_same()) {
+            self.store.unjoined.store(moment, Ordering::Relaxed);
             return Ok(false);
         }
         // What is behind all that is used is as if it never had been.
@@ -55,16 +60,9 @@ impl<O: Os> Commit<'_, O> {
         Ok(true)
     }
 
-    /// What says that the lists are others than they were, and never 0.
-    fn lists_for(&self, class: usize) -> u64 {
-        let words = (0..CLASSES).map(|class| self.state(state::ORDER_FREE + 8 * class));
-        let all = words.chain([self.state(state::ORDER_NEXT), class as u64]);
-        all.fold(1, |sum: u64, word| (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)) | 1
-    }
-
-    /// All blocks on the lists, joined, in order; each run lies in one chunk. `None` if they cannot all be free: of the lists
+    /// All blocks on the lists, joined, in order, and how many they are; each run lies in one chunk. `None` if they cannot all be free: of the lists
     /// nothing can be known then, and what is lost is room, until the trees are made anew.
-    fn free_runs(&mut self) -> Result<Option<Vec<Run>>> {
+    fn free_runs(&mut self) -> Result<Option<(Vec<Run>, u64)>> {
         for chunk in 0..self.order_chunks() {
             self.map_order_chunk(chunk)?;
         }
@@ -83,6 +81,7 @@ impl<O: Os> Commit<'_, O> {
             }
         }
         free.sort_unstable();
+        let blocks = free.len() as u64;
         let mut runs: Vec<Run> = Vec::new();
         for (at, blocks) in free {
             match runs.last_mut() {
@@ -93,12 +92,18 @@ impl<O: Os> Commit<'_, O> {
                 _ => runs.push((at, blocks)),
             }
         }
-        Ok(Some(runs))
+        Ok(Some((runs, blocks)))
     }
 
-    fn forget_free_blocks(&mut self, block: u32) -> Option<Vec<Run>> {
+    fn forget_free_blocks(&mut self, block: u32) -> Option<(Vec<Run>, u64)> {
         self.damaged(block);
         (0..CLASSES).for_each(|class| self.stage_state(state::ORDER_FREE + 8 * class, 0));
         None
     }
+}
+
+/// Into how many blocks, as long as can be, a run is cut.
+fn pieces_of(blocks: u64) -> u64 {
+    let longest = CLASSES - 1;
+    (blocks >> longest) + u64::from((blocks & ((1 << longest) - 1)).count_ones())
 }

@@ -6,7 +6,7 @@
 //! the one at half of the limit.
 
 use crate::error::{Error, Result};
-use crate::os::{OpenMode, Os, OsFile};
+use crate::os::{OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::state;
 use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, chunk_bytes, first_block, place_of};
@@ -94,31 +94,49 @@ impl<O: Os> Commit<'_, O> {
             if chunks <= chunk {
                 match chunks.checked_sub(1).filter(|_| left != 0) {
                     // What it does not need is passed over, and is free.
-                    Some(last) => self.allocate_order(last, chunk_bytes(last), purpose)?,
+                    Some(last) => self.claim_space(last, chunk_bytes(last), purpose)?,
                     None => {
                         self.make_order_chunk(chunks, if chunks == chunk { end } else { chunk_bytes(chunks) }, purpose)?
                     }
                 }
             } else if chunks == chunk + 1 && chunk_bytes(chunk) - left < end {
-                return self.allocate_order(chunk, end, purpose);
+                return self.claim_space(chunk, end, purpose);
             } else {
                 return Ok(());
             }
         }
     }
 
-    /// Allocates space for the last chunk, up to `end` at least.
-    #[cold]
-    fn allocate_order(&mut self, chunk: usize, end: u64, purpose: Purpose) -> Result<()> {
-        let bytes = chunk_bytes(chunk);
-        let allocated = bytes - self.left_of_chunk(chunk + 1);
-        let upto = whole_pieces(chunk, end);
-        self.admit(upto - allocated, purpose)?;
-        let path = self.store.paths.of(Name::Order(chunk as u64));
-        let allocate = || self.store.os.open(&path, OpenMode::Write)?.allocate(allocated, upto - allocated);
-        allocate().map_err(|e| Error::io("append to", &path, e))?;
-        self.add_state(state::VOLUME, signed(upto - allocated));
+    /// Claims space of the last chunk, up to `end` at least, which is allocated once this commit is whole: one that comes to nothing
+    /// leaves none that nobody knows of.
+    fn claim_space(&mut self, chunk: usize, end: u64, purpose: Purpose) -> Result<()> {
+        let (bytes, upto) = (chunk_bytes(chunk), whole_pieces(chunk, end));
+        let more = upto - (bytes - self.left_of_chunk(chunk + 1));
+        self.admit(more, purpose)?;
+        self.add_state(state::VOLUME, signed(more));
         self.stage_state(state::ORDER_LEFT, bytes - upto);
+        Ok(())
+    }
+
+    /// Allocates what was claimed.
+    pub(super) fn allocate_claimed(&mut self) -> Result<()> {
+        let (chunks, left) = (self.order_chunks(), self.left_of_chunk(self.order_chunks()));
+        let word = |word| self.store.state.load(word);
+        let (before, left_before) = (word(state::ORDER_CHUNKS) as usize, word(state::ORDER_LEFT));
+        if (chunks, left) == (before, left_before) {
+            return Ok(());
+        }
+        for chunk in before.saturating_sub(1)..chunks {
+            let bytes = chunk_bytes(chunk);
+            let end = if chunk + 1 == chunks { bytes - left } else { bytes };
+            // Of a chunk that this commit made, the first pieces are there.
+            let from = if chunk + 1 == before { bytes - left_before.min(bytes) } else { 0 };
+            if from < end {
+                let path = self.store.paths.of(Name::Order(chunk as u64));
+                let allocate = || self.store.os.open(&path, OpenMode::Write)?.allocate(from, end - from);
+                allocate().map_err(|e| Error::io("append to", &path, e))?;
+            }
+        }
         Ok(())
     }
 

@@ -48,7 +48,7 @@ pub struct Store<O: Os> {
     /// The next number of appended bytes at which everything gets a step older, and how many bytes a step had when that was found
     /// out. Under the lock.
     pub(super) next_step: (AtomicU64, AtomicU64),
-    /// What the lists of free blocks were when nothing could be gained by joining them; see `order_join`. Under the lock.
+    /// The moment at which nothing could be gained by joining free blocks; see `order_join`. Under the lock.
     pub(super) unjoined: AtomicU64,
     /// One more than the class of a block that there was no space for, until somebody sees to it; see `order_blocks`.
     pub(super) wanted_block: AtomicUsize,

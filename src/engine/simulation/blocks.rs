@@ -2,12 +2,13 @@
 
 use super::audit::audit;
 use super::index::{self, Act, Process, blocks};
+use super::world::path;
 use super::{scale, spread};
 use crate::options::Eviction;
-use crate::os::OsMap;
 use crate::os::sim::Machine;
-use crate::storage::state;
-use crate::storage::tree::CLASSES;
+use crate::os::{OpenMode, Os, OsFile, OsMap};
+use crate::storage::state::{self, VISIBLE};
+use crate::storage::tree::{CHUNKS_MAX, CLASSES, chunk_bytes, place_of};
 
 const LIMIT: u64 = 2 << 20;
 
@@ -17,15 +18,30 @@ fn key(number: u32, len: usize) -> Vec<u8> {
     key
 }
 
+/// Files of nodes, by what is allocated for them, and by what is said to be.
+fn space(process: &Process) -> (u64, u64) {
+    let word = |at| process.handle.state.load(at);
+    let files = (0..CHUNKS_MAX as u64).filter_map(|chunk| {
+        let file = process.os.open(&path(&format!("order-{chunk}")), OpenMode::Read).ok()?;
+        Some(file.allocated().unwrap())
+    });
+    let said: u64 = (0..word(state::ORDER_CHUNKS) as usize).map(chunk_bytes).sum();
+    (files.sum(), said - word(state::ORDER_LEFT))
+}
+
 impl Process {
-    fn put_one(&self, number: u32, len: usize) -> bool {
-        match Act::Put(0, key(number, len), 1, 1).apply(&self.handle, &self.indexes) {
+    fn apply(&self, act: &Act) -> bool {
+        match act.apply(&self.handle, &self.indexes) {
             Ok(_) => true,
             Err(error) => {
                 assert!(error.is_full(), "{error:?}");
                 false
             }
         }
+    }
+
+    fn put_one(&self, number: u32, len: usize) -> bool {
+        self.apply(&Act::Put(0, key(number, len), 1, 1))
     }
 
     /// How many keys of a length are put until one is refused.
@@ -37,7 +53,8 @@ impl Process {
     fn audit_all(&self, moment: &str) {
         blocks(&self.handle, &self.indexes);
         audit(&self.handle);
-        assert!(self.handle.check(&mut |_| {}).unwrap().is_clean(), "{moment}");
+        let report = self.handle.check(&mut |_| {}).unwrap();
+        assert!(report.is_clean(), "{moment}: {:?}", report.problems);
     }
 }
 
@@ -101,4 +118,72 @@ fn o3_death_at_every_step_of_a_put_that_joins_blocks() {
         assert!(survivor.fill(1_200) > 200, "{moment}");
         survivor.audit_all(&moment);
     }
+}
+
+/// A split takes two blocks: where one of them is free, and nothing lies side by side, what may be evicted makes room for another.
+#[test]
+fn an_index_grows_where_all_else_may_be_evicted() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let process = index::open_with(&machine, Eviction::LeastRecentlyStored, 2 * LIMIT);
+    for number in 0..8_000_u32 {
+        (0..2).for_each(|i| assert!(process.apply(&Act::Around((2 * number + i) % 200, 9_000))));
+        assert!(process.put_one(number.wrapping_mul(2_654_435_761), 40), "{number}");
+    }
+    process.audit_all("grown");
+}
+
+#[test]
+fn a_refused_put_joins_once() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let process = open(&machine);
+    let stored = process.fill(600);
+    let mut refused = 0;
+    for number in (0..stored).step_by(2) {
+        // Every other one, so that hardly two blocks are side by side.
+        assert!(process.apply(&Act::Remove(0, key(number, 600))));
+        let before = process.handle.state.load(VISIBLE);
+        if !process.apply(&Act::Put(1, key(number, 1_500), 1, 1)) {
+            refused += 1;
+            let commits = process.handle.state.load(VISIBLE) - before;
+            assert!(commits < 10, "{commits} commits by a put that was refused");
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+/// Pieces that a transaction got before it was refused more.
+#[test]
+fn what_a_refused_transaction_claimed_is_not_allocated() {
+    let mut refused = 0;
+    for around in (0..3_000).step_by(300) {
+        let machine = Machine::with_file_capacity(3, 32 << 20);
+        let process = index::open_with(&machine, Eviction::None, 2 * LIMIT);
+        let put = |i: u32| Act::Put(0, key(i.wrapping_mul(2_654_435_761), 300), 1, 1);
+        (0..1_300).for_each(|i| assert!(process.apply(&put(i))));
+        (0..around).all(|i| process.apply(&Act::Around(i, 500)));
+        refused += u32::from(!process.apply(&Act::Together((1_300..2_100).map(put).collect(), true)));
+        let (files, said) = space(&process);
+        assert_eq!(files, said, "{around} around");
+    }
+    assert!(refused > 2, "{refused}");
+}
+
+/// Lists in which a block is twice are used no more.
+#[test]
+fn lists_that_run_in_circles_are_forgotten() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let process = open(&machine);
+    let stored = process.fill(600);
+    (0..stored / 2).for_each(|number| assert!(process.apply(&Act::Remove(0, key(number, 600)))));
+    let list = |class: usize| state::ORDER_FREE + 8 * class;
+    let (class, block) =
+        (0..CLASSES).map(|class| (class, process.handle.state.load(list(class)))).find(|at| at.1 != 0).unwrap();
+    let (chunk, offset) = place_of(block as u32);
+    process.handle.map_order(chunk).unwrap().store(offset, block);
+    let longer = 500 << class;
+    (class + 1..CLASSES).for_each(|class| process.handle.state.store(list(class), 0));
+    // Some of them are refused.
+    let _ = (0..40).filter(|&number| process.apply(&Act::Put(1, key(number, 4 * longer), 1, 1))).count();
+    assert_ne!(process.handle.state.load(state::SUSPECT), 0);
+    assert_ne!(process.handle.state.load(list(class)), block);
 }
