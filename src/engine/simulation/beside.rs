@@ -7,6 +7,7 @@ use super::acts::{Act, key_bytes, put, value_bytes};
 use super::audit::{audit, drift};
 use super::joint::{FILE_CAPACITY, Way, commit, live_in_all, number_of, one_in_each, open_in, process};
 use super::joint_anew::{set, state_path};
+use super::scale;
 use super::world::{self, World};
 use crate::engine::change::{Change, Op, Put, Tag, Value};
 use crate::engine::commit::Commit;
@@ -63,7 +64,7 @@ fn d3_death_between_a_failed_fsync_and_its_announcement() {
 fn d3_a_sync_beside_a_wipe_that_the_disk_refuses_says_so_or_is_true() {
     let (mut bad, mut both) = (0, 0);
     for _round in 0..400u64 {
-        if both >= 10 {
+        if both >= 4 * scale() {
             break;
         }
         let machine = Machine::with_file_capacity(3, FILE_CAPACITY);
