@@ -60,8 +60,8 @@ impl<O: Os> Commit<'_, O> {
         Ok(true)
     }
 
-    /// All blocks on the lists, joined, in order, and how many they are; each run lies in one chunk. `None` if they cannot all be free: of the lists
-    /// nothing can be known then, and what is lost is room, until the trees are made anew.
+    /// All blocks on the lists, joined, in order, and how many they are; each run lies in one chunk. `None` if they cannot all be
+    /// free: of the lists nothing can be known then, and what is lost is room, until the trees are made anew.
     fn free_runs(&mut self) -> Result<Option<(Vec<Run>, u64)>> {
         for chunk in 0..self.order_chunks() {
             self.map_order_chunk(chunk)?;

@@ -145,14 +145,9 @@ impl<O: Os> Commit<'_, O> {
         let (bytes, upto) = (chunk_bytes(chunk), whole_pieces(chunk, end));
         // Staged first: what is left free for it is free to be taken.
         self.stage_state(state::ORDER_CHUNKS, chunk as u64 + 1);
-        let made = self
-            .admit(upto, purpose)
-            .and_then(|()| self.make_chunk_file(Name::Order(chunk as u64), bytes, upto, Made::Order(chunk)));
-        match made {
-            Ok(()) => self.stage_state(state::ORDER_LEFT, bytes - upto),
-            Err(_) => self.stage_state(state::ORDER_CHUNKS, chunk as u64),
-        }
-        made
+        self.stage_state(state::ORDER_LEFT, bytes - upto);
+        self.admit(upto, purpose)?;
+        self.make_chunk_file(Name::Order(chunk as u64), bytes, upto, Made::Order(chunk))
     }
 }
 

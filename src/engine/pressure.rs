@@ -7,6 +7,7 @@
 //! - A write that does goes on in steps of [`QUANTA`] quanta, each under the lock for itself, until a file has gone; then it
 //!   tries again. It ends, because each victim gives something back, and where nothing may be evicted it begins only if
 //!   enough is dead. Who needs more at once than a file gives goes on for as long as there gets to be more ([`Patience`]).
+//! - Who found no room for want of a block for a node of an index makes some free first (`order_blocks`).
 //! - Where compaction has nothing to gain, files of large values that have expired or were ended by a mark (`ended`) go.
 
 use std::borrow::Borrow;
