@@ -53,6 +53,7 @@ impl<O: Os> Store<O> {
                 _ => {}
             }
         }
+        self.release_what_is_not_counted();
         self.sweep_values_made_ahead()
     }
 

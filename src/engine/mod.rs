@@ -75,6 +75,7 @@ mod order_leaf;
 mod order_make;
 mod order_pop;
 mod order_read;
+mod order_return;
 mod order_space;
 mod pending;
 mod pinned;

@@ -326,12 +326,17 @@ impl<O: Os> Commit<'_, O> {
                 map.write(offset + LINK, node.bytes());
             }
         }
+        let mut freed = 0;
         for (class, block) in nodes.freed.into_iter().chain(nodes.spare) {
             let list = state::ORDER_FREE + 8 * class;
             let (place, offset) = link(block);
             let first = self.state(list);
             self.stage(place, offset, first);
             self.stage_state(list, block.into());
+            freed += 1 << class;
+        }
+        if freed != 0 {
+            self.add_state(state::ORDER_FREED, freed);
         }
     }
 }

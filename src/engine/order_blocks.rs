@@ -28,18 +28,7 @@ impl<O: Os> Store<O> {
     /// For who found no room, if that was for want of a block: makes some free. False if none can be.
     pub(super) fn make_blocks(&self, locked: &Locked<'_, O>) -> Result<bool> {
         let Some(class) = self.wanted_block.swap(0, Ordering::Relaxed).checked_sub(1) else { return Ok(false) };
-        // Not all under one hold of the lock: who wants a block asks again.
-        let mut made = false;
-        for _ in 0..COMMITS {
-            if self.state.load(state::ORDER_DOOMED) == 0 || seeded!("thrown_away_trees_keep_their_room") {
-                break;
-            }
-            let mut commit = Commit::new(locked)?;
-            commit.take_apart_some(TAKEN_APART_AT_ONCE)?;
-            commit.publish()?;
-            made = true;
-        }
-        if made {
+        if self.take_trees_apart(locked, COMMITS)? {
             return Ok(true);
         }
         let join = || {
@@ -51,6 +40,22 @@ impl<O: Os> Store<O> {
             Err(error) if error.is_for_want_of_space() => Ok(false),
             joined => joined,
         }
+    }
+
+    /// Frees nodes of trees that were thrown away, by so many commits: not all under one hold of the lock, who wants them asks again.
+    /// False if there are none.
+    pub(super) fn take_trees_apart(&self, locked: &Locked<'_, O>, commits: usize) -> Result<bool> {
+        let mut made = false;
+        for _ in 0..commits {
+            if self.state.load(state::ORDER_DOOMED) == 0 || seeded!("thrown_away_trees_keep_their_room") {
+                break;
+            }
+            let mut commit = Commit::new(locked)?;
+            commit.take_apart_some(TAKEN_APART_AT_ONCE)?;
+            commit.publish()?;
+            made = true;
+        }
+        Ok(made)
     }
 }
 
@@ -100,6 +105,7 @@ impl<O: Os> Commit<'_, O> {
         let (place, offset) = link(block);
         let next = self.word(place, offset);
         self.stage_state(list, next);
+        self.add_state(state::ORDER_FREED, -(1 << class));
         Ok(Some(block))
     }
 

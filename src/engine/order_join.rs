@@ -18,7 +18,7 @@ use super::order::link;
 use super::order_space::longest_class;
 
 /// Free blocks side by side: the first, and how many of the shortest they are.
-type Run = (u64, u64);
+pub(super) type Run = (u64, u64);
 
 impl<O: Os> Commit<'_, O> {
     /// Makes what is free one where it lies side by side, if a block of a class can be had by that.
@@ -31,19 +31,35 @@ impl<O: Os> Commit<'_, O> {
         }
         // Lists that cannot be right are empty now, and that is to be published.
         let Some((mut runs, blocks)) = self.free_runs()? else { return Ok(true) };
-        let next = self.state(state::ORDER_NEXT);
-        let last = runs.pop_if(|&mut (at, blocks)| at + blocks == next);
+        let is_shorter = self.cut_off(&mut runs);
         // As many blocks as there are would be the same ones, as long as can be: whoever found too few would find too few again.
         let is_same = || runs.iter().map(|&(_, blocks)| pieces_of(blocks)).sum::<u64>() == blocks;
-        if last.is_none() && (runs.iter().all(|&(_, blocks)| blocks < 1 << class) || is_same()) {
+        if !is_shorter && (runs.iter().all(|&(_, blocks)| blocks < 1 << class) || is_same()) {
             self.store.unjoined.store(moment, Ordering::Relaxed);
             return Ok(false);
         }
-        // What is behind all that is used is as if it never had been.
-        if let Some((at, _)) = last {
-            self.stage_state(state::ORDER_NEXT, at);
+        self.list_runs(runs);
+        Ok(true)
+    }
+
+    /// Takes away the runs behind all blocks that are used: they are as if they never had been. False if there are none.
+    pub(super) fn cut_off(&mut self, runs: &mut Vec<Run>) -> bool {
+        let before = self.state(state::ORDER_NEXT);
+        let mut next = before;
+        while let Some((at, _)) = runs.pop_if(|&mut (at, blocks)| at + blocks == next) {
+            next = at;
         }
+        if next == before {
+            return false;
+        }
+        self.stage_state(state::ORDER_NEXT, next);
+        true
+    }
+
+    /// Makes the lists anew, of what is free.
+    pub(super) fn list_runs(&mut self, runs: Vec<Run>) {
         let mut first = [0; CLASSES];
+        self.stage_state(state::ORDER_FREED, runs.iter().map(|&(_, blocks)| blocks).sum());
         for (mut at, blocks) in runs {
             let end = at + blocks;
             while at < end {
@@ -57,12 +73,11 @@ impl<O: Os> Commit<'_, O> {
         for (class, first) in first.into_iter().enumerate() {
             self.stage_state(state::ORDER_FREE + 8 * class, first);
         }
-        Ok(true)
     }
 
     /// All blocks on the lists, joined, in order, and how many they are; each run lies in one chunk. `None` if they cannot all be
     /// free: of the lists nothing can be known then, and what is lost is room, until the trees are made anew.
-    fn free_runs(&mut self) -> Result<Option<(Vec<Run>, u64)>> {
+    pub(super) fn free_runs(&mut self) -> Result<Option<(Vec<Run>, u64)>> {
         for chunk in 0..self.order_chunks() {
             self.map_order_chunk(chunk)?;
         }
@@ -98,6 +113,7 @@ impl<O: Os> Commit<'_, O> {
     fn forget_free_blocks(&mut self, block: u32) -> Option<(Vec<Run>, u64)> {
         self.damaged(block);
         (0..CLASSES).for_each(|class| self.stage_state(state::ORDER_FREE + 8 * class, 0));
+        self.stage_state(state::ORDER_FREED, 0);
         None
     }
 }

@@ -112,7 +112,7 @@ impl<O: Os> Commit<'_, O> {
                 }
             }
         }
-        for word in [state::ORDER_NEXT, state::ORDER_DOOMED] {
+        for word in [state::ORDER_NEXT, state::ORDER_DOOMED, state::ORDER_FREED] {
             self.stage_state(word, 0);
         }
         for class in 0..CLASSES {

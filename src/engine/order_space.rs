@@ -3,19 +3,21 @@
 //!
 //! A chunk is twice as long as the one before it. Its file is as long as it may ever get, and space is allocated for it a piece at a
 //! time, so that an index can fill its store: of a chunk whose space was all taken at once, the last one that still had room would be
-//! the one at half of the limit.
+//! the one at half of the limit. There is space for the first bytes of all chunks, and none for the last `ORDER_LEFT`: more than the last
+//! chunk, where it was given back (`order_return`).
 
 use crate::error::{Error, Result};
 use crate::os::{OpenMode, Os, OsFile, OsMap};
 use crate::storage::paths::Name;
 use crate::storage::state;
-use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, chunk_bytes, first_block, place_of};
+use crate::storage::tree::{self, CHUNKS_MAX, CLASSES, chunk_bytes, first_block, place_of, space_of};
 
 use super::commit::{Commit, Made, signed};
 use super::limit::Purpose;
+use super::store::Store;
 
-/// Puts leave this share of the last chunk to removals.
-const LEFT_TO_REMOVALS: u64 = 8;
+/// Puts leave this share of the last chunk with space to removals.
+pub(super) const LEFT_TO_REMOVALS: u64 = 8;
 /// Space is allocated for this share of a chunk at a time …
 const PIECES: u64 = 8;
 /// … but not for less than this, which is a chunk of the first ones.
@@ -38,13 +40,12 @@ impl<O: Os> Commit<'_, O> {
 
     /// The block behind all that there is space for.
     pub(super) fn blocks_with_space(&self) -> u64 {
-        let chunks = self.order_chunks();
-        first_block(chunks) - self.left_of_chunk(chunks).div_ceil(tree::BLOCK)
+        self.order_space() / tree::BLOCK
     }
 
-    /// Bytes of the last of so many chunks that no space is allocated for.
-    fn left_of_chunk(&self, chunks: usize) -> u64 {
-        chunks.checked_sub(1).map_or(0, |last| self.state(state::ORDER_LEFT).min(chunk_bytes(last)))
+    /// Bytes from the beginning of the first chunk on that space is allocated for.
+    pub(super) fn order_space(&self) -> u64 {
+        space_of(self.order_chunks(), self.state(state::ORDER_LEFT))
     }
 
     /// A block behind all that were ever used. A put leaves a part of the last chunk to removals, which need a block before they free
@@ -55,7 +56,7 @@ impl<O: Os> Commit<'_, O> {
         let mut next = first;
         loop {
             let (chunk, offset) = place_of(u32::try_from(next).map_err(|_| Error::Full)?);
-            let is_last = chunk + 1 >= self.order_chunks();
+            let is_last = start_of(chunk + 1) >= self.order_space();
             let left = if is_last && purpose == Purpose::Store { chunk_bytes(chunk) / LEFT_TO_REMOVALS } else { 0 };
             let end = offset as u64 + bytes_of(class) + left;
             if end <= chunk_bytes(chunk) {
@@ -88,56 +89,41 @@ impl<O: Os> Commit<'_, O> {
         if chunk >= CHUNKS_MAX {
             return Err(Error::Full);
         }
-        loop {
+        while start_of(chunk) + end > self.order_space() {
             let chunks = self.order_chunks();
-            let left = self.left_of_chunk(chunks);
-            if chunks <= chunk {
-                match chunks.checked_sub(1).filter(|_| left != 0) {
-                    // What it does not need is passed over, and is free.
-                    Some(last) => self.claim_space(last, chunk_bytes(last), purpose)?,
-                    None => {
-                        self.make_order_chunk(chunks, if chunks == chunk { end } else { chunk_bytes(chunks) }, purpose)?
-                    }
-                }
-            } else if chunks == chunk + 1 && chunk_bytes(chunk) - left < end {
+            if chunks > chunk {
                 return self.claim_space(chunk, end, purpose);
-            } else {
-                return Ok(());
+            }
+            match chunks.checked_sub(1).filter(|_| self.order_space() < start_of(chunks)) {
+                // What it does not need is passed over, and is free.
+                Some(last) => self.claim_space(last, chunk_bytes(last), purpose)?,
+                None => {
+                    self.make_order_chunk(chunks, if chunks == chunk { end } else { chunk_bytes(chunks) }, purpose)?
+                }
             }
         }
+        Ok(())
     }
 
-    /// Claims space of the last chunk, up to `end` at least, which is allocated once this commit is whole: one that comes to nothing
-    /// leaves none that nobody knows of.
+    /// Claims space up to `end` of a chunk at least, which is allocated once this commit is whole: one that comes to nothing leaves none
+    /// that nobody knows of.
     fn claim_space(&mut self, chunk: usize, end: u64, purpose: Purpose) -> Result<()> {
-        let (bytes, upto) = (chunk_bytes(chunk), whole_pieces(chunk, end));
-        let more = upto - (bytes - self.left_of_chunk(chunk + 1));
+        let upto = start_of(chunk) + whole_pieces(chunk, end);
+        let more = upto.saturating_sub(self.order_space());
         self.admit(more, purpose)?;
         self.add_state(state::VOLUME, signed(more));
-        self.stage_state(state::ORDER_LEFT, bytes - upto);
+        self.stage_state(state::ORDER_LEFT, start_of(self.order_chunks()).saturating_sub(upto));
         Ok(())
     }
 
     /// Allocates what was claimed.
     pub(super) fn allocate_claimed(&mut self) -> Result<()> {
-        let (chunks, left) = (self.order_chunks(), self.left_of_chunk(self.order_chunks()));
-        let word = |word| self.store.state.load(word);
-        let (before, left_before) = (word(state::ORDER_CHUNKS) as usize, word(state::ORDER_LEFT));
-        if (chunks, left) == (before, left_before) {
-            return Ok(());
-        }
-        for chunk in before.saturating_sub(1)..chunks {
-            let bytes = chunk_bytes(chunk);
-            let end = if chunk + 1 == chunks { bytes - left } else { bytes };
-            // Of a chunk that this commit made, the first pieces are there.
-            let from = if chunk + 1 == before { bytes - left_before.min(bytes) } else { 0 };
-            if from < end {
-                let path = self.store.paths.of(Name::Order(chunk as u64));
-                let allocate = || self.store.os.open(&path, OpenMode::Write)?.allocate(from, end - from);
-                allocate().map_err(|e| Error::io("append to", &path, e))?;
-            }
-        }
-        Ok(())
+        let before = self.store.order_space();
+        each_part(before, self.order_space(), |chunk, from, bytes| {
+            let path = self.store.paths.of(Name::Order(chunk as u64));
+            let allocate = || self.store.os.open(&path, OpenMode::Write)?.allocate(from, bytes);
+            allocate().map_err(|e| Error::io("append to", &path, e))
+        })
     }
 
     #[cold]
@@ -151,8 +137,34 @@ impl<O: Os> Commit<'_, O> {
     }
 }
 
+impl<O: Os> Store<O> {
+    /// As [`Commit::order_space`], as the last commit left it.
+    pub(super) fn order_space(&self) -> u64 {
+        let chunks = usize::try_from(self.state.load(state::ORDER_CHUNKS)).unwrap_or(CHUNKS_MAX);
+        space_of(chunks, self.state.load(state::ORDER_LEFT))
+    }
+}
+
+/// Where a chunk begins, counted from the beginning of the first one.
+pub(super) fn start_of(chunk: usize) -> u64 {
+    first_block(chunk) * tree::BLOCK
+}
+
+/// Calls `with` for each chunk that has a part of some bytes, which are counted from the beginning of the first one: with where its part
+/// begins in it, and how long that is.
+pub(super) fn each_part(from: u64, end: u64, mut with: impl FnMut(usize, u64, u64) -> Result<()>) -> Result<()> {
+    let mut at = from;
+    while at < end {
+        let (chunk, _) = place_of((at / tree::BLOCK) as u32);
+        let upto = start_of(chunk + 1).min(end);
+        with(chunk, at - start_of(chunk), upto - at)?;
+        at = upto;
+    }
+    Ok(())
+}
+
 /// The end of the piece of a chunk in which so many bytes end.
-fn whole_pieces(chunk: usize, end: u64) -> u64 {
+pub(super) fn whole_pieces(chunk: usize, end: u64) -> u64 {
     let bytes = chunk_bytes(chunk);
     end.next_multiple_of((bytes / PIECES).max(PIECE_MIN)).min(bytes)
 }

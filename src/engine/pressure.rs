@@ -7,7 +7,8 @@
 //! - A write that does goes on in steps of [`QUANTA`] quanta, each under the lock for itself, until a file has gone; then it
 //!   tries again. It ends, because each victim gives something back, and where nothing may be evicted it begins only if
 //!   enough is dead. Who needs more at once than a file gives goes on for as long as there gets to be more ([`Patience`]).
-//! - Who found no room for want of a block for a node of an index makes some free first (`order_blocks`).
+//! - Who found no room for want of a block for a node of an index makes some free first (`order_blocks`), and what nodes need no more
+//!   goes before anything is moved or evicted (`order_return`).
 //! - Where compaction has nothing to gain, files of large values that have expired or were ended by a mark (`ended`) go.
 
 use std::borrow::Borrow;
@@ -102,7 +103,7 @@ impl<O: Os> Store<O> {
             self.ask_for_upkeep();
         }
         let margin = if is_fast { self.duty.margin.load(Ordering::Relaxed) } else { 0 };
-        if self.is_short_by(margin) && self.is_worth_compacting(Purpose::Store) {
+        if self.is_short_by(margin) && !self.return_nodes(locked)? && self.is_worth_compacting(Purpose::Store) {
             self.compact(locked)?;
         }
         Ok(())
@@ -120,7 +121,7 @@ impl<O: Os> Store<O> {
     /// to do.
     fn make_room(&self, locked: &Locked<'_, O>, quanta: usize, purpose: Purpose) -> Result<Option<u64>> {
         let retired = self.state.load(state::RETIRED);
-        if self.reclaim(locked)? {
+        if self.reclaim(locked)? || self.return_nodes(locked)? {
             return Ok(Some(0));
         }
         let can_seal = || if purpose == Purpose::Free { self.seal_what_is_dead(locked) } else { Ok(false) };
@@ -299,7 +300,7 @@ impl<O: Os> Store<O> {
         (locked, lead): (&Locked<'_, O>, Option<&Lead<'_, O>>),
         purpose: Purpose,
     ) -> Result<bool> {
-        if self.give_up_ahead() || self.make_blocks(locked)? {
+        if self.give_up_ahead() || self.make_blocks(locked)? || self.return_nodes(locked)? {
             return Ok(true);
         }
         let mut retired = self.state.load(state::RETIRED);

@@ -54,6 +54,8 @@ mod power;
 mod queue;
 mod random;
 #[cfg(test)]
+mod returned;
+#[cfg(test)]
 mod room;
 #[cfg(test)]
 mod rot;

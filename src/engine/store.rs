@@ -50,6 +50,8 @@ pub struct Store<O: Os> {
     pub(super) next_step: (AtomicU64, AtomicU64),
     /// The moment at which nothing could be gained by joining free blocks; see `order_join`. Under the lock.
     pub(super) unjoined: AtomicU64,
+    /// Bytes of the space of nodes that were free when giving it back was tried in vain.
+    pub(super) kept_free: AtomicU64,
     /// One more than the class of a block that there was no space for, until somebody sees to it; see `order_blocks`.
     pub(super) wanted_block: AtomicUsize,
     /// True once this handle has something to do after it has unlocked: to unlink what a commit of it has retired, or to call

@@ -211,7 +211,7 @@ impl<O: Os> Store<O> {
         let is_short = self.is_short_by(self.margin()) && self.is_worth_compacting(Purpose::Store);
         if is_short && !self.are_writers_fast() {
             let locked = self.lock_within(ROUND)?;
-            if self.reclaim(&locked)? {
+            if self.reclaim(&locked)? || self.return_nodes(&locked)? {
                 return Ok(Next::Round);
             }
             match self.compact_some(&locked, RECORDS) {

@@ -7,7 +7,7 @@
 //! Three rules hold for memory that other processes may write:
 //! - a word is read and written by the atomic methods of [`OsMap`] alone;
 //! - bytes are copied out and in; no reference into a map leaves this floor but through [`Pinned`];
-//! - a map is never larger than the space that was allocated to its file, and files never shrink.
+//! - what is stored through a map has space that was allocated to its file, and files never shrink.
 
 #[cfg(any(test, fuzzing))]
 pub mod bounded;
@@ -137,6 +137,10 @@ pub trait OsFile: Send + Sync {
     /// Allocates zeroed space for `offset..offset + len`, growing the file if it ends before. After an error the
     /// file may have grown.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Gives the space of the pages of `offset..offset + len` back: they read as zeros, and the file is as long as before. Does
+    /// nothing behind its end. `Unsupported`, with nothing changed, where the file system cannot, or where reading them through a map
+    /// could fail then.
+    fn release(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Makes the bytes durable. After an error nothing is known about any byte written since the last success.
     fn sync(&self) -> io::Result<()>;
     /// Maps the first `len` bytes; `UnexpectedEof` if the file is shorter.

@@ -282,7 +282,10 @@ impl Os for RealOs {
 /// overlayfs, ramfs and bcachefs. Anything else may be a network or FUSE file system.
 #[cfg(target_os = "linux")]
 const SHARED_FILE_SYSTEMS: [u64; 8] =
-    [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x794C_7630, 0x8584_58F6, 0xCA45_1A4E];
+    [0xEF53, 0x5846_5342, 0x9123_683E, TMPFS, 0xF2F5_2010, 0x794C_7630, 0x8584_58F6, 0xCA45_1A4E];
+
+#[cfg(target_os = "linux")]
+const TMPFS: u64 = 0x0102_1994;
 
 /// Asks the kernel to let go on whoever runs when this thread is woken: what is done in the background has time. The thread
 /// gets as much of the processor as any other, for it may hold what others wait for.
@@ -393,6 +396,24 @@ impl OsFile for RealFile {
         Ok(())
     }
 
+    fn release(&self, offset: u64, len: u64) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::FallocateFlags;
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // There a map that is read where there is no space takes some, and a full one ends whoever reads.
+            if rustix::fs::fstatfs(&self.0)?.f_type as u64 & 0xFFFF_FFFF == TMPFS {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            if let Some(result) = uninterrupted(|| rustix::fs::fallocate(&self.0, flags, offset, len)) {
+                return result;
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -447,6 +468,27 @@ mod tests {
         assert_eq!(after(3, Errno::OPNOTSUPP), (None, 4));
         assert_eq!(after(1_000, Errno::IO), (None, INTERRUPTIONS_MAX));
         assert!(uninterrupted(|| Ok(())).is_some_and(|result| result.is_ok()));
+    }
+
+    #[test]
+    fn space_is_released_and_the_length_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealOs::new().unwrap().open(&dir.path().join("f"), OpenMode::Create).unwrap();
+        file.allocate(0, 16 << 12).unwrap();
+        let map = file.map(16 << 12, Access::Write).unwrap();
+        (0..16).for_each(|page| map.store(page << 12, 7));
+        match file.release(4 << 12, 8 << 12) {
+            Ok(()) => {
+                assert!(file.allocated().unwrap() <= 8 << 12);
+                assert!((0..16).all(|page| map.load(page << 12) == if (4..12).contains(&page) { 0 } else { 7 }));
+                file.release(16 << 12, 1 << 12).unwrap();
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+                assert!((0..16).all(|page| map.load(page << 12) == 7));
+            }
+        }
+        assert_eq!(file.len().unwrap(), 16 << 12);
     }
 
     #[test]

@@ -83,7 +83,8 @@
 //!   1584  ENDED            list: the newest mark that may have ended large values whose files are there still, or 0; see `ended`
 //!   1592  EVICTED          list: 1 if items may have been evicted under a policy before the present one, `None`
 //!   1600  ORDER_FREE       list: 9 words: the first free block of each class
-//!   1680  ORDER_LEFT       list: bytes at the end of the last of those chunks that no space is allocated for yet
+//!   1680  ORDER_LEFT       list: bytes at the end of those chunks, taken as one, that no space is allocated for
+//!   1688  ORDER_FREED      list: blocks on those lists, counted in the shortest
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
 //! ```
@@ -182,6 +183,7 @@ pub const STRAYS: usize = 1568;
 pub const WAS_SYNCED: usize = 1576;
 pub const ORDER_FREE: usize = 1600;
 pub const ORDER_LEFT: usize = 1680;
+pub const ORDER_FREED: usize = 1688;
 pub const REDO: usize = 4096;
 pub const REDO_BYTES: usize = 65536;
 pub const ROWS: usize = REDO + REDO_BYTES;
@@ -217,7 +219,7 @@ const MAGIC: &[u8; 8] = b"LARDRSTA";
 const _: () = assert!(
     RETIREES + RETIREES_MAX * 16 <= ORDER_CHUNKS
         && ORDER_FREE + 8 * super::tree::CLASSES < ORDER_LEFT
-        && ORDER_LEFT + 8 <= REDO
+        && ORDER_FREED + 8 <= REDO
         && BASELINE + 64 <= SYNCING
         && FOUND + 8 <= RETIREES
 );

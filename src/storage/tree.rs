@@ -67,6 +67,11 @@ pub fn first_block(chunk: usize) -> u64 {
     (FIRST_CHUNK / BLOCK) * ((1 << chunk) - 1)
 }
 
+/// Bytes of so many chunks that space is allocated for, where none is for the last `left` of them.
+pub fn space_of(chunks: usize, left: u64) -> u64 {
+    (first_block(chunks.min(CHUNKS_MAX)) * BLOCK).saturating_sub(left)
+}
+
 /// The chunk of a block, and the block's offset in it.
 pub fn place_of(block: u32) -> (usize, usize) {
     let chunk = (u64::from(block) / (FIRST_CHUNK / BLOCK) + 1).ilog2() as usize;

@@ -1,6 +1,6 @@
 //! What an index takes is there for whatever comes next, and it can take most of its limit.
 
-use larder::{Error, Index};
+use larder::{Cache, Error, Index};
 
 use crate::random::scratch;
 
@@ -57,4 +57,37 @@ fn an_index_fills_its_limit() {
         let stored = fill(&index, len);
         assert!(index.volume() > LIMIT / 4 * 3, "{stored} keys of {len} bytes take {} of {LIMIT}", index.volume());
     }
+}
+
+/// An index beside a cache that evicts: what its nodes took is there for items again.
+#[test]
+fn an_emptied_index_leaves_its_room_to_the_cache_around_it() {
+    // Not in memory.
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::builder(directory.path()).size_limit(LIMIT).background(false).open().unwrap();
+    let index = cache.index::<Vec<u8>, u8>("index").unwrap();
+    let stored = 10_000_u32;
+    (0..stored).for_each(|number| assert!(index.insert(key(number, 400), &1).unwrap()));
+    let value = vec![7_u8; 10_000];
+    // So many fit in a cache of this limit.
+    let fits = (LIMIT / 11_000) as u32;
+    let around = || {
+        (0..fits).for_each(|number| cache.set_bytes(number, &value).unwrap());
+        (0..fits).filter(|&number| cache.contains(number).unwrap()).count() as u32
+    };
+    let beside = around();
+    assert!(beside < fits / 2, "{beside} of {fits}");
+    assert_eq!(index.clear().unwrap(), u64::from(stored));
+    let kept = around();
+    assert_eq!(index.len(), 0);
+    assert!(cache.check().unwrap().is_clean());
+    if gives_space_back(directory.path()) {
+        assert!(kept > fits / 5 * 4, "{kept} of {fits}, {beside} beside {stored} keys");
+    }
+}
+
+/// False where files give back none of the space in their middle: on tmpfs it could not be read safely any more.
+fn gives_space_back(directory: &std::path::Path) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    cfg!(target_os = "linux") && rustix::fs::statfs(directory).is_ok_and(|about| about.f_type as u64 != TMPFS)
 }

@@ -10,16 +10,16 @@ use crate::os::{OpenMode, Os, OsFile, OsMap};
 use crate::storage::state::{self, VISIBLE};
 use crate::storage::tree::{CHUNKS_MAX, CLASSES, chunk_bytes, place_of};
 
-const LIMIT: u64 = 2 << 20;
+pub(super) const LIMIT: u64 = 2 << 20;
 
-fn key(number: u32, len: usize) -> Vec<u8> {
+pub(super) fn key(number: u32, len: usize) -> Vec<u8> {
     let mut key = number.to_be_bytes().to_vec();
     key.resize(len, 7);
     key
 }
 
 /// Files of nodes, by what is allocated for them, and by what is said to be.
-fn space(process: &Process) -> (u64, u64) {
+pub(super) fn space(process: &Process) -> (u64, u64) {
     let word = |at| process.handle.state.load(at);
     let files = (0..CHUNKS_MAX as u64).filter_map(|chunk| {
         let file = process.os.open(&path(&format!("order-{chunk}")), OpenMode::Read).ok()?;
@@ -30,7 +30,7 @@ fn space(process: &Process) -> (u64, u64) {
 }
 
 impl Process {
-    fn apply(&self, act: &Act) -> bool {
+    pub(super) fn apply(&self, act: &Act) -> bool {
         match act.apply(&self.handle, &self.indexes) {
             Ok(_) => true,
             Err(error) => {
@@ -40,17 +40,17 @@ impl Process {
         }
     }
 
-    fn put_one(&self, number: u32, len: usize) -> bool {
+    pub(super) fn put_one(&self, number: u32, len: usize) -> bool {
         self.apply(&Act::Put(0, key(number, len), 1, 1))
     }
 
     /// How many keys of a length are put until one is refused.
-    fn fill(&self, len: usize) -> u32 {
+    pub(super) fn fill(&self, len: usize) -> u32 {
         (0..).find(|&number| !self.put_one(number, len)).expect("there is a limit")
     }
 
     /// O3, and that the counts are right.
-    fn audit_all(&self, moment: &str) {
+    pub(super) fn audit_all(&self, moment: &str) {
         blocks(&self.handle, &self.indexes);
         audit(&self.handle);
         let report = self.handle.check(&mut |_| {}).unwrap();
@@ -58,12 +58,12 @@ impl Process {
     }
 }
 
-fn open(machine: &Machine) -> Process {
+pub(super) fn open(machine: &Machine) -> Process {
     index::open_with(machine, Eviction::None, LIMIT)
 }
 
 /// A machine with a store that short keys have filled, and which is empty again.
-fn emptied() -> (Machine, Process) {
+pub(super) fn emptied() -> (Machine, Process) {
     let machine = Machine::with_file_capacity(3, 16 << 20);
     let process = open(&machine);
     process.fill(600);
@@ -96,11 +96,22 @@ fn o3_what_keys_of_one_length_leave_is_there_for_those_of_another() {
     }
 }
 
+/// The same, with a node of another index in one of its last blocks, so that none of its space can go.
+fn emptied_beside_another() -> (Machine, Process) {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let process = open(&machine);
+    let stored = process.fill(600);
+    (stored - 20..stored).for_each(|number| assert!(process.apply(&Act::Remove(0, key(number, 600)))));
+    assert!(process.apply(&Act::Put(1, key(0, 600), 1, 1)));
+    Act::Clear(0).apply(&process.handle, &process.indexes).unwrap();
+    (machine, process)
+}
+
 /// What is taken apart, and then joined, is free whoever dies meanwhile.
 #[test]
 fn o3_death_at_every_step_of_a_put_that_joins_blocks() {
     let longest = |process: &Process| process.handle.state.load(state::ORDER_FREE + 8 * (CLASSES - 1));
-    let (_machine, process) = emptied();
+    let (_machine, process) = emptied_beside_another();
     assert_eq!(longest(&process), 0);
     let before = process.os.steps();
     assert!(process.put_one(7, 1_200));
@@ -108,7 +119,7 @@ fn o3_death_at_every_step_of_a_put_that_joins_blocks() {
     assert_ne!(longest(&process), 0, "blocks were not joined");
     process.audit_all("joined");
     for step in spread(steps, 6 * scale()) {
-        let (machine, process) = emptied();
+        let (machine, process) = emptied_beside_another();
         let survivor = open(&machine);
         process.os.kill_after(step);
         assert!(process.os.run(|| process.put_one(7, 1_200)).is_none(), "step {step} was not reached");

@@ -64,6 +64,7 @@ pub(super) enum Act {
     Clear(usize),
     /// Fills the cache around, so that segments go.
     Around(u32, usize),
+    RemoveAround(u32),
     ClearAround,
     Together(Vec<Act>, bool),
 }
@@ -126,8 +127,12 @@ impl Act {
             }
             Act::Clear(which) => drop(handle.evict(label(*which))?),
             Act::ClearAround => drop(handle.clear()?),
+            Act::RemoveAround(key) => {
+                let key = key.to_be_bytes();
+                handle.batch(&[Op { key: &key, hash: handle.hash(&key), change: Change::Remove }])?;
+            }
             Act::Around(key, len) => {
-                let (key, value) = (key.to_le_bytes(), vec![1; *len]);
+                let (key, value) = (key.to_be_bytes(), vec![1; *len]);
                 let put = Put { kind: 0, value: Value::Inline(&value), expires: None, tag: Tag::None };
                 handle.put_hashed(&key, handle.hash(&key), put)?;
             }
@@ -155,7 +160,7 @@ impl Act {
             Act::Pop(which, End::Front) => popped.push(model[*which].pop_first().map(|(key, _)| key)),
             Act::Pop(which, End::Back) => popped.push(model[*which].pop_last().map(|(key, _)| key)),
             Act::Clear(which) => model[*which].clear(),
-            Act::ClearAround | Act::Around(..) => {}
+            Act::ClearAround | Act::Around(..) | Act::RemoveAround(_) => {}
             Act::Together(acts, keep) => {
                 let before = model.clone();
                 popped = acts.iter().flat_map(|act| act.model(model)).collect();
@@ -247,13 +252,16 @@ pub(super) fn blocks(store: &Store<SimOs>, indexes: &[Namespace]) {
             below.extend((0..node.count()).map(|i| tree::block_of(node.child(i))));
         }
     }
+    let mut freed = 0;
     for class in 0..CLASSES {
         let mut free = store.state.load(state::ORDER_FREE + 8 * class) as u32;
         while free != 0 {
             meet(free, class, "free");
             free = word(free, 0) as u32;
+            freed += 1 << class;
         }
     }
+    assert_eq!(store.state.load(state::ORDER_FREED), freed, "blocks on the lists");
 }
 
 struct Run {

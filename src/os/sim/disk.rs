@@ -204,6 +204,23 @@ impl Node {
         Ok(())
     }
 
+    /// Takes the space of whole pages back, at once durably.
+    pub(super) fn release(&self, offset: u64, len: u64) {
+        let mut body = sound(self.body.lock());
+        let (first, end) = ((offset as usize).div_ceil(PAGE), offset.saturating_add(len) as usize / PAGE);
+        let given: Vec<usize> = (first..end.min(body.pages.len())).filter(|&page| !body.is_hole(page)).collect();
+        for &page in &given {
+            body.pages.get_mut(page).into_iter().for_each(|page| *page = Page::Hole);
+            body.dirty.remove(&page);
+            body.memory.copy_in(page * PAGE, &[0; PAGE]);
+        }
+        let less = (given.len() * PAGE) as u64;
+        body.given -= less;
+        let mut space = sound(self.space.lock());
+        space.used = space.used.saturating_sub(less);
+        space.linked = space.linked.saturating_sub(if body.linked { less } else { 0 });
+    }
+
     pub(super) fn sync(&self) {
         let mut body = sound(self.body.lock());
         body.dirty.retain(|_, before| before.stranded);

@@ -41,6 +41,8 @@ pub enum CallKind {
     Extend,
     /// `OsFile::allocate`: nothing is allocated, unless the fault is [`Fault::Short`].
     Allocate,
+    /// `OsFile::release`: nothing is given back, unless the fault is [`Fault::Short`].
+    Release,
     /// `OsFile::sync`: as with real kernels, the pages then count as clean, so that the next sync succeeds and yet does
     /// not make them durable.
     Sync,

@@ -90,6 +90,17 @@ impl OsFile for SimFile {
         error.map_or(Ok(()), Err)
     }
 
+    fn release(&self, offset: u64, len: u64) -> io::Result<()> {
+        let (count, error) = self.call_to_change(CallKind::Release, len as usize)?;
+        if count > 0 {
+            self.hold.os.step_or_fail(|| {
+                self.hold.node.release(offset, count as u64);
+                Ok(())
+            })?;
+        }
+        error.map_or(Ok(()), Err)
+    }
+
     fn sync(&self) -> io::Result<()> {
         if let Err(error) = self.call(CallKind::Sync) {
             if !self.hold.os.actor().is_dead() {

@@ -226,6 +226,26 @@ fn synced_pages_survive_a_power_cut_and_unsynced_ones_vary_with_the_seed() {
 }
 
 #[test]
+fn space_that_is_released_reads_as_zeros_and_takes_no_store() {
+    let (machine, os) = machine(1);
+    let file = file_of(&os, "f", 4);
+    let map = file.map(4 * PAGE as usize, Access::Write).unwrap();
+    (0..4).for_each(|page| map.store(page * PAGE as usize, 7));
+    // Whole pages alone.
+    file.release(PAGE - 1, 2 * PAGE + 2).unwrap();
+    file.release(4 * PAGE, PAGE).unwrap();
+    assert_eq!(
+        (file.len().unwrap(), file.allocated().unwrap(), machine.linked_bytes()),
+        (4 * PAGE, 2 * PAGE, 2 * PAGE)
+    );
+    let words = || [0, 1, 2, 3].map(|page| map.load(page * PAGE as usize));
+    assert_eq!(words(), [7, 0, 0, 7]);
+    file.allocate(0, 2 * PAGE).unwrap();
+    map.store(PAGE as usize, 8);
+    assert_eq!((words(), file.allocated().unwrap()), ([7, 8, 0, 7], 3 * PAGE));
+}
+
+#[test]
 fn after_a_power_cut_space_and_length_that_were_not_synced_may_be_gone() {
     let (machine, os) = machine(1);
     let file = file_of(&os, "f", 1);

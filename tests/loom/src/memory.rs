@@ -254,6 +254,9 @@ impl OsFile for NoFile {
     fn allocate(&self, _offset: u64, _len: u64) -> io::Result<()> {
         match *self {}
     }
+    fn release(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        match *self {}
+    }
     fn sync(&self) -> io::Result<()> {
         match *self {}
     }
