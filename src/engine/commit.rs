@@ -15,6 +15,7 @@ use crate::storage::paths::Name;
 use crate::storage::redo::{self, Address, Change, Place};
 use crate::storage::state::{self, PENDING, Retiree, VISIBLE};
 
+use super::coming::Foreseen;
 use super::lock::Locked;
 use super::marks;
 use super::nodes::{AtEnd, Nodes};
@@ -92,6 +93,8 @@ pub struct Commit<'l, O: Os> {
     pub(super) nodes: Option<Box<Nodes>>,
     /// Where the key stands that it is about to take out of its index.
     pub(super) at_end: Option<AtEnd>,
+    /// The leaf that its key will go to, if it is new.
+    pub(super) foreseen: Option<Foreseen>,
     /// Tags that a transaction refers to by their ids.
     pub(super) held_tags: Vec<u32>,
 }
@@ -158,6 +161,7 @@ impl<'l, O: Os> Commit<'l, O> {
             removed: Vec::new(),
             nodes: None,
             at_end: None,
+            foreseen: None,
             held_tags: Vec::new(),
         }
     }

@@ -71,8 +71,10 @@ impl<O: Os> Commit<'_, O> {
 
     /// The block of a leaf, and its bytes. `None` if this commit has written a node on the way there.
     pub(super) fn leaf_of(&mut self, root: u64, aim: Aim<'_>, bytes: &mut Vec<u8>) -> Result<Option<u32>> {
-        let mut block = block_of(root);
-        let mut above = None;
+        let (mut block, mut above) = (block_of(root), None);
+        if let Some(leaf) = self.foreseen_leaf(root) {
+            (block, above) = (leaf, Some(1));
+        }
         for _ in 0..=DEEPEST {
             if self.nodes.as_ref().is_some_and(|nodes| nodes.written.contains_key(&block)) {
                 return Ok(None);

@@ -51,8 +51,24 @@ impl<O: Os> Store<O> {
             if self.state.load(state::ORDER_STALE) != 0 {
                 return Ok(None);
             }
-            let Some(key) = commit.key_at_end(index, end)? else { return Ok(Some(None)) };
-            let hash = self.hash(&key);
+            // Another thread may be at it just now, as it takes its own.
+            let mut coming = self.coming.try_lock().ok();
+            let foretold = match &mut coming {
+                Some(coming) => commit.coming_key((index, end), coming)?,
+                None => None,
+            };
+            let was_foretold = foretold.is_some();
+            let (key, hash) = match foretold {
+                Some(foretold) => foretold,
+                None => match commit.key_at_end(index, end)? {
+                    Some(key) => {
+                        let hash = self.hash(&key);
+                        (key, hash)
+                    }
+                    None => return Ok(Some(None)),
+                },
+            };
+            let moment = commit.sequence;
             let mut place = KeyPlace::default();
             commit.locate_into(&mut place, &key, hash)?;
             let live = place.old.as_ref().filter(|_| place.is_live()).and_then(|old| commit.open_old(old));
@@ -63,6 +79,11 @@ impl<O: Os> Store<O> {
             let taken = take(key.get(PREFIX..).unwrap_or_default(), &Found::Present(&live))?;
             if commit.change_alone(&Op { key: &key, hash, change: Change::Remove }, &place)? {
                 commit.publish()?;
+            }
+            if let Some(coming) = &mut coming
+                && moment != commit.sequence
+            {
+                coming.taken((index, end == End::Front), moment, was_foretold);
             }
             Ok(Some(Some(taken)))
         })

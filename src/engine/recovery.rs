@@ -221,6 +221,8 @@ impl<O: Os> Store<O> {
             seen: CachePadded::new(AtomicU64::new(0)),
             next_step: (AtomicU64::new(0), AtomicU64::new(0)),
             unjoined: AtomicU64::new(0),
+            coming: Mutex::default(),
+            was_new: AtomicBool::new(false),
             kept_free: AtomicU64::new(0),
             wanted_block: AtomicUsize::new(0),
             retires: AtomicBool::new(true),

@@ -20,6 +20,8 @@ mod borrowed;
 #[cfg(test)]
 mod clears;
 #[cfg(test)]
+mod coming;
+#[cfg(test)]
 mod deaths;
 mod drawn;
 #[cfg(test)]

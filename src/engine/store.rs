@@ -18,6 +18,7 @@ use crate::storage::manifest::KIND_SHARD;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::state;
 
+use super::coming::Coming;
 use super::due::Calendar;
 use super::duty::Duty;
 use super::notices::Notices;
@@ -50,6 +51,10 @@ pub struct Store<O: Os> {
     pub(super) next_step: (AtomicU64, AtomicU64),
     /// The moment at which nothing could be gained by joining free blocks; see `order_join`. Under the lock.
     pub(super) unjoined: AtomicU64,
+    /// What comes next at the end of an index that this handle took from last.
+    pub(super) coming: Mutex<Coming>,
+    /// True if the last key that was put into an index was new to it.
+    pub(super) was_new: AtomicBool,
     /// Bytes of the space of nodes that were free when giving it back was tried in vain.
     pub(super) kept_free: AtomicU64,
     /// One more than the class of a block that there was no space for, until somebody sees to it; see `order_blocks`.

@@ -22,6 +22,7 @@ use crate::storage::tag_table;
 use super::batch::{AHEAD, Batch, RECORD_LINES, new_tag_bytes, purpose_of, tag_draft};
 use super::cells::{Cell, KeyPlace, Old};
 use super::change::{Change, Op, Put, Tag, Value};
+use super::coming::Foreseen;
 use super::commit::{Commit, signed};
 use super::large::file_space;
 use super::limit::Purpose;
@@ -59,10 +60,14 @@ impl<O: Os> Store<O> {
     fn batch_once(&self, ops: &[Op<'_>], newest: &mut u64) -> Result<u64> {
         let puts = ops.iter().filter(|op| matches!(op.change, Change::Put(_))).count() as u64;
         let view = self.enter()?;
-        self.fetch_first(&view, ops);
+        let foreseen = self.fetch_first(&view, ops);
         let locked = self.lock()?;
         let outcome = match locked.begin_with(view, puts) {
-            Ok((view, tail)) => Commit::with(&locked, view, tail).carry_out(ops),
+            Ok((view, tail)) => {
+                let mut commit = Commit::with(&locked, view, tail);
+                commit.foreseen = foreseen;
+                commit.carry_out(ops)
+            }
             Err(error) => Err(error),
         };
         *newest = locked.newest();
@@ -110,16 +115,22 @@ impl<O: Os> Store<O> {
     }
 
     /// Fetches the home buckets of the first keys, then what they lead to: outside the lock, so that nobody waits for memory.
-    /// While the index grows a key alone is not worth the search for its table.
+    /// While the index grows a key alone is not worth the search for its table. Of one that leads nowhere it is the leaf that it
+    /// goes to, if it goes to one.
     #[inline]
-    pub(super) fn fetch_first(&self, view: &View<O>, ops: &[Op<'_>]) {
-        let Some(index) = view.only_index(self.state.load(state::GEOMETRY)) else { return };
+    pub(super) fn fetch_first(&self, view: &View<O>, ops: &[Op<'_>]) -> Option<Foreseen> {
+        let index = view.only_index(self.state.load(state::GEOMETRY))?;
         for op in ops.iter().take(AHEAD) {
             index.prefetch_home(op.hash);
         }
-        for op in ops.iter().take(AHEAD / 2) {
-            self.prefetch_record_of(view, index, op.hash, RECORD_LINES);
+        let fetch = |op: &Op<'_>| self.prefetch_record_of(view, index, op.hash, RECORD_LINES);
+        if let [op] = ops {
+            return self.foresee(view, op, || fetch(op).is_none());
         }
+        for op in ops.iter().take(AHEAD / 2) {
+            fetch(op);
+        }
+        None
     }
 
     /// Refuses a batch that is too large for this store, before the lock.

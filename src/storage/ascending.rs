@@ -6,6 +6,9 @@ use std::cmp::Ordering;
 /// Bytes of the table for each key: where it begins among the keys.
 pub const OFFSET: usize = 4;
 
+/// Bytes of a head.
+const HEAD: usize = 8;
+
 /// A table and its keys.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ascending<'b> {
@@ -16,10 +19,22 @@ pub struct Ascending<'b> {
 /// The first bytes of a key, as a number: what it tells apart is in that order.
 #[inline]
 pub fn head_of(key: &[u8]) -> u64 {
-    key.first_chunk().map_or_else(
-        || key.iter().fold((0, 56), |(head, at), &byte| (head | u64::from(byte) << at, at - 8)).0,
-        |&head| u64::from_be_bytes(head),
-    )
+    match key.first_chunk() {
+        Some(&head) => u64::from_be_bytes(head),
+        None => head_of_short(key),
+    }
+}
+
+/// The same of a key that is shorter than a head. Its first and its last bytes overlap, and where they do they are the same.
+#[inline]
+fn head_of_short(key: &[u8]) -> u64 {
+    let behind = 8 * (HEAD - key.len().min(HEAD)) as u32;
+    match (key.first_chunk(), key.last_chunk()) {
+        (Some(&first), Some(&last)) => {
+            u64::from(u32::from_be_bytes(first)) << 32 | u64::from(u32::from_be_bytes(last)) << behind
+        }
+        _ => key.iter().fold(0, |head, &byte| head << 8 | u64::from(byte)).checked_shl(behind).unwrap_or(0),
+    }
 }
 
 impl<'b> Ascending<'b> {
@@ -47,6 +62,21 @@ impl<'b> Ascending<'b> {
         self.keys.get(self.begin(i)..self.begin(i + 1)).unwrap_or_default()
     }
 
+    /// The head of a key.
+    #[inline(always)]
+    fn head(&self, i: usize) -> u64 {
+        let (begin, end) = (self.begin(i), self.begin(i + 1));
+        let bytes = if end <= self.keys.len() { self.keys.get(begin..begin + HEAD) } else { None };
+        let Some(bytes) = bytes.and_then(<[u8]>::first_chunk) else { return head_of(self.key(i)) };
+        let head = u64::from_be_bytes(*bytes);
+        match end.wrapping_sub(begin) {
+            // What comes behind a short key is the next one.
+            len @ 0..HEAD => head & !(u64::MAX >> (8 * len)),
+            len if len <= self.keys.len() => head,
+            _ => 0,
+        }
+    }
+
     /// True if the keys stand one behind the other.
     pub fn is_sound(&self) -> bool {
         let mut last = 0;
@@ -66,8 +96,7 @@ impl<'b> Ascending<'b> {
         let (mut low, mut high) = (first, self.count());
         while low < high {
             let middle = low.midpoint(high);
-            let other = self.key(middle);
-            match head.cmp(&head_of(other)).then_with(|| key.cmp(other)) {
+            match head.cmp(&self.head(middle)).then_with(|| key.cmp(self.key(middle))) {
                 Ordering::Greater => low = middle + 1,
                 Ordering::Equal => return Ok(middle),
                 Ordering::Less => high = middle,
@@ -97,6 +126,11 @@ mod tests {
         let keys: [&[u8]; 9] = [b"", b"\0", b"\0\0", b"a", b"a\0", b"a\0\0\0\0\0\0\0", b"aaaaaaaa", b"aaaaaaaab", b"b"];
         assert!(keys.is_sorted());
         assert!(keys.map(head_of).is_sorted());
+        let bytes: Vec<u8> = (1..=9).collect();
+        for len in 0..=9 {
+            let padded = [&bytes[..len], &[0; 8]].concat();
+            assert_eq!(head_of(&bytes[..len]), u64::from_be_bytes(*padded.first_chunk().unwrap()), "{len}");
+        }
     }
 
     #[test]
@@ -107,6 +141,7 @@ mod tests {
         assert!(table.is_sound());
         for (i, key) in keys.iter().enumerate() {
             assert_eq!((table.key(i), table.find(0, key)), (*key, Ok(i)));
+            assert_eq!(table.head(i), head_of(key));
             assert_eq!(table.find(i + 1, key), Err(i + 1));
             let behind = [key, &b"\0"[..]].concat();
             assert_eq!(table.find(0, &behind), Err(i + 1));

@@ -34,6 +34,13 @@ pub fn full(count: usize) -> u64 {
     u64::MAX.checked_shr(64_usize.saturating_sub(count) as u32).unwrap_or(0)
 }
 
+/// Bits without that of an entry. `None` if it is the only one.
+#[inline]
+pub fn without(bits: u64, entry: usize) -> Option<u64> {
+    let left = bits & !(1 << (entry % ENTRIES_MAX));
+    (left != 0).then_some(left)
+}
+
 /// A leaf's block behind its link, or as much of it as its bits lead to.
 #[derive(Clone, Copy)]
 pub struct Leaf<'b> {
@@ -116,10 +123,11 @@ impl<'b> Leaf<'b> {
         if let Ok(entry) = self.written.find(0, key) {
             return spot(entry);
         }
-        let mut at = self.len;
+        // The last bytes tell more than the first where keys have much in common.
+        let tail = |key: &[u8]| key.last_chunk().map_or(0, |&tail| u32::from_le_bytes(tail));
+        let (mut at, own_tail) = (self.len, tail(key));
         for (entry, other) in self.later() {
-            // The last bytes tell more than the first where keys have much in common.
-            if other.len() == key.len() && other.last_chunk::<4>() == key.last_chunk() && other == key {
+            if other.len() == key.len() && tail(other) == own_tail && other == key {
                 return spot(entry);
             }
             at += LATER + other.len();
@@ -188,8 +196,19 @@ impl<'b> Leaf<'b> {
     /// The bits without an entry that is the first or the last. `None` if it is the only one.
     #[inline]
     pub fn without_edge(&self, entry: usize) -> Option<u64> {
-        let left = self.bits & !(1 << (entry % ENTRIES_MAX));
-        (left != 0).then_some(left)
+        without(self.bits, entry)
+    }
+
+    /// The keys that are there, in order, with their entries. `None` as for [`gathered`](Leaf::gathered).
+    pub fn ordered(&self) -> Option<Vec<(usize, &'b [u8])>> {
+        let written = (0..self.written.count()).filter(|&i| self.is_there(i)).map(|i| (i, self.written.key(i)));
+        let with_head = |(entry, key)| (head_of(key), key, entry);
+        let mut keys: Vec<(u64, &[u8], usize)> = Vec::with_capacity(ENTRIES_MAX);
+        keys.extend(written.chain(self.later_keys()).map(with_head));
+        keys.sort_unstable();
+        let is_bounded = keys.iter().map(|(_, key, _)| key.len()).sum::<usize>() <= self.bytes.len();
+        let is_whole = is_bounded && !keys.is_empty() && keys.len() == self.bits.count_ones() as usize;
+        is_whole.then(|| keys.into_iter().map(|(_, key, entry)| (entry, key)).collect())
     }
 
     /// The keys that are there, in order. `None` if none are, or something does not fit in its bytes.
@@ -300,6 +319,9 @@ mod tests {
                 assert_eq!(leaf.without_edge(entry), (model.len() > 1).then_some(block.bits & !(1 << entry)));
             }
             assert!(leaf.gathered().unwrap().into_iter().eq(model.iter().map(|key| &key[..])));
+            let ordered = leaf.ordered().unwrap();
+            assert!(ordered.iter().map(|(_, key)| *key).eq(model.iter().map(|key| &key[..])));
+            assert!(ordered.iter().all(|&(entry, key)| leaf.find(key) == Spot::There(entry)));
         }
         assert!(gathered > 100, "{gathered}");
     }
@@ -324,6 +346,7 @@ mod tests {
                     if let Some(leaf) = Leaf::of(&block.bytes, bits) {
                         let _ = (leaf.find(b"c"), leaf.first(), leaf.last(), leaf.without(1, b"c", 254));
                         assert!(leaf.gathered().is_none_or(|keys| keys.len() == bits.count_ones() as usize));
+                        assert_eq!(leaf.gathered().map(|keys| keys.len()), leaf.ordered().map(|keys| keys.len()));
                     }
                 }
                 block.bytes[at] ^= flip;

@@ -211,7 +211,7 @@ pub(super) fn readable(model: &Model) -> Model {
 }
 
 /// O1, by the check too, and O3.
-fn check(process: &Process, expected: &Model) {
+pub(super) fn check(process: &Process, expected: &Model) {
     audit(&process.handle);
     assert_eq!(found(process), readable(expected));
     for (index, expected) in process.indexes.iter().zip(expected) {
