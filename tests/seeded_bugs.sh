@@ -37,6 +37,7 @@ what_came_comes_for_ever              simulation::coming
 leaves_are_foreseen_for_ever          simulation::coming
 nodes_keep_their_space                simulation::returned
 nodes_are_released_before_their_commit simulation::returned
+pending_returns_are_not_finished      simulation::returned
 sync_forgets_names                    simulation::images
 sync_forgets_large_values             simulation::images
 sync_of_the_newest_segment_alone      simulation::images

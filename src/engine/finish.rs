@@ -246,6 +246,10 @@ impl<O: Os> Locked<'_, O> {
             if !seeded!("recovery_leaves_visible") {
                 store.state.store(VISIBLE, pending);
             }
+            // It may give space of nodes back: as long as it was pending, sweeping left it alone.
+            if !seeded!("pending_returns_are_not_finished") {
+                store.release_what_is_not_counted();
+            }
         }
         store.state.store(PENDING, 0);
         Ok(())

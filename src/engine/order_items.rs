@@ -28,9 +28,10 @@ use super::read::{Record, Try};
 use super::store::Store;
 use super::view::{Index, View};
 
-/// Keys whose buckets are fetched ahead of their turn, and half as many whose records are.
+/// Keys whose buckets are fetched ahead of their turn.
 const AHEAD: usize = 16;
-const NEAR: usize = AHEAD / 2;
+/// Keys whose records are, all at once: what has to be found out about their pages is then found out beside each other.
+const NEAR: usize = 4;
 /// The lines of a record that are fetched.
 const LINES: [usize; 3] = [0, 64, 128];
 
@@ -119,20 +120,23 @@ impl<O: Os> Store<O> {
         let only = view.only_index(word);
         let table = |hash| only.or_else(|| self.table_of(view, word, hash));
         let mut near = [Location::from_bits(0); NEAR];
-        for &hash in hashes.iter().take(AHEAD) {
-            table(hash).inspect(|index| index.prefetch_home(hash));
-        }
-        for (i, &hash) in hashes.iter().enumerate().take(NEAR) {
-            near[i] = self.fetch_item(view, table(hash), hash);
-        }
+        let groups = |first: usize| hashes.get(first..).unwrap_or_default().iter().take(NEAR);
+        let homes = |first: usize| {
+            groups(first).for_each(|&hash| table(hash).into_iter().for_each(|index| index.prefetch_home(hash)));
+        };
+        let records = |first: usize, near: &mut [Location; NEAR]| {
+            near.iter_mut().zip(groups(first)).for_each(|(at, &hash)| *at = self.fetch_item(view, table(hash), hash));
+        };
+        (0..AHEAD).step_by(NEAR).for_each(homes);
+        let mut ahead = near;
+        records(0, &mut ahead);
         for (i, (item, &hash)) in items.iter_mut().zip(hashes).enumerate() {
+            if i % NEAR == 0 {
+                near = ahead;
+                homes(i + AHEAD);
+                records(i + NEAR, &mut ahead);
+            }
             let location = near[i % NEAR];
-            if let Some(&ahead) = hashes.get(i + AHEAD) {
-                table(ahead).inspect(|index| index.prefetch_home(ahead));
-            }
-            if let Some(&ahead) = hashes.get(i + NEAR) {
-                near[i % NEAR] = self.fetch_item(view, table(ahead), ahead);
-            }
             let Some(record) = self.item_at(view, whole(keys, item), hash, location) else { return false };
             let header = &record.header;
             let is_item = header.kind_of_record == Type::Put

@@ -122,7 +122,11 @@ impl<O: Os> Commit<'_, O> {
         each_part(before, self.order_space(), |chunk, from, bytes| {
             let path = self.store.paths.of(Name::Order(chunk as u64));
             let allocate = || self.store.os.open(&path, OpenMode::Write)?.allocate(from, bytes);
-            allocate().map_err(|e| Error::io("append to", &path, e))
+            allocate().map_err(|e| {
+                // What there is of it by now is counted by nobody: whoever has the lock next releases it.
+                self.store.state.fetch_max(state::UNSWEPT, 1);
+                Error::io("append to", &path, e)
+            })
         })
     }
 
@@ -165,8 +169,12 @@ pub(super) fn each_part(from: u64, end: u64, mut with: impl FnMut(usize, u64, u6
 
 /// The end of the piece of a chunk in which so many bytes end.
 pub(super) fn whole_pieces(chunk: usize, end: u64) -> u64 {
-    let bytes = chunk_bytes(chunk);
-    end.next_multiple_of((bytes / PIECES).max(PIECE_MIN)).min(bytes)
+    end.next_multiple_of(piece_of(chunk)).min(chunk_bytes(chunk))
+}
+
+/// Bytes of a piece of a chunk.
+pub(super) fn piece_of(chunk: usize) -> u64 {
+    (chunk_bytes(chunk) / PIECES).max(PIECE_MIN)
 }
 
 /// The class of the longest block that is no longer than so many of the shortest.

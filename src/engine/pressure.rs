@@ -204,7 +204,7 @@ impl<O: Os> Store<O> {
                 Err(Error::Full) => false,
                 made => made?.is_some(),
             };
-            let more = more || self.end_what_is_over(|| self.lock())?;
+            let more = more || self.end_what_is_over(|| self.lock())? || self.return_nodes_at_last(&self.lock()?)?;
             match self.unlink_retired() {
                 Err(_) if self.is_refusing() => {
                     match self.put_right() {
@@ -314,7 +314,7 @@ impl<O: Os> Store<O> {
             let more = made || self.end_what_is_over(|| Ok(self.held()))?;
             let (waiting, _) = self.waiting();
             if !more && waiting == 0 {
-                return Ok(false);
+                return self.return_nodes_at_last(locked);
             }
             self.unlink_retired_by(|| Ok(self.held()))?;
             if may_ask && self.waiting().0 == waiting {

@@ -224,6 +224,7 @@ impl<O: Os> Store<O> {
             coming: Mutex::default(),
             was_new: AtomicBool::new(false),
             kept_free: AtomicU64::new(0),
+            kept_at: AtomicU64::new(0),
             wanted_block: AtomicUsize::new(0),
             retires: AtomicBool::new(true),
             strays: Mutex::default(),

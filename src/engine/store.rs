@@ -57,6 +57,8 @@ pub struct Store<O: Os> {
     pub(super) was_new: AtomicBool,
     /// Bytes of the space of nodes that were free when giving it back was tried in vain.
     pub(super) kept_free: AtomicU64,
+    /// The newest commit when it was tried for want of any other room.
+    pub(super) kept_at: AtomicU64,
     /// One more than the class of a block that there was no space for, until somebody sees to it; see `order_blocks`.
     pub(super) wanted_block: AtomicUsize,
     /// True once this handle has something to do after it has unlocked: to unlink what a commit of it has retired, or to call

@@ -282,10 +282,12 @@ impl Os for RealOs {
 /// overlayfs, ramfs and bcachefs. Anything else may be a network or FUSE file system.
 #[cfg(target_os = "linux")]
 const SHARED_FILE_SYSTEMS: [u64; 8] =
-    [0xEF53, 0x5846_5342, 0x9123_683E, TMPFS, 0xF2F5_2010, 0x794C_7630, 0x8584_58F6, 0xCA45_1A4E];
+    [0xEF53, 0x5846_5342, 0x9123_683E, TMPFS, 0xF2F5_2010, OVERLAYFS, 0x8584_58F6, 0xCA45_1A4E];
 
 #[cfg(target_os = "linux")]
 const TMPFS: u64 = 0x0102_1994;
+#[cfg(target_os = "linux")]
+const OVERLAYFS: u64 = 0x794C_7630;
 
 /// Asks the kernel to let go on whoever runs when this thread is woken: what is done in the background has time. The thread
 /// gets as much of the processor as any other, for it may hold what others wait for.
@@ -401,8 +403,9 @@ impl OsFile for RealFile {
         {
             use rustix::fs::FallocateFlags;
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            // There a map that is read where there is no space takes some, and a full one ends whoever reads.
-            if rustix::fs::fstatfs(&self.0)?.f_type as u64 & 0xFFFF_FFFF == TMPFS {
+            // There a map that is read where there is no space takes some, and a full one ends whoever reads. What is below an
+            // overlay nobody can tell.
+            if [TMPFS, OVERLAYFS].contains(&(rustix::fs::fstatfs(&self.0)?.f_type as u64 & 0xFFFF_FFFF)) {
                 return Err(io::ErrorKind::Unsupported.into());
             }
             if let Some(result) = uninterrupted(|| rustix::fs::fallocate(&self.0, flags, offset, len)) {
