@@ -16,6 +16,7 @@ pub mod once;
 pub mod real;
 #[cfg(any(test, fuzzing))]
 pub mod sim;
+pub mod text;
 
 use std::io;
 use std::path::Path;

@@ -9,6 +9,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, SeqAccess
 
 use super::{Kind, streamed};
 use crate::error::{Error, Result};
+use crate::os::text;
 
 /// A native value, as read from its bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,7 +35,7 @@ impl<'a> Native<'a> {
         Ok(Some(match kind {
             Kind::Bytes => Native::Bytes(bytes),
             Kind::Streamed => Native::Bytes(streamed::value(bytes)?),
-            Kind::Text => Native::Text(std::str::from_utf8(bytes).map_err(|e| Error::Codec(Box::new(e)))?),
+            Kind::Text => Native::Text(text::from_utf8(bytes).map_err(|e| Error::Codec(Box::new(e)))?),
             Kind::Signed => Native::Signed(i64::from_le_bytes(fixed(bytes)?)),
             Kind::Unsigned => Native::Unsigned(u64::from_le_bytes(fixed(bytes)?)),
             Kind::Wide => Native::Wide(i128::from_le_bytes(fixed(bytes)?)),

@@ -1,4 +1,4 @@
-//! Shared mappings: with `once`, the only file of a release build with `unsafe`.
+//! Shared mappings. With `once`, `text` and a call in `real`, this is all `unsafe` of a release build.
 //!
 //! What makes it sound, and where it is established:
 //! - `base..base + len` stays mapped while the `MmapRaw` lives, and it lives as long as `self`; [`RealMap::of`] checks that the
