@@ -9,6 +9,7 @@ mod buffer;
 mod direct;
 mod fan;
 mod orders;
+mod pairs;
 mod queues;
 mod streams;
 mod within;
@@ -34,6 +35,7 @@ use fan::Fan;
 
 pub(super) use buffer::with_buffer;
 pub(super) use orders::Orders;
+pub(super) use pairs::{Arena, Pairs};
 pub(super) use queues::{Place, Queues, Setting, WhileOpen};
 pub(super) use streams::{Grows, Opened, Source, Streamed, Streams};
 

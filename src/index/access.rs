@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use super::Index;
 use super::bounds::AsKey;
 use super::range::IndexInserted;
-use crate::calls::{Record, Wanted, put_together, with_buffer};
+use crate::calls::{Pairs, Record, Wanted, Whole, put_together, with_buffer};
 use crate::codec::Codec;
-use crate::engine::{Decision, End};
+use crate::engine::{Decision, End, Tag};
 use crate::error::{Error, Result};
 use crate::key::{self, EncodedKey, OwnedKey};
 use crate::value;
@@ -95,10 +95,26 @@ impl<K, V, C: Codec> Index<K, V, C> {
             if some.is_empty() {
                 return Ok(());
             }
-            put_together(&some, &mut |some| {
-                self.transact(|index| some.iter().try_for_each(|(key, value)| index.insert(key, value).map(drop)))
-            })?;
+            put_together(&some, &mut |some| self.put_in_together(some))?;
         }
+    }
+
+    fn put_in_together(&self, some: &[(K, V)]) -> Result<()>
+    where
+        K: AsKey<K>,
+        V: Serialize,
+    {
+        let store: &dyn Whole = &*self.store;
+        let mut pairs = Pairs::of_about(some.len());
+        let mut buffer = EncodedKey::new();
+        for (key, value) in some {
+            if !key.can_be_key() {
+                return Err(none_of::<K>());
+            }
+            let key = self.encode(key, &mut buffer)?;
+            value::encode_with(&self.codec, value, |kind, bytes| pairs.add(store, key, kind, bytes))??;
+        }
+        pairs.store(store, None, Tag::Id(self.space.id)).map(drop)
     }
 }
 

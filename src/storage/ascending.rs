@@ -66,7 +66,7 @@ impl<'b> Ascending<'b> {
     #[inline(always)]
     fn head(&self, i: usize) -> u64 {
         let (begin, end) = (self.begin(i), self.begin(i + 1));
-        let bytes = if end <= self.keys.len() { self.keys.get(begin..begin + HEAD) } else { None };
+        let bytes = if end <= self.keys.len() { self.keys.get(begin..begin.wrapping_add(HEAD)) } else { None };
         let Some(bytes) = bytes.and_then(<[u8]>::first_chunk) else { return head_of(self.key(i)) };
         let head = u64::from_be_bytes(*bytes);
         match end.wrapping_sub(begin) {
