@@ -39,6 +39,8 @@ pub enum Made {
     Index(Table),
     Tags(usize),
     Order(usize),
+    /// Space in files of nodes that are there, up to a place that is counted from the beginning of the first.
+    Claimed(u64),
     /// A value's file, and the number of the draft that it was.
     Value {
         id: u64,

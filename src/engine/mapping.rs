@@ -210,6 +210,7 @@ impl<O: Os> Store<O> {
             Made::Tags(chunk) => Name::Tags(chunk as u64),
             Made::Order(chunk) => Name::Order(chunk as u64),
             Made::Value { id, .. } => Name::Value(id),
+            Made::Claimed(end) => return self.release_nodes(self.order_space(), end),
         };
         self.replace_view(|view| match made {
             Made::Segment { slot, id } => {
@@ -220,7 +221,7 @@ impl<O: Os> Store<O> {
             Made::Index(table) => view.indexes.retain(|index| index.table != table),
             Made::Tags(chunk) => view.tags.truncate(chunk),
             Made::Order(chunk) => view.orders.truncate(chunk),
-            Made::Value { .. } => {}
+            Made::Value { .. } | Made::Claimed(_) => {}
         });
         let path = self.paths.of(name);
         let undone = match made {

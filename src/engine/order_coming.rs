@@ -9,7 +9,7 @@ use crate::os::{Os, OsMap};
 use crate::storage::leaf::{self, BITS, Leaf};
 use crate::storage::namespace::{Namespace, prefix};
 use crate::storage::state;
-use crate::storage::tree::BLOCK;
+use crate::storage::tree::{BLOCK, place_of};
 
 use super::coming::{Coming, Next};
 use super::commit::Commit;
@@ -46,6 +46,10 @@ impl<O: Os> Commit<'_, O> {
             }
         }
         let (place, at) = leaf_at(coming.block);
+        // The view may be from before another thread mapped what the leaf stands in.
+        if !seeded!("views_have_what_others_mapped") {
+            self.map_order_chunk(place_of(coming.block).0)?;
+        }
         self.at_end =
             Some(AtEnd { block: coming.block, left: leaf::without(self.word(place, at + BITS), first.entry) });
         Ok(Some((coming.keys.get(first.key.clone()).unwrap_or_default().to_vec(), first.hash)))

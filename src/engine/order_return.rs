@@ -108,7 +108,7 @@ impl<O: Os> Store<O> {
     }
 
     /// Step 3. What cannot be released the second time either is there for nodes that come.
-    fn release_nodes(&self, from: u64, end: u64) {
+    pub(super) fn release_nodes(&self, from: u64, end: u64) {
         let _ = each_part(from, end, |chunk, from, bytes| {
             let path = self.paths.of(Name::Order(chunk as u64));
             match self.os.open(&path, OpenMode::Write).and_then(|file| file.release(from, bytes)) {

@@ -118,15 +118,14 @@ impl<O: Os> Commit<'_, O> {
 
     /// Allocates what was claimed.
     pub(super) fn allocate_claimed(&mut self) -> Result<()> {
-        let before = self.store.order_space();
-        each_part(before, self.order_space(), |chunk, from, bytes| {
+        let (before, end) = (self.store.order_space(), self.order_space());
+        if before < end {
+            self.made.push(Made::Claimed(end));
+        }
+        each_part(before, end, |chunk, from, bytes| {
             let path = self.store.paths.of(Name::Order(chunk as u64));
             let allocate = || self.store.os.open(&path, OpenMode::Write)?.allocate(from, bytes);
-            allocate().map_err(|e| {
-                // What there is of it by now is counted by nobody: whoever has the lock next releases it.
-                self.store.state.fetch_max(state::UNSWEPT, 1);
-                Error::io("append to", &path, e)
-            })
+            allocate().map_err(|e| Error::io("append to", &path, e))
         })
     }
 

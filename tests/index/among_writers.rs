@@ -1,8 +1,11 @@
 //! Going through an index while others change it.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder::{Index, Result};
+
+use crate::random::scratch;
 
 /// A marker moves from key to key, in one transaction each time, through an index whose other keys come and go: whoever looks sees
 /// every key that stays, in its order, and never two markers in one leaf.
@@ -81,4 +84,30 @@ fn what_is_read_together_is_of_one_moment() {
         }
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// They begin before their handle has mapped anything.
+#[test]
+fn threads_of_one_handle_pop_each_key_once_and_in_order() {
+    for round in 0..40 {
+        let directory = scratch();
+        let first = Index::<u32, u8>::open(directory.path()).unwrap();
+        first.extend((0..40).map(|i| (i, 1))).unwrap();
+        let second = Index::<u32, u8>::open(directory.path()).unwrap();
+        let start = Barrier::new(3);
+        let pop = || second.pop_first().unwrap().expect("there are more").0;
+        let popped = std::thread::scope(|scope| {
+            let ten = || {
+                start.wait();
+                (0..10).map(|_| pop()).collect::<Vec<u32>>()
+            };
+            let threads = [0; 3].map(|_| scope.spawn(ten));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert!(popped.iter().all(|of_one| of_one.is_sorted()), "round {round}: {popped:?}");
+        let mut all = popped.concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..30), "round {round}: {popped:?}");
+        assert_eq!(first.pop_first().unwrap().map(|(key, _)| key), Some(30), "round {round}");
+    }
 }

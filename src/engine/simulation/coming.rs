@@ -113,3 +113,24 @@ fn a_leaf_that_was_foreseen_counts_unless_somebody_has_committed() {
     }
     assert!(kept > 100 && gone > 100, "{kept} counted, {gone} did not");
 }
+
+/// A thread has entered before another one of its process has mapped what the nodes stand in, and gets the lock after that one.
+#[test]
+fn a_view_from_before_the_nodes_were_mapped_will_do() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let first = index::open(&machine, Eviction::None);
+    let mut model = Model::default();
+    (0..20).for_each(|number| apply(&first, &Act::Put(0, key(number), 1, 9), &mut model, "filling"));
+    let second = index::open(&machine, Eviction::None);
+    let entered = second.handle.view.load_full();
+    assert!(entered.order(0).is_none());
+    let pop = Act::Pop(0, End::Front);
+    (0..2).for_each(|_| apply(&second, &pop, &mut model, "the one thread"));
+    second.handle.view.store(entered);
+    apply(&second, &pop, &mut model, "the other");
+    (0..4).for_each(|_| apply(&second, &pop, &mut model, "the one again"));
+    check(&first, &model);
+    while !model[0].is_empty() {
+        apply(&first, &pop, &mut model, "emptying");
+    }
+}

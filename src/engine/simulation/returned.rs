@@ -220,12 +220,34 @@ fn what_was_allocated_in_vain_is_released() {
             let put = |i: u32| Act::Put(0, key(i.wrapping_mul(2_654_435_761), 300), 1, 1);
             (0..base).for_each(|i| assert!(process.apply(&put(i))));
             machine.fail(kind, nth, Fault::Says(rustix::io::Errno::IO));
-            let all = Act::Together((1_300..2_500).map(put).collect(), true);
+            let all = Act::Together((1_300..4_200).map(put).collect(), true);
             failed += u32::from(all.apply(&process.handle, &process.indexes).is_err());
             machine.clear_failures();
             drop(process.handle.lock().unwrap());
             let (files, said) = space(&process);
             assert_eq!(files, said, "{base}, {kind:?} {nth}");
+            process.audit_all("failed");
+        }
+    }
+    assert!(failed > 5, "{failed}");
+}
+
+/// Space that was claimed and allocated by a commit whose list could not be written then.
+#[test]
+fn what_was_claimed_in_vain_is_released() {
+    let mut failed = 0;
+    for base in (100..3_000).step_by(340) {
+        for kind in [CallKind::Create, CallKind::WriteAt] {
+            let machine = Machine::with_file_capacity(3, 32 << 20);
+            let process = index::open_with(&machine, Eviction::None, 4 * LIMIT);
+            let put = |i: u32| Act::Put(0, key(i.wrapping_mul(2_654_435_761), 60), 1, 1);
+            (0..base).for_each(|i| assert!(process.apply(&put(i))));
+            machine.fail_at(kind, "spill", 1, Fault::Says(rustix::io::Errno::IO));
+            let all = Act::Together((1_300..4_200).map(put).collect(), true);
+            failed += u32::from(all.apply(&process.handle, &process.indexes).is_err());
+            machine.clear_failures();
+            let (files, said) = space(&process);
+            assert_eq!(files, said, "{base}, {kind:?}");
             process.audit_all("failed");
         }
     }
