@@ -33,7 +33,6 @@ removals_wait_for_much_that_is_dead   simulation::emptied
 copies_have_no_room_to_grow           simulation::emptied
 thrown_away_trees_keep_their_room     simulation::blocks
 free_blocks_stay_apart                simulation::blocks
-views_have_what_others_mapped         simulation::coming
 what_came_comes_for_ever              simulation::coming
 leaves_are_foreseen_for_ever          simulation::coming
 nodes_keep_their_space                simulation::returned

@@ -35,7 +35,8 @@ pub struct Coming {
 }
 
 impl Coming {
-    /// Says that a key was taken from an end by a commit, and whether it was the one that was to come.
+    /// Says that a key was taken from an end by a commit, and whether it was the one that was to come, out of a leaf that stays
+    /// where it is.
     pub fn taken(&mut self, end: EndOf, moment: u64, was_foretold: bool) {
         self.moment = moment;
         if was_foretold {
@@ -44,5 +45,10 @@ impl Coming {
             self.end = Some(end);
             self.next = Vec::new().into_iter();
         }
+    }
+
+    /// Nothing is known.
+    pub fn forget(&mut self) {
+        *self = Coming::default();
     }
 }

@@ -42,6 +42,15 @@ impl<O: Os> Store<O> {
         }
     }
 
+    /// Of trees that are taken apart nothing can be known: what is lost is room, until the trees are made anew.
+    #[cold]
+    fn forget_doomed(&self, locked: &Locked<'_, O>) -> Result<()> {
+        let mut commit = Commit::new(locked)?;
+        commit.damaged(0);
+        commit.stage_state(state::ORDER_DOOMED, 0);
+        commit.publish()
+    }
+
     /// Frees nodes of trees that were thrown away, by so many commits: not all under one hold of the lock, who wants them asks again.
     /// False if there are none.
     pub(super) fn take_trees_apart(&self, locked: &Locked<'_, O>, commits: usize) -> Result<bool> {
@@ -53,6 +62,11 @@ impl<O: Os> Store<O> {
             let mut commit = Commit::new(locked)?;
             commit.take_apart_some(TAKEN_APART_AT_ONCE)?;
             commit.publish()?;
+            // A list that goes round frees more than there is.
+            if self.state.load(state::ORDER_FREED) > self.state.load(state::ORDER_NEXT) {
+                self.forget_doomed(locked)?;
+                break;
+            }
             made = true;
         }
         Ok(made)
@@ -121,10 +135,11 @@ impl<O: Os> Commit<'_, O> {
 
     fn take_apart_some(&mut self, nodes: usize) -> Result<()> {
         for _ in 0..nodes {
-            let block = self.state(state::ORDER_DOOMED) as u32;
-            if block == 0 {
+            let doomed = self.state(state::ORDER_DOOMED);
+            if doomed == 0 {
                 return Ok(());
             }
+            let block = u32::try_from(doomed).unwrap_or(0);
             let Ok(node) = self.node(block) else {
                 // Nobody is led there: what is lost is room, until the trees are made anew.
                 self.stage_state(state::ORDER_DOOMED, 0);

@@ -51,12 +51,15 @@ impl<O: Os> Store<O> {
             if self.state.load(state::ORDER_STALE) != 0 {
                 return Ok(None);
             }
-            // Another thread may be at it just now, as it takes its own.
-            let mut coming = self.coming.try_lock().ok();
-            let foretold = match &mut coming {
-                Some(coming) => commit.coming_key((index, end), coming)?,
-                None => None,
-            };
+            // Whoever holds the store's lock has this one at once.
+            let mut coming = self.coming.lock().unwrap_or_else(|poisoned| {
+                // Somebody's code panicked over the item that came next.
+                self.coming.clear_poison();
+                let mut coming = poisoned.into_inner();
+                coming.forget();
+                coming
+            });
+            let foretold = commit.coming_key((index, end), &mut coming)?;
             let was_foretold = foretold.is_some();
             let (key, hash) = match foretold {
                 Some(foretold) => foretold,
@@ -68,6 +71,7 @@ impl<O: Os> Store<O> {
                     None => return Ok(Some(None)),
                 },
             };
+            let stays = was_foretold && commit.at_end.as_ref().is_some_and(|at_end| at_end.left.is_some());
             let moment = commit.sequence;
             let mut place = KeyPlace::default();
             commit.locate_into(&mut place, &key, hash)?;
@@ -80,10 +84,8 @@ impl<O: Os> Store<O> {
             if commit.change_alone(&Op { key: &key, hash, change: Change::Remove }, &place)? {
                 commit.publish()?;
             }
-            if let Some(coming) = &mut coming
-                && moment != commit.sequence
-            {
-                coming.taken((index, end == End::Front), moment, was_foretold);
+            if moment != commit.sequence {
+                coming.taken((index, end == End::Front), moment, stays);
             }
             Ok(Some(Some(taken)))
         })

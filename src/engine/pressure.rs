@@ -204,7 +204,9 @@ impl<O: Os> Store<O> {
                 Err(Error::Full) => false,
                 made => made?.is_some(),
             };
-            let more = more || self.end_what_is_over(|| self.lock())? || self.return_nodes_at_last(&self.lock()?)?;
+            let more = more || self.end_what_is_over(|| self.lock())?;
+            // Where it fails there may be other room all the same.
+            let more = more || self.return_nodes_at_last(&self.lock()?).unwrap_or(false);
             match self.unlink_retired() {
                 Err(_) if self.is_refusing() => {
                     match self.put_right() {

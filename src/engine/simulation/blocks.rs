@@ -198,3 +198,21 @@ fn lists_that_run_in_circles_are_forgotten() {
     assert_ne!(process.handle.state.load(state::SUSPECT), 0);
     assert_ne!(process.handle.state.load(list(class)), block);
 }
+
+/// Trees that are taken apart, by a word that is damaged: they are given up, and what is evicted makes room.
+#[test]
+fn trees_that_cannot_be_taken_apart_keep_no_put_waiting() {
+    for doomed in [1 << 63, 1, 10, 32, 353, u64::MAX] {
+        let process = index::open_with(&Machine::with_file_capacity(3, 16 << 20), Eviction::LeastRecentlyStored, LIMIT);
+        (0..600).for_each(|number| assert!(process.put_one(number, 600)));
+        process.handle.state.store(state::ORDER_DOOMED, doomed);
+        let before = process.os.steps();
+        (0..600).for_each(|number| drop(Act::Around(number, 3_000).apply(&process.handle, &process.indexes)));
+        let steps = process.os.steps() - before;
+        assert_eq!(process.handle.state.load(state::ORDER_DOOMED), 0, "{doomed:#x}");
+        // A block in use looks like any.
+        let is_seen = process.handle.state.load(state::SUSPECT) != 0;
+        assert!(is_seen || doomed <= u64::from(u32::MAX), "{doomed:#x}");
+        assert!(steps < 400_000, "{steps} steps, {doomed:#x}");
+    }
+}

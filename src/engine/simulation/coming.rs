@@ -1,11 +1,14 @@
 //! What a process has found out of an index ahead counts until somebody commits: the keys that come next at an end, and the leaf that
 //! a new key goes to.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::index::{self, Act, Model, Process, check};
 use super::{Dice, rounds};
 use crate::engine::change::{Change, Op, Put, Tag, Value};
 use crate::engine::commit::Commit;
 use crate::engine::queue::End;
+use crate::error::Result;
 use crate::options::Eviction;
 use crate::os::OsMap;
 use crate::os::sim::Machine;
@@ -133,4 +136,20 @@ fn a_view_from_before_the_nodes_were_mapped_will_do() {
     while !model[0].is_empty() {
         apply(&first, &pop, &mut model, "emptying");
     }
+}
+
+#[test]
+fn a_panic_over_an_item_does_not_end_looking_ahead() {
+    let machine = Machine::with_file_capacity(3, 16 << 20);
+    let process = index::open(&machine, Eviction::None);
+    let mut model = Model::default();
+    (0..20).for_each(|number| apply(&process, &Act::Put(0, key(number), 1, 9), &mut model, "filling"));
+    let pop = Act::Pop(0, End::Front);
+    (0..3).for_each(|_| apply(&process, &pop, &mut model, "before"));
+    let panics =
+        || process.handle.pop_in_order(process.indexes[0], End::Front, |_, _| -> Result<()> { panic!("over it") });
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    (0..3).for_each(|_| apply(&process, &pop, &mut model, "after"));
+    assert!(process.handle.coming.lock().unwrap().next.len() > 5);
+    check(&process, &model);
 }

@@ -33,7 +33,7 @@ fn fill_fresh() -> u32 {
 fn an_emptied_index_leaves_its_room_to_values() {
     let fresh = fill_fresh();
     for is_cleared in [false, true] {
-        for len in [100, 600] {
+        for len in if is_cleared { [600] } else { [100] } {
             let machine = machine();
             let process = open(&machine);
             let stored = process.fill(len);
@@ -73,7 +73,9 @@ fn an_index_beside_one_that_was_emptied_stays() {
     assert!(around * 10 >= fill_fresh() * 8, "{around}");
     assert!(process.said() * 4 < full, "{} of {full}", process.said());
     for number in 0..300 {
-        process.audit_all("beside");
+        if number % 30 == 0 {
+            process.audit_all("beside");
+        }
         assert!(process.apply(&Act::Remove(1, key(number, 60))), "{number}");
     }
     process.audit_all("empty");
@@ -121,7 +123,10 @@ fn death_at_every_step_of_giving_space_of_nodes_back() {
     // What gives back is at the end of it.
     let last = steps.saturating_sub(130)..steps;
     let before_that = spread(last.start, 6 * scale());
-    for (step, is_alone) in before_that.into_iter().chain(last).flat_map(|step| [(step, false), (step, true)]) {
+    let all = before_that.into_iter().chain(last).map(|step| (step, step % 5 == 0));
+    for (step, is_alone) in
+        all.flat_map(|(step, twice)| [(step, false), (step, true)].into_iter().take(1 + usize::from(twice)))
+    {
         let machine = before.copy();
         let process = open(&machine);
         let beside = (!is_alone).then(|| open(&machine));
@@ -132,7 +137,9 @@ fn death_at_every_step_of_giving_space_of_nodes_back() {
         drop(survivor.handle.lock().unwrap());
         let (files, said) = space(&survivor);
         assert_eq!(files, said, "{moment}");
-        survivor.audit_all(&moment);
+        if step % 4 == 0 {
+            survivor.audit_all(&moment);
+        }
         if step % 16 == 0 {
             survivor.fill_around();
             survivor.audit_all(&moment);
@@ -214,7 +221,7 @@ fn what_was_allocated_in_vain_is_released() {
     for (base, kind) in
         [(100, CallKind::Allocate), (500, CallKind::Allocate), (900, CallKind::Open), (100, CallKind::Open)]
     {
-        for nth in 1..14 {
+        for nth in (1..14).step_by(3) {
             let machine = Machine::with_file_capacity(3, 32 << 20);
             let process = index::open_with(&machine, Eviction::None, 4 * LIMIT);
             let put = |i: u32| Act::Put(0, key(i.wrapping_mul(2_654_435_761), 300), 1, 1);
@@ -229,14 +236,14 @@ fn what_was_allocated_in_vain_is_released() {
             process.audit_all("failed");
         }
     }
-    assert!(failed > 5, "{failed}");
+    assert!(failed > 2, "{failed}");
 }
 
 /// Space that was claimed and allocated by a commit whose list could not be written then.
 #[test]
 fn what_was_claimed_in_vain_is_released() {
     let mut failed = 0;
-    for base in (100..3_000).step_by(340) {
+    for base in (100..3_000).step_by(680) {
         for kind in [CallKind::Create, CallKind::WriteAt] {
             let machine = Machine::with_file_capacity(3, 32 << 20);
             let process = index::open_with(&machine, Eviction::None, 4 * LIMIT);
