@@ -7,6 +7,7 @@ use crate::storage::namespace::Namespace;
 
 /// The leaf that a new key goes to.
 pub struct Foreseen {
+    /// The newest commit when this was so.
     pub moment: u64,
     /// The word that led to the root.
     pub root: u64,
@@ -27,6 +28,7 @@ pub struct Next {
 #[derive(Default)]
 pub struct Coming {
     pub end: Option<EndOf>,
+    /// The newest commit when this was so: that which took the key before.
     pub moment: u64,
     pub block: u32,
     pub keys: Vec<u8>,
