@@ -4,7 +4,7 @@ use larder::{Cache, Error, Index};
 
 use crate::random::scratch;
 
-const LIMIT: u64 = 16 << 20;
+const LIMIT: u64 = 8 << 20;
 
 /// The key of a number, of such a length.
 fn key(number: u32, len: usize) -> Vec<u8> {
@@ -62,6 +62,7 @@ fn an_index_fills_its_limit() {
 /// An index beside a cache that evicts: what its nodes took is there for items again.
 #[test]
 fn an_emptied_index_leaves_its_room_to_the_cache_around_it() {
+    const LIMIT: u64 = 16 << 20;
     // Not in memory.
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::builder(directory.path()).size_limit(LIMIT).background(false).open().unwrap();

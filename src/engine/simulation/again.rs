@@ -123,9 +123,9 @@ fn again(machine: &Machine, handle: Handle) -> Handle {
 #[test]
 fn k7_what_is_removed_once_nothing_is_evicted_any_more_stays_away() {
     for policy in POLICIES.into_iter().filter(|&policy| policy != Eviction::None) {
-        // Removals take their time: every day half of the moments will do.
+        // Removals take their time: every day a quarter of the moments will do.
         moments(policy, |machine, i| {
-            if i % 50 != 0 && scale() == 1 {
+            if i % 100 != 0 && scale() == 1 {
                 return;
             }
             let machine = machine.copy();

@@ -64,7 +64,7 @@ fn d3_death_between_a_failed_fsync_and_its_announcement() {
 fn d3_a_sync_beside_a_wipe_that_the_disk_refuses_says_so_or_is_true() {
     let (mut bad, mut both) = (0, 0);
     for _round in 0..400u64 {
-        if both >= 4 * scale() {
+        if both >= 2 * scale() {
             break;
         }
         let machine = Machine::with_file_capacity(3, FILE_CAPACITY);

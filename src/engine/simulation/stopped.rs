@@ -27,7 +27,7 @@ use crate::storage::tag_table::row;
 
 const FILE_CAPACITY: usize = 16 << 20;
 /// Steps of one change at which its writer is stopped.
-const STOPS: usize = 150;
+const STOPS: usize = 80;
 
 /// Who makes a change, and is stopped at it.
 trait Victim {

@@ -7,7 +7,7 @@ use super::acts::{Act, item, key_bytes, put, value_bytes};
 use super::audit::{audit, drift, live};
 use super::power::after_cut;
 use super::world::{Handle, SMALL_LIMIT, World, living, open, open_in, opening, path};
-use super::{Dice, rounds, spread};
+use super::{Dice, rounds, scale, spread};
 use crate::engine::change::{Change, Op, Put, Tag, Value};
 use crate::engine::commit::Commit;
 use crate::engine::recovery::Opening;
@@ -38,7 +38,7 @@ fn synced_values_beyond_the_ring_stay_until_their_removal_is_durable() {
         remove_all().apply_alone(&victim.store);
         victim.os.steps() - before
     };
-    for step in spread(steps, 200) {
+    for step in spread(steps, 100 * scale()) {
         let (world, victim) = many_synced();
         victim.os.kill_after(step);
         victim.os.run(|| remove_all().apply_alone(&victim.store));
@@ -133,7 +133,7 @@ fn a_rebuild_leaves_a_synced_value_until_what_replaced_it_is_durable() {
         drop(open_in(&heir).unwrap());
         heir.steps()
     };
-    for step in spread(steps, 300) {
+    for step in spread(steps, 150 * scale()) {
         let world = replaced_before_a_rebuild();
         let heir = world.machine.process();
         heir.kill_after(step);
