@@ -12,8 +12,8 @@ use crate::storage::redo::CHANGES_INLINE;
 use crate::storage::state;
 
 /// Deaths tried of one operation, and pairs of deaths.
-const DEATHS: usize = 24;
-const PAIRS: usize = 8;
+const DEATHS: usize = 16;
+const PAIRS: usize = 5;
 /// Bytes of files that a death may leave behind unaccounted: a window, an index file, a draft.
 const LEFT_BEHIND: u64 = 400 << 10;
 /// A moment after every expiry that these tests use.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::os::sim::{CallKind, Fault, Machine};
 
 /// Calls of one operation that are tried.
-const CALLS: usize = 16;
+const CALLS: usize = 11;
 
 fn furniture() -> Vec<Act> {
     let mut acts = vec![tagged(0, 1, 30, 1), tagged(1, 1, 30, 1), tagged(2, 1, 40, 2), put(3, 1, 12_000)];

@@ -20,7 +20,7 @@ use crate::storage::state;
 const UNTIL_FULL: usize = 1_200;
 /// Operations in each of which somebody dies, and deaths tried in one.
 const OPERATIONS: usize = 2;
-const DEATHS: usize = 6;
+const DEATHS: usize = 4;
 /// Of so many operations one makes room: where nothing is evicted, only once enough is dead.
 const LOOKS: usize = 1_000;
 /// Images of everyday tests under each policy, of one moment, and of one run.

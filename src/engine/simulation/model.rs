@@ -13,7 +13,7 @@ use super::random::{Run, each_key_once};
 use super::{number, scale, seed};
 use crate::os::Os;
 
-const CASES: usize = 100;
+const CASES: usize = 70;
 const STEPS: usize = 200;
 const SECOND: u64 = 1_000_000_000;
 
