@@ -71,7 +71,7 @@ impl<C: Codec> Cache<C> {
         pairs: impl IntoIterator<Item = (K, V)>,
         options: SetOptions<'_>,
     ) -> Result<()> {
-        checked_tag(&options)?;
+        let tag = checked_tag(&options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
         let pairs = pairs.into_iter();
         let mut gathered = Pairs::of_about(pairs.size_hint().0);
         let mut buffer = EncodedKey::new();
@@ -79,7 +79,6 @@ impl<C: Codec> Cache<C> {
             let key = key::encode_into(&key, &mut buffer)?;
             value::encode_with(&self.codec, &value, |kind, bytes| gathered.add(&*self.store, key, kind, bytes))??;
         }
-        let tag = checked_tag(&options)?.map_or(Tag::None, |tag| Tag::Named(Label::tag(tag)));
         let stored = gathered.store(&*self.store, calls::expiry(&*self.store, options.expire), tag)?;
         self.store.count(Counter::Stores, stored);
         Ok(())

@@ -6,7 +6,7 @@
 
 use crate::error::Result;
 use crate::os::{Os, OsMap};
-use crate::storage::leaf::{self, BITS, ENTRIES_MAX, Leaf};
+use crate::storage::leaf::{self, BITS, Leaf};
 use crate::storage::namespace::{Namespace, prefix};
 use crate::storage::state;
 use crate::storage::tree::{BLOCK, place_of};
@@ -49,7 +49,7 @@ impl<O: Os> Commit<'_, O> {
         // The view may be from before another thread mapped what the leaf stands in.
         self.map_order_chunk(place_of(coming.block).0)?;
         let bits = self.word(place, at + BITS);
-        if bits >> (first.entry % ENTRIES_MAX) & 1 == 0 {
+        if !leaf::has(bits, first.entry) {
             // Damage: who took the key before left it there.
             return Ok(None);
         }

@@ -73,7 +73,7 @@ impl<O: Os> Store<O> {
         let free = self.free_of(space);
         let give_back = || -> Result<bool> {
             let mut commit = Commit::new(locked)?;
-            if !self.has_holes() || !commit.return_space(worth)? {
+            if !self.has_holes() || !commit.stage_return(worth)? {
                 return Ok(false);
             }
             if seeded!("nodes_are_released_before_their_commit") {
@@ -133,7 +133,7 @@ impl<O: Os> Store<O> {
 
 impl<O: Os> Commit<'_, O> {
     /// Steps 1 and 2 but for the publishing. False if there is nothing to give back.
-    fn return_space(&mut self, worth: u64) -> Result<bool> {
+    fn stage_return(&mut self, worth: u64) -> Result<bool> {
         // Lists that cannot be right are empty now, and that is to be published.
         let Some((mut runs, _)) = self.free_runs()? else { return Ok(true) };
         let counted: u64 = runs.iter().map(|&(_, blocks)| blocks).sum();

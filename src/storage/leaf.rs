@@ -34,6 +34,12 @@ pub fn full(count: usize) -> u64 {
     u64::MAX.checked_shr(64_usize.saturating_sub(count) as u32).unwrap_or(0)
 }
 
+/// True if bits say that an entry is there.
+#[inline]
+pub fn has(bits: u64, entry: usize) -> bool {
+    bits >> (entry % ENTRIES_MAX) & 1 != 0
+}
+
 /// Bits without that of an entry. `None` if it is the only one.
 #[inline]
 pub fn without(bits: u64, entry: usize) -> Option<u64> {
@@ -95,7 +101,7 @@ impl<'b> Leaf<'b> {
 
     #[inline]
     fn is_there(&self, entry: usize) -> bool {
-        self.bits >> (entry % ENTRIES_MAX) & 1 != 0
+        has(self.bits, entry)
     }
 
     /// How many entries there can be, by the last that is kept.
