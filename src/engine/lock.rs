@@ -4,10 +4,10 @@
 //! The word is 0, or the owner's id with bit 31 set if somebody sleeps. Ids are never used twice while anybody lives
 //! who may have seen them, so a word that has not changed names the same handle.
 //!
-//! Taking it: 0 → my id by compare-and-exchange. If that fails: spin a little, set bit 31, sleep on the word for at most
-//! [`ROUND_MAX`], and if the owner has not changed meanwhile, probe its presence. The kernel takes the presence away when
-//! the process ends and never before, so a missing one means dead, and a stopped process is never robbed. The
-//! compare-and-exchange of that very word to my id decides between several who found it dead.
+//! Taking it: 0 → my id by compare-and-exchange. If that fails: spin for as long as a sleep costs, set bit 31, sleep on the
+//! word for at most [`ROUND_MAX`], and if the owner has not changed meanwhile, probe its presence. The kernel takes the
+//! presence away when the process ends and never before, so a missing one means dead, and a stopped process is never
+//! robbed. The compare-and-exchange of that very word to my id decides between several who found it dead.
 //!
 //! Fairness: a waiter of more than [`PATIENCE`] writes a wish into `YIELD_UNTIL`; newcomers who see one sleep once,
 //! briefly, before they try. A wish passes by itself, so a waiter that dies leaves nothing behind.
@@ -20,15 +20,14 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsMap};
-use crate::storage::state::{IS_JOINT, LOCK, PENDING, UNSWEPT, UPKEEP, VISIBLE, YIELD_UNTIL};
+use crate::storage::state::{IS_JOINT, LOCK, PENDING, UNSWEPT, VISIBLE, YIELD_UNTIL};
 
 use super::store::Store;
 
 /// Bit of the word that says that somebody sleeps on it.
 const SLEEPERS: u32 = 1 << 31;
-/// So many times more tries where the owner is the one that is elected to give space back: it holds the lock for some
-/// microseconds, and often.
-const PATIENCE_WITH_UPKEEP: u32 = 10;
+/// The most steps of spinning between two looks at the word: half a microsecond.
+const STEPS_MAX: u32 = 16;
 /// The longest sleep between two probes; it bounds how late a death is noticed.
 const ROUND_MAX: Duration = Duration::from_millis(4);
 const ROUND_FIRST: Duration = Duration::from_millis(1);
@@ -224,19 +223,33 @@ impl<O: Os> Store<O> {
         self.os.wait(&self.state, LOCK, word, COURTESY);
     }
 
+    /// Waits without sleeping; true if that got the lock. A sleep and what follows it, which is a call of the kernel to wake
+    /// the sleeper and its turn at a processor, cost some fifty microseconds where processes outnumber processors. Who
+    /// waits for so long before it sleeps never wastes more than as much again (Karlin, Li, Manasse and Owicki 1991); who
+    /// looks less and less often leaves the line of the word to its owner (Anderson 1990).
+    fn spin_for_lock(&self) -> bool {
+        let (mut left, mut steps) = (O::SPINS, 1);
+        while left > 0 {
+            for _ in 0..steps {
+                self.os.spin();
+            }
+            left = left.saturating_sub(steps);
+            steps = (2 * steps).min(STEPS_MAX);
+            if self.state.load32(LOCK) == 0 && self.state.compare_exchange32(LOCK, 0, self.owner).is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// True if the lock was taken over from a dead owner.
     #[cold]
     fn lock_contended(&self, timeout: Duration) -> Result<bool> {
         if Inside::would_wait_for_itself(self.here()) {
             return Err(Error::InTransaction);
         }
-        let owner = self.state.load32(LOCK) & !SLEEPERS;
-        let is_upkeep = owner != 0 && owner == self.state.load32(UPKEEP);
-        for _ in 0..O::SPINS * if is_upkeep { PATIENCE_WITH_UPKEEP } else { 1 } {
-            self.os.spin();
-            if self.state.load32(LOCK) == 0 && self.state.compare_exchange32(LOCK, 0, self.owner).is_ok() {
-                return Ok(false);
-            }
+        if self.spin_for_lock() {
+            return Ok(false);
         }
         let start = self.os.uptime();
         let mut round = ROUND_FIRST;

@@ -100,10 +100,10 @@ pub trait Os: Clone + Send + Sync + 'static {
     fn wake(&self, map: &Self::Map, offset: usize, count: u32);
     /// Runs something in a thread of its own. A simulation has none: `Unsupported`, and `body` is dropped.
     fn spawn(&self, body: impl FnOnce() + Send + 'static) -> io::Result<()>;
-    /// Looks at a lock before the first sleep: about two microseconds, ten times the length of a commit. A model that tries
-    /// every order of steps needs few of them.
+    /// Steps of spinning for a lock before the first sleep: as long as a sleep costs. A model that tries every order of steps
+    /// needs few of them.
     const SPINS: u32 = 60;
-    /// Says that the caller is spinning: a processor hint, or the simulation's turn to run somebody else.
+    /// A step of spinning: a processor hint, or the simulation's turn to run somebody else.
     fn spin(&self);
 
     /// Wall clock, in nanoseconds since 1970. May be some milliseconds old, and may step.
