@@ -106,8 +106,7 @@ impl Run {
                         let at = (turn + round as usize) % crew.len();
                         (crew[at].0.clone(), &mut crew[at].1)
                     };
-                    let answer = worker.ask(&format!("{} {round}", row.name)).and_then(|text| Answer::parse(&text));
-                    self.take(row, cell, &peer, answer);
+                    self.take(row, cell, &peer, ask(worker, parent.path(), row, round));
                 }
             }
         }
@@ -116,8 +115,7 @@ impl Run {
         for round in 0..self.arguments.rounds {
             for (row, peer) in reopened.iter().flat_map(|row| names.iter().map(move |peer| (*row, peer))) {
                 let mut worker = Worker::start(&self.task(false, peer, parent.path(), cell)?.arguments())?;
-                let answer = worker.ask(&format!("{} {round}", row.name)).and_then(|text| Answer::parse(&text));
-                self.take(row, cell, peer, answer);
+                self.take(row, cell, peer, ask(&mut worker, parent.path(), row, round));
             }
         }
         Ok(())
@@ -135,7 +133,7 @@ impl Run {
         for round in 0..self.arguments.rounds {
             for turn in 0..crew.len() {
                 let at = (turn + round as usize) % crew.len();
-                let answer = crew[at].1.ask(&format!("{} {round}", row.name)).and_then(|text| Answer::parse(&text));
+                let answer = ask(&mut crew[at].1, parent.path(), row, round);
                 let peer = crew[at].0.clone();
                 self.take(row, (0, LEN_ALONE), &peer, answer);
             }
@@ -158,6 +156,7 @@ impl Run {
             for entry in entries.iter_mut().filter(|entry| entry.why_not.is_none()) {
                 self.say(&format!("core: {}, {} processes, round {}", entry.peer, entry.processes, round + 1));
                 let parent = &self.arguments.parent;
+                memory::touch(parent)?;
                 let count = if entry.peer == "lmdb-durable" { (operations / 20).max(2000) } else { operations };
                 if let Err(error) = core::round(&entry.peer, parent, entry.processes, count, &mut entry.mix) {
                     entry.why_not = Some(format!("failed: {error}"));
@@ -169,7 +168,6 @@ impl Run {
     }
 
     fn all(&mut self) -> Outcome<()> {
-        self.say(&format!("{} MiB of free memory are touched", memory::touch() >> 20));
         if self.arguments.asks_for(CORE) {
             self.core()?;
         }
@@ -181,6 +179,12 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// What a store's process says of a row.
+fn ask(worker: &mut Worker, parent: &Path, row: &Row, round: u64) -> Outcome<Answer> {
+    memory::touch(parent)?;
+    Answer::parse(&worker.ask(&format!("{} {round}", row.name))?)
 }
 
 fn main() -> Outcome<()> {

@@ -96,7 +96,6 @@ fn print_row(name: &str, [ours, theirs]: &mut [Vec<f64>; 2]) {
 fn main() -> Outcome<()> {
     let number = |place, default| std::env::args().nth(place).map_or(Ok(default), |text| text.parse::<u64>());
     let (rounds, pairs) = (number(1, 7)?.max(1), number(2, PAIRS)?.max(CALLS));
-    memory::touch();
     let directories = [tempfile::tempdir_in(parent()?)?, tempfile::tempdir_in(parent()?)?];
     let value = "x".repeat(100);
     let larder = Index::<u64, String>::builder(&directories[0]).size_limit(4 << 30).open()?;
@@ -106,7 +105,9 @@ fn main() -> Outcome<()> {
     sqlite.fill((0..pairs as i64).map(|n| 2 * n), &value)?;
     let mut times = Times::default();
     for round in 0..rounds {
+        memory::touch(directories[0].path())?;
         ours(&larder, &value, (round, pairs), &mut times)?;
+        memory::touch(directories[0].path())?;
         theirs(&sqlite, &value, (round, pairs), &mut times)?;
     }
     println!("{:<58} {:>9}   (least to most of {rounds} rounds)", format!("us, {pairs} pairs of 100 B"), "median");

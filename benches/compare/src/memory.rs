@@ -1,33 +1,29 @@
 //! Free memory, touched before anything is measured.
 //!
 //! A virtual machine may have its memory only in name: the host finds a page when it is first touched, and whoever happens to
-//! take it then pays for that (12 us a page where this was found). A store that
-//! appends takes fresh pages for its files all the time, one that writes in place takes none, so what would be compared is how
-//! long the machine has been running. A page that was touched stays the machine's when it is free again.
+//! take it then pays for that (3 to 12 us a page where this was found). A store that appends takes fresh pages for its files
+//! all the time, one that writes in place takes none, so what would be compared is how long the machine has been running.
+//! Nor is it enough to do it once: what is free goes back to the host after some seconds ("free page reporting"). What
+//! was freed last is what the kernel gives out first, so a file that is written just before a pass and removed leaves the
+//! pages of which the pass makes its own files. Memory that is no file's would be taken in larger pieces, and leave
+//! the smaller ones as they were.
 
-use std::fs;
+use std::fs::File;
+use std::io::{Result, Write};
+use std::path::Path;
 
-/// What is touched at once.
-const STEP: usize = 64 << 20;
-/// What is left alone, for others that run meanwhile.
-const SPARE: usize = 1 << 30;
-const PAGE: usize = 4096;
+/// More than any pass of a tenth of a second takes: so the pages that it takes are the machine's.
+const BEFORE_A_PASS: usize = 512 << 20;
+/// What is written at once.
+const STEP: usize = 1 << 20;
 
-/// Bytes that nobody uses, not even for files.
-fn free() -> usize {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse::<usize>().ok());
-    kib.unwrap_or(0) << 10
-}
-
-/// Touches all free memory but a little, and gives it back. The bytes that were touched.
-pub fn touch() -> usize {
-    let mut taken: Vec<Vec<u8>> = Vec::new();
-    while free() > SPARE + STEP {
-        let mut part = vec![0; STEP];
-        part.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
-        taken.push(std::hint::black_box(part));
+/// Touches so much of the memory that is free as a pass may take for files in a directory.
+pub fn touch(directory: &Path) -> Result<()> {
+    let path = directory.join("touched");
+    let mut file = File::create(&path)?;
+    let step = vec![1; STEP];
+    for _ in 0..BEFORE_A_PASS / STEP {
+        file.write_all(&step)?;
     }
-    taken.len() * STEP
+    std::fs::remove_file(path)
 }

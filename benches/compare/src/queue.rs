@@ -128,15 +128,17 @@ fn main() -> Outcome<()> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(9), |text| text.parse())?;
     let parent = parent()?;
     let value = "x".repeat(100);
-    memory::touch();
     let mut short = Sides::new(&parent, &value, 0)?;
     let mut long = Sides::new(&parent, &value, LONG)?;
     let leased = tempfile::tempdir_in(&parent)?;
     let leased = (Deque::open(&leased)?, leased);
     let mut lease_times = Vec::new();
     for _ in 0..rounds.max(1) {
+        memory::touch(&parent)?;
         short.round(&value)?;
+        memory::touch(&parent)?;
         long.round(&value)?;
+        memory::touch(&parent)?;
         lease_times.push(leases(&leased.0, &value)?);
     }
     println!("{:<58} {:>9}   (least to most of {rounds} rounds)", "us a pair", "median");

@@ -13,8 +13,8 @@ use crate::tables::{Results, cell_name, short};
 const INTRODUCTION: &str = "\
 How to read it:
 
-- Before the first row all free memory is touched once. The host of a virtual machine finds a page when it is first touched,
-  and a store that appends would pay for it, one that writes in place would not.
+- Before each pass a file of half a GiB is written and removed. The host of a virtual machine finds a page of memory when it is first
+  touched, and may take it back while it is free: a store that appends would pay for it, one that writes in place would not.
 - A figure is the median of the rounds, with the least and the most in brackets; **5x** is how many times what larder takes. In
   each round the stores are measured in turns, and begin with another one each time. Each has a process of its own, which is
   idle while others are measured.
