@@ -3,15 +3,14 @@
 //! A segment is made as long as it may ever get and allocated in windows, each zeroed by one large write under the lock:
 //! that takes the space (a full disk is an error here, never a signal later), and lets the kernel use large pages, so
 //! that the small records that follow cost a copy and no page fault each. Records of [`WRITE_MIN`] bytes and more are
-//! written with one call into space that nobody zeroed.
+//! written with one call into space that nobody zeroed. Under `Durability::Sync` all are written by calls.
 //!
 //! All of it is staged: a segment that was made for a commit that failed is made again by the next, under the same id.
 
 use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
-
-use crate::options::MAX_KEY_BYTES;
+use crate::options::{Durability, MAX_KEY_BYTES};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
 use crate::storage::location::{Location, SEGMENT_BYTES_MAX, Tail};
 use crate::storage::paths::Name;
@@ -143,7 +142,7 @@ impl<O: Os> Commit<'_, O> {
         let Some(segment) = self.active().filter(|segment| offset as usize + len <= segment.map.len()) else {
             return Err(self.no_room_at_tail());
         };
-        segment.map.write(offset as usize, &self.staged.bytes);
+        self.write_log(segment, offset, &self.staged.bytes, false)?;
         if self.written.is_none() {
             self.written = Some(Tail { offset, ..self.tail });
         }
@@ -206,13 +205,23 @@ impl<O: Os> Commit<'_, O> {
             return Err(self.no_room_at_tail());
         }
         let crc = draft.encode(record::salt(segment.nonce, offset), bytes);
-        match &segment.file {
-            Some(file) if size >= WRITE_MIN => {
-                file.write_at(bytes, self.tail.offset).map_err(|e| self.failed("append to", segment.id, e))?;
-            }
-            _ => segment.map.write(offset, bytes),
-        }
+        self.write_log(segment, self.tail.offset, bytes, size >= WRITE_MIN)?;
         Ok((size, crc))
+    }
+
+    /// Writes records where they go, by a call or through the map. What is about to be made durable goes by a call however short
+    /// it is: of what is changed through a map the kernel writes whole large pages, 64 KiB for a commit of 100 bytes.
+    #[inline(always)]
+    fn write_log(&self, segment: &Segment<O>, offset: u64, bytes: &[u8], by_call: bool) -> Result<()> {
+        match &segment.file {
+            Some(file) if by_call || self.store.durability == Durability::Sync => {
+                file.write_at(bytes, offset).map_err(|e| self.failed("append to", segment.id, e))
+            }
+            _ => {
+                segment.map.write(offset as usize, bytes);
+                Ok(())
+            }
+        }
     }
 
     /// The nonce of the segment that the tail is in.
