@@ -102,10 +102,27 @@ fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
         }
     }
     let file = options.open(path)?;
-    match file.metadata()?.is_file() {
+    match is_regular(&file)? {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
     }
+}
+
+/// Asks for the type alone. Who asks for times as well has the kernel keep finer ones of the file from then on, so that each
+/// write changes them and each `fdatasync` writes them to the disk too: a durable commit took half as long again.
+#[cfg(target_os = "linux")]
+fn is_regular(file: &File) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
+    match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE) {
+        Ok(found) => Ok(FileType::from_raw_mode(found.stx_mode.into()) == FileType::RegularFile),
+        // A filter of system calls may refuse it.
+        Err(_) => Ok(file.metadata()?.is_file()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_regular(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.is_file())
 }
 
 impl Os for RealOs {

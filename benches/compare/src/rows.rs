@@ -38,6 +38,8 @@ pub struct Row {
     pub unit: Unit,
     pub scope: Scope,
     pub run: fn(&mut Stage, u64) -> Outcome<Figure>,
+    /// What holds larder back where others are ahead of it.
+    pub behind: Option<&'static str>,
 }
 
 const fn row(
@@ -47,7 +49,13 @@ const fn row(
     scope: Scope,
     run: fn(&mut Stage, u64) -> Outcome<Figure>,
 ) -> Row {
-    Row { name, title, unit, scope, run }
+    Row { name, title, unit, scope, run, behind: None }
+}
+
+impl Row {
+    const fn behind(self, why: &'static str) -> Row {
+        Row { behind: Some(why), ..self }
+    }
 }
 
 use Scope::{Alone, Cell, Reopened, SmallCell};

@@ -143,7 +143,10 @@ impl Results {
         for (why, peers) in &reasons {
             let _ = writeln!(text, "- {}: {why}", peers.join(", "));
         }
-        if !reasons.is_empty() {
+        if let Some(why) = row.behind {
+            let _ = writeln!(text, "- Where larder is behind: {why}");
+        }
+        if !reasons.is_empty() || row.behind.is_some() {
             text.push('\n');
         }
         text + &single_calls(&entries, is_cell)
