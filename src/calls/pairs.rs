@@ -1,5 +1,7 @@
 //! Many keys and values of one call, encoded, to be put in by one commit. It does not know what they were.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use super::{Whole, Written};
@@ -76,9 +78,7 @@ impl<'s> Pairs<'s> {
 
     /// Puts them in, of a key that is there twice the last. How many they were.
     pub fn store(mut self, store: &dyn Whole, expires: Option<u64>, tag: Tag<'_>) -> Result<u64> {
-        if !all_differ(&self.pairs) {
-            self.pairs = last_of_each(&self.arena, &self.pairs);
-        }
+        keep_last_of_each(&self.arena, &mut self.pairs);
         let Pairs { arena, pairs, drafts } = &self;
         let op = |pair: &Pair| {
             let draft = pair.draft.and_then(|at| drafts.get(at));
@@ -94,22 +94,91 @@ impl<'s> Pairs<'s> {
     }
 }
 
-/// True if no two pairs have the same hash, and so the same key. Nearly always so.
-fn all_differ(pairs: &[Pair]) -> bool {
-    if pairs.len() <= COMPARED {
-        return pairs.iter().enumerate().all(|(i, pair)| pairs[..i].iter().all(|other| other.hash != pair.hash));
+/// Where the last pair of each hash is.
+type LastOfHash = HashMap<u64, usize, BuildHasherDefault<AsItIs>>;
+
+/// The hash of a hash: itself. It has the seed of the store, so nobody chooses which ones meet.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
     }
-    let mut hashes: Vec<u64> = pairs.iter().map(|pair| pair.hash).collect();
-    hashes.sort_unstable();
-    hashes.windows(2).all(|two| two[0] != two[1])
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(self.0 << 8 | u64::from(byte)));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
-/// The last pair of each key, in the order of their places.
-fn last_of_each(arena: &Arena, pairs: &[Pair]) -> Vec<Pair> {
+/// Leaves the last pair of each key, in the order of their places.
+fn keep_last_of_each(arena: &Arena, pairs: &mut Vec<Pair>) {
+    // The same hash nearly always means the same key, and different ones always mean different keys.
+    let comes_first = |(i, pair): (usize, &Pair)| pairs[..i].iter().all(|other| other.hash != pair.hash);
+    if pairs.len() <= COMPARED && pairs.iter().enumerate().all(comes_first) {
+        return;
+    }
+    let mut last = LastOfHash::with_capacity_and_hasher(pairs.len(), BuildHasherDefault::default());
+    let mut replaced = Vec::new();
+    for (i, pair) in pairs.iter().enumerate() {
+        match last.insert(pair.hash, i) {
+            None => {}
+            Some(before) if pairs[before].key(arena) == pair.key(arena) => replaced.push(before),
+            Some(_) => return sort_out(arena, pairs),
+        }
+    }
+    if replaced.is_empty() {
+        return;
+    }
+    replaced.sort_unstable();
+    let (mut replaced, mut at) = (replaced.into_iter().peekable(), 0..);
+    pairs.retain(|_| replaced.next_if_eq(&at.next().unwrap_or(usize::MAX)).is_none());
+}
+
+/// The same where different keys have the same hash.
+#[cold]
+fn sort_out(arena: &Arena, pairs: &mut Vec<Pair>) {
     let mut order: Vec<usize> = (0..pairs.len()).collect();
     let key = |i: usize| (pairs[i].hash, pairs[i].key(arena));
     order.sort_by(|&a, &b| key(a).cmp(&key(b)).then(b.cmp(&a)));
     order.dedup_by(|a, b| key(*a) == key(*b));
     order.sort_unstable();
-    order.into_iter().map(|i| pairs[i]).collect()
+    *pairs = order.into_iter().map(|i| pairs[i]).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pairs of keys of one byte, whose values say which one it is, and whose hashes are what `hash` makes of their keys.
+    fn pairs(keys: &[u8], hash: impl Fn(u8) -> u64) -> (Arena, Vec<Pair>) {
+        let mut arena = Arena::default();
+        let pairs = keys.iter().enumerate().map(|(i, &key)| {
+            let at = arena.add(&[key]);
+            let end = arena.add(&(i as u32).to_le_bytes()).end;
+            Pair { hash: hash(key), key: at.start, value: at.end, end, kind: 0, draft: None }
+        });
+        let pairs = pairs.collect();
+        (arena, pairs)
+    }
+
+    #[test]
+    fn of_each_key_its_last_pair_is_left_in_its_place_whatever_hashes_meet() {
+        let hashes: [fn(u8) -> u64; 3] = [u64::from, |key| u64::from(key) % 7, |_| 0];
+        for (hash, len) in hashes.into_iter().flat_map(|hash| [0, 1, 2, 31, 32, 33, 300].map(|len| (hash, len))) {
+            for modulus in [1, 2, 13, 256] {
+                let keys: Vec<u8> = (0..len).map(|i: u32| (i.wrapping_mul(167) % modulus) as u8).collect();
+                let (arena, mut left) = pairs(&keys, hash);
+                keep_last_of_each(&arena, &mut left);
+                let is_last = |i: &usize| !keys[i + 1..].contains(&keys[*i]);
+                let expected: Vec<u32> = (0..keys.len()).filter(is_last).map(|i| i as u32).collect();
+                let found = |pair: &Pair| u32::from_le_bytes(arena.bytes[pair.value..pair.end].try_into().unwrap());
+                assert_eq!(left.iter().map(found).collect::<Vec<_>>(), expected, "{len} keys of {modulus}");
+            }
+        }
+    }
 }

@@ -14,6 +14,8 @@ use crate::storage::redo::{Address, Change};
 
 /// Up to this many staged words are searched one by one.
 const LINEAR_MAX: usize = 24;
+/// A table for more of them than this is not kept for the next commit.
+const PLACES_MAX: usize = 4096;
 /// Bits of the filter of buckets.
 const BUCKET_BITS: usize = 512;
 /// With more cells than this the filter would let too many through, and a second one helps out …
@@ -50,11 +52,13 @@ struct List {
     changes: Vec<Change>,
     /// Where each word is, once there are too many to search.
     places: Option<Box<Places>>,
+    /// The table that was used last, empty.
+    spare: Option<Box<Places>>,
 }
 
 impl List {
     const fn new() -> List {
-        List { changes: Vec::new(), places: None }
+        List { changes: Vec::new(), places: None, spare: None }
     }
 
     /// Not inlined: it is rare, and those who ask have better uses for their registers.
@@ -79,7 +83,21 @@ impl List {
         let all = || self.changes.iter().enumerate().map(|(i, change)| (change.address, i));
         match &mut self.places {
             Some(places) => places.extend(all().next_back()),
-            None => self.places = Some(Box::new(all().collect())),
+            None => {
+                let mut places = self.spare.take().unwrap_or_default();
+                places.extend(all());
+                self.places = Some(places);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.changes.clear();
+        if let Some(mut places) = self.places.take()
+            && places.capacity() <= PLACES_MAX
+        {
+            places.clear();
+            self.spare = Some(places);
         }
     }
 }
@@ -279,10 +297,8 @@ impl Words {
         if self.len() == 0 {
             return;
         }
-        for list in [&mut self.changes, &mut self.cells] {
-            list.changes.clear();
-            list.places = None;
-        }
+        self.changes.clear();
+        self.cells.clear();
         self.words = 0;
         self.buckets = [0; BUCKET_BITS / 64];
         self.wide = None;
