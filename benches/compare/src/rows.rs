@@ -1,6 +1,7 @@
 //! The rows: what is measured, each by a function that a worker runs once a round. Those of a cell share a store that is filled
 //! beforehand; the others have a store of their own, which they fill.
 
+pub mod behind;
 pub mod core;
 mod items;
 mod limits;
@@ -38,8 +39,6 @@ pub struct Row {
     pub unit: Unit,
     pub scope: Scope,
     pub run: fn(&mut Stage, u64) -> Outcome<Figure>,
-    /// What holds larder back where others are ahead of it.
-    pub behind: Option<&'static str>,
 }
 
 const fn row(
@@ -49,13 +48,7 @@ const fn row(
     scope: Scope,
     run: fn(&mut Stage, u64) -> Outcome<Figure>,
 ) -> Row {
-    Row { name, title, unit, scope, run, behind: None }
-}
-
-impl Row {
-    const fn behind(self, why: &'static str) -> Row {
-        Row { behind: Some(why), ..self }
-    }
+    Row { name, title, unit, scope, run }
 }
 
 use Scope::{Alone, Cell, Reopened, SmallCell};

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::histogram::Histogram;
 use crate::measure::quantile;
 use crate::rows::core::{CALLS, Mix};
-use crate::rows::{Row, Scope, Unit};
+use crate::rows::{Row, Scope, Unit, behind};
 
 /// A row of one store in a cell. Rows without a cell have zero items.
 pub struct Entry {
@@ -143,10 +143,11 @@ impl Results {
         for (why, peers) in &reasons {
             let _ = writeln!(text, "- {}: {why}", peers.join(", "));
         }
-        if let Some(why) = row.behind {
+        let behind = behind::reason(row.name);
+        if let Some(why) = behind {
             let _ = writeln!(text, "- Where larder is behind: {why}");
         }
-        if !reasons.is_empty() || row.behind.is_some() {
+        if !reasons.is_empty() || behind.is_some() {
             text.push('\n');
         }
         text + &single_calls(&entries, is_cell)
