@@ -111,6 +111,13 @@ thread_local! {
 /// a moment ago in small pieces takes a processor long to read in large ones.
 pub(super) struct Staged(Option<Box<Words>>);
 
+/// Not where words are staged: there it would have its registers saved each time.
+#[cold]
+#[inline(never)]
+fn begin(none: &mut Option<Box<Words>>) -> &mut Words {
+    none.get_or_insert_default()
+}
+
 /// Nothing is staged.
 static NOTHING: Words = Words::new();
 
@@ -126,7 +133,10 @@ impl Deref for Staged {
 impl DerefMut for Staged {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Words {
-        self.0.get_or_insert_with(Box::default)
+        match &mut self.0 {
+            Some(words) => words,
+            none => begin(none),
+        }
     }
 }
 
