@@ -142,10 +142,12 @@ impl<O: Os> Commit<'_, O> {
         let Some(segment) = self.active().filter(|segment| offset as usize + len <= segment.map.len()) else {
             return Err(self.no_room_at_tail());
         };
-        self.write_log(segment, offset, &self.staged.bytes, false)?;
+        let written = self.write_log(segment, offset, &self.staged.bytes, false);
+        // A write that failed may have written something.
         if self.written.is_none() {
             self.written = Some(Tail { offset, ..self.tail });
         }
+        written?;
         self.staged.bytes.clear();
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 
 use super::acts::{Act, expiring, item, put, tagged};
 use super::audit::{audit, live};
-use super::world::{Handle, World, living, open, open_in};
+use super::world::{Handle, World, living, open, open_durably, open_in};
 use super::{scale, spread};
 use crate::error::Error;
 use crate::os::sim::{CallKind, Fault, Machine};
@@ -191,6 +191,31 @@ fn every_call_that_the_kernel_says_nothing_about_leaves_no_trace() {
 fn every_call_that_stops_half_way_leaves_no_trace() {
     once(Fault::Short(Errno::IO), CALLS / 2);
     once(Fault::Short(Errno::NOSPC), CALLS / 4);
+}
+
+/// Under `Durability::Sync` the pieces of a batch are written by calls, each of which may stop half way.
+#[test]
+fn a_durable_batch_whose_writes_stop_half_way_leaves_no_trace() {
+    let act = Act::Batch((0..60).map(|key| put(key, 2, 600)).collect());
+    let mut failed = 0;
+    for (nth, writes_on) in (1..).flat_map(|nth| [(nth, false), (nth, true)]) {
+        let (mut world, other) = World::with(1, &furniture());
+        let durable = open_durably(&world.machine);
+        world.machine.fail_at(CallKind::WriteAt, "log-", nth, Fault::Short(Errno::IO));
+        let outcome = act.apply(&durable.store);
+        world.machine.clear_failures();
+        failed += u64::from(outcome.is_err());
+        if writes_on {
+            // Records and batches of other lengths, over what the first attempt has left.
+            world.apply(&durable, &put(700, 1, 50));
+            world.apply(&other, &Act::Batch(vec![put(701, 1, 600), put(702, 1, 600)]));
+        }
+        check_all(&mut world, &act, outcome.is_ok(), (durable, other));
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    assert!(failed >= 4, "{failed} writes failed");
 }
 
 #[test]
