@@ -224,8 +224,8 @@ impl<O: Os> Store<O> {
     }
 
     /// Waits without sleeping; true if that got the lock. A sleep and what follows it, which is a call of the kernel to wake
-    /// the sleeper and its turn at a processor, cost some fifty microseconds where processes outnumber processors. Who
-    /// waits for so long before it sleeps never wastes more than as much again (Karlin, Li, Manasse and Owicki 1991); who
+    /// the sleeper and its turn at a processor, cost at least as much where processes outnumber processors. Who waits for
+    /// as long as a sleep costs before it sleeps wastes at most as much again (Karlin, Li, Manasse and Owicki 1991); who
     /// looks less and less often leaves the line of the word to its owner (Anderson 1990).
     fn spin_for_lock(&self) -> bool {
         let (mut left, mut steps) = (O::SPINS, 1);
