@@ -1,11 +1,9 @@
 //! Many keys and values of one call, encoded, to be put in by one commit. It does not know what they were.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use super::{Whole, Written};
-use crate::engine::{Change, Op, Put, Tag, Value};
+use crate::engine::{ByHash, Change, Op, Put, Tag, Value};
 use crate::error::Result;
 
 /// Bytes of one call's keys and values, end to end.
@@ -94,27 +92,6 @@ impl<'s> Pairs<'s> {
     }
 }
 
-/// Where the last pair of each hash is.
-type LastOfHash = HashMap<u64, usize, BuildHasherDefault<AsItIs>>;
-
-/// The hash of a hash: itself. It has the seed of the store, so nobody chooses which ones meet.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(self.0 << 8 | u64::from(byte)));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 /// Leaves the last pair of each key, in the order of their places.
 fn keep_last_of_each(arena: &Arena, pairs: &mut Vec<Pair>) {
     // The same hash nearly always means the same key, and different ones always mean different keys.
@@ -122,7 +99,7 @@ fn keep_last_of_each(arena: &Arena, pairs: &mut Vec<Pair>) {
     if pairs.len() <= COMPARED && pairs.iter().enumerate().all(comes_first) {
         return;
     }
-    let mut last = LastOfHash::with_capacity_and_hasher(pairs.len(), BuildHasherDefault::default());
+    let mut last = ByHash::with_capacity_and_hasher(pairs.len(), Default::default());
     let mut replaced = Vec::new();
     for (i, pair) in pairs.iter().enumerate() {
         match last.insert(pair.hash, i) {
@@ -134,9 +111,10 @@ fn keep_last_of_each(arena: &Arena, pairs: &mut Vec<Pair>) {
     if replaced.is_empty() {
         return;
     }
-    replaced.sort_unstable();
-    let (mut replaced, mut at) = (replaced.into_iter().peekable(), 0..);
-    pairs.retain(|_| replaced.next_if_eq(&at.next().unwrap_or(usize::MAX)).is_none());
+    let mut stays = vec![true; pairs.len()];
+    replaced.into_iter().for_each(|at| stays[at] = false);
+    let mut stays = stays.into_iter();
+    pairs.retain(|_| stays.next() == Some(true));
 }
 
 /// The same where different keys have the same hash.

@@ -35,6 +35,7 @@
 mod ahead;
 mod batch;
 mod borrowed;
+mod by_hash;
 mod cells;
 mod change;
 mod check;
@@ -121,6 +122,7 @@ mod write;
 #[cfg(any(test, fuzzing))]
 pub use log::{Batches, Found as FoundInLog};
 
+pub use by_hash::ByHash;
 pub use change::{Change, DecidedValue, Decision, Hold, Op, OwnedTag, Put, Tag, Value};
 pub use check::{Progress, Report};
 pub use found::Found;

@@ -14,8 +14,8 @@ use crate::storage::redo::{Address, Change};
 
 /// Up to this many staged words are searched one by one.
 const LINEAR_MAX: usize = 24;
-/// A table for more of them than this is not kept for the next commit.
-const PLACES_MAX: usize = 4096;
+/// Buffers for more of them than this are not kept for the next commit.
+const KEPT_MAX: usize = 4096;
 /// Bits of the filter of buckets.
 const BUCKET_BITS: usize = 512;
 /// With more cells than this the filter would let too many through, and a second one helps out …
@@ -94,7 +94,7 @@ impl List {
     fn clear(&mut self) {
         self.changes.clear();
         if let Some(mut places) = self.places.take()
-            && places.capacity() <= PLACES_MAX
+            && places.capacity() <= KEPT_MAX
         {
             places.clear();
             self.spare = Some(places);
@@ -182,7 +182,7 @@ impl Staged {
     #[inline]
     pub fn give_back(&mut self) {
         if let Some(mut words) = self.0.take()
-            && words.changes.changes.capacity() <= 4096
+            && words.changes.changes.capacity().max(words.cells.changes.capacity()) <= KEPT_MAX
             && words.bytes.capacity() <= 1 << 16
         {
             words.clear();
@@ -360,6 +360,11 @@ mod tests {
         assert_eq!(staged.word(Address::new(Place::State, 99 * 8)), None);
         staged.clear();
         assert_eq!(staged.word(Address::new(Place::Tags(0), 99 * 8)), None);
+        // The table is there again, and nothing of what was in it.
+        (100..200).for_each(|i| staged.add_word(change(Place::Tags(0), i * 8, i as u64)));
+        assert_eq!(staged.word(Address::new(Place::Tags(0), 35 * 8)), None);
+        assert_eq!(staged.word(Address::new(Place::Tags(0), 135 * 8)), Some(135));
+        staged.clear();
         assert!(!staged.may_touch(offset(0)));
     }
 }

@@ -3,10 +3,10 @@
 //! A virtual machine may have its memory only in name: the host finds a page when it is first touched, and whoever happens to
 //! take it then pays for that (3 to 12 us a page where this was found). A store that appends takes fresh pages for its files
 //! all the time, one that writes in place takes none, so what would be compared is how long the machine has been running.
-//! Nor is it enough to do it once: what is free goes back to the host after some seconds ("free page reporting"). What
-//! was freed last is what the kernel gives out first, so a file that is written just before a pass and removed leaves the
-//! pages of which the pass makes its own files. Memory that is no file's would be taken in larger pieces, and leave
-//! the smaller ones as they were.
+//! Nor is it enough to do it once: what is free goes back to the host after some seconds ("free page reporting"). So a file is
+//! written just before each pass and removed, as its pages are likely to be those that the pass makes its own files of.
+//! Where this was found, 99.9 % of larder's overwrites of a million items took up to 8 us after it, 155 us after memory
+//! that is no file's was touched instead; why that does not help was not found out.
 
 use std::fs::File;
 use std::io::{Result, Write};

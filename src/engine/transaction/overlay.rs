@@ -5,14 +5,14 @@
 //! cutting to that length. The newest version of a key is found through a table of hashes once there are more than a few.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 
 use crate::error::{Error, Result};
 use crate::storage::namespace::{Kind, Namespace, is_inner, parse};
 use crate::storage::record::{Draft, Header, Type};
 
+use super::super::by_hash::ByHash;
 use super::super::queue::Span;
 use super::emptied::Emptied;
 
@@ -22,26 +22,6 @@ const LINEAR_MAX: usize = 16;
 const VERSION_BYTES: usize = 64;
 /// The orders and sequences of staged versions: behind everything that a log can hold.
 const STAGED: u64 = 1 << 63;
-
-/// Hashes are spread already.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 << 8) | u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = word;
-    }
-}
 
 /// What a staged put is beside its key and its value.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +129,7 @@ pub struct Savepoint {
 pub struct Overlay {
     bytes: Vec<u8>,
     versions: Vec<Version>,
-    newest: Option<HashMap<u64, usize, BuildHasherDefault<AsIs>>>,
+    newest: Option<ByHash<usize>>,
     /// The hashes of all versions with their numbers, once somebody walks through the transaction.
     by_hash: Option<BTreeSet<(u64, usize)>>,
     /// Versions before this one were cleared away.
@@ -402,7 +382,7 @@ impl Overlay {
     }
 
     fn make_table(&mut self) {
-        let mut newest: HashMap<u64, usize, BuildHasherDefault<AsIs>> = HashMap::default();
+        let mut newest: ByHash<usize> = ByHash::default();
         for (at, version) in self.versions.iter_mut().enumerate() {
             version.before = newest.insert(version.hash, at);
         }

@@ -19,7 +19,7 @@ pub fn reason(row: &str) -> Option<&'static str> {
         "disk" => "space that is made ahead and not filled yet: a 128th of the size limit, 64 MiB at most.",
         "delete" => "a value of 256 KiB is a file, which is removed; others note that pages or keys are free.",
         "open-warm" => {
-            "who opens makes a file, its sign of life for the others, which takes half a millisecond, and longer while \
+            "who opens makes a file, its sign of life for the others, which takes 0.3 to 0.4 ms, and longer while \
              the disk is busy with what other stores wrote."
         }
         "open-cold" => {
