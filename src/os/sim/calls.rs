@@ -154,7 +154,7 @@ impl Os for SimOs {
     }
 
     fn place(&self) -> (u64, u64, u64) {
-        (self.process.number, 0, 0)
+        (self.process.number, self.machine.number, 0)
     }
 
     /// Directories of the simulation are never replaced.

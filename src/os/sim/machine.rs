@@ -8,6 +8,7 @@ use super::poison::sound;
 use super::process::Process;
 use super::state::State;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const FILE_CAPACITY: usize = 256 << 20;
 pub struct Machine {
     state: Arc<Mutex<State>>,
     pub(super) crowd: Arc<Crowd>,
+    /// No other machine of this process has it, nor has a copy: a process takes what has another number for another store.
+    pub(super) number: u64,
 }
 
 impl Machine {
@@ -33,7 +36,9 @@ impl Machine {
     }
 
     fn that_is(state: State) -> Machine {
-        Machine { state: Arc::new(Mutex::new(state)), crowd: Arc::default() }
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Machine { state: Arc::new(Mutex::new(state)), crowd: Arc::default(), number }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
