@@ -53,6 +53,7 @@ mark_kills_its_own_commit             storage::state
 clock_set_back_revives                simulation::model
 moved_before_the_bucket               simulation::deaths
 nothing_says_what_is_dead             simulation::eviction
+what_was_carried_is_not_asked_for     simulation::limit::whatever
 marks_go_with_their_segment           simulation::eviction
 evicted_keys_are_not_removed          simulation::limit::a_deleted_key
 cleared_segments_leave_the_main_stream simulation::limit::whatever

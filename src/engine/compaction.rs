@@ -57,6 +57,7 @@ use crate::os::{Access, Os, OsMap};
 use crate::storage::location::{Location, Tail};
 use crate::storage::namespace::is_inner;
 use crate::storage::record::{BATCH_RECORD, DEAD_VALUE, Draft, Header, Type};
+use crate::storage::segment::MAIN;
 use crate::storage::state::{self, Retiree, row, row_word};
 use crate::storage::tag_table;
 
@@ -391,8 +392,7 @@ impl<'l, O: Os> Quantum<'_, 'l, O> {
             self.write_one(one)?;
         }
         if self.commit.end_batch(batch)? && carried {
-            let sequence = self.commit.sequence;
-            self.commit.stage_state(state::CARRIED, sequence);
+            self.commit.stage_carried();
         }
         Ok(left)
     }
@@ -425,6 +425,17 @@ impl<O: Os> Commit<'_, O> {
             self.add_state(count, -1);
         }
         self.count_replaced(old, false);
+    }
+
+    /// Counts a batch of the main stream, which has just ended, as one that must be durable before its victim goes (K4).
+    fn stage_carried(&mut self) {
+        if self.store.is_carried_durable() {
+            // Whatever was carried before is durable, so what has to become so begins here.
+            let segment = self.state(row_word(self.tail.slot, row::ID)) & !MAIN;
+            let segment = segment + u64::from(seeded!("what_was_carried_is_not_asked_for"));
+            self.stage_state(state::CARRIED_FROM, segment);
+        }
+        self.stage_state(state::CARRIED, self.sequence);
     }
 
     /// Step 5. Where the walk is at its end the victim goes; if a cell still seems to lead into it, it stays.

@@ -3,14 +3,14 @@
 
 use crate::error::{Error, Result};
 use crate::os::{Os, OsFile, OsMap};
-use crate::storage::state::{SYNC_FAILED, SYNC_STAGE, SYNCED_MAIN, SYNCED_SEGMENT, SYNCED_VALUES};
+use crate::storage::state::{CARRIED_UPTO, SYNC_FAILED, SYNC_STAGE, SYNCED_MAIN, SYNCED_SEGMENT, SYNCED_VALUES};
 
 use super::store::Store;
 
 /// Bit of `SYNC_FAILED`: somebody was told, so it stays until `sync` has put it right.
-pub(super) const TOLD: u64 = 16;
+pub(super) const TOLD: u64 = 32;
 /// `SYNC_FAILED` counts up by this with each failure, so that one that comes while an older one is put right is not lost.
-const ONE_FAILURE: u64 = 32;
+const ONE_FAILURE: u64 = 64;
 
 impl<O: Os> Store<O> {
     #[cold]
@@ -64,7 +64,7 @@ impl<O: Os> Store<O> {
     /// The words that say what could not be made durable, if there is anything of the kind: failures that were announced,
     /// and stages that dead owners were at.
     pub(super) fn doubts(state: &O::Map) -> Vec<(usize, u64)> {
-        let words = [SYNC_FAILED, SYNC_STAGE, SYNCED_SEGMENT, SYNCED_MAIN, SYNCED_VALUES];
+        let words = [SYNC_FAILED, SYNC_STAGE, SYNCED_SEGMENT, SYNCED_MAIN, CARRIED_UPTO, SYNCED_VALUES];
         let found = words.map(|word| (word, state.load(word)));
         if found[..2].iter().any(|&(_, value)| value != 0) { found.to_vec() } else { Vec::new() }
     }

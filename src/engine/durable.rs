@@ -15,12 +15,16 @@
 //!    files are written once more, and those that `SYNC_FAILED` names are made anew, if `sync` was called (`remake`).
 //! 4. Wait a moment for those who came in the last rounds ([`GATHERING`]): whoever was let go by the last leader is about to
 //!    commit again, and would miss this round by a hair.
-//! 5. Load `VISIBLE`, then where the tail is, then the next id of a value: in this order, so that all that the commits up to
-//!    that `VISIBLE` wrote is in the files asked for.
+//! 5. Load `VISIBLE`, then where the tails are, then the next id of a value: in this order, and once, so that all that the commits
+//!    up to that `VISIBLE` wrote is in the files asked for, and what becomes new meanwhile is new to the next leader too.
 //! 6. `SYNC_STAGE = VALUES`; each value file that is not durable yet, `SYNCED_VALUES` following; `SYNC_STAGE = NAMES`; the
 //!    directory, if a file may be new in it; `SYNC_STAGE = MAIN_LOG`; the segments of the main stream from `SYNCED_MAIN` on;
 //!    `SYNC_STAGE = LOG`; those of the commit stream from `SYNCED_SEGMENT` on, in order, those words following: a sealed one
-//!    is asked for once. Before a victim of compaction goes, the main stream alone is asked for.
+//!    is asked for once. Before a victim of compaction goes, the main stream alone is asked for, and of it the segments that may
+//!    have something that victims left and that is not durable: from `CARRIED_FROM`, or if that is later from `CARRIED_UPTO`, which
+//!    follows. Items need not be durable for that, so who never asks for more does not wait for all that the store holds.
+//!    `SYNC_STAGE` has the bit [`MAIN_END`] all the time, from before step 5 on: it tells those who take files out of use that nobody
+//!    vouches for these.
 //! 7. If something was announced meanwhile (`doubt`): all again. `SYNCED = ` the `VISIBLE` of step 5; `SYNC_STAGE = 0`. Now and then, and for `sync` always: write to the file
 //!    `synced` how far the log is durable, and make that durable (see `rebuild` for its use).
 //! 8. `SYNCING = 0`; wake all sleepers. Most are done by step 1; one of the others leads everybody who came meanwhile.
@@ -68,7 +72,9 @@ pub const VALUES: u64 = 1;
 pub const NAMES: u64 = 2;
 pub const LOG: u64 = 4;
 pub const MAIN_LOG: u64 = 8;
-const STAGES: u64 = VALUES | NAMES | LOG | MAIN_LOG;
+/// The main stream from `CARRIED_UPTO` on.
+pub const MAIN_END: u64 = 16;
+const STAGES: u64 = VALUES | NAMES | LOG | MAIN_LOG | MAIN_END;
 
 /// Bit of `SYNCING` that says that somebody sleeps on it.
 const SLEEPERS: u32 = 1 << 31;
@@ -92,6 +98,19 @@ pub(super) enum Purpose {
     Sync,
     /// What compaction carried over, before what it came from goes.
     Carried,
+}
+
+/// Up to where a leader asks (step 5).
+pub(super) struct Ends {
+    pub visible: u64,
+    /// The newest of these commits that `CARRIED` is about.
+    pub carried: u64,
+    /// The segment that the commit stream ends in, and where.
+    pub segment: u64,
+    pub offset: u64,
+    /// The number of the segment that the main stream ends in; 0 if it has none.
+    pub main: u64,
+    pub next_value: u64,
 }
 
 /// The held word `SYNCING`. Dropping it lets the next one lead.
@@ -144,8 +163,15 @@ impl<O: Os> Store<O> {
 
     /// True if what compaction carried over is durable.
     pub(super) fn is_carried_durable(&self) -> bool {
-        let carried = self.state.load(state::CARRIED);
+        let carried = self.carried();
         carried <= self.state.load(state::CARRIED_SYNCED) || carried <= self.state.load(SYNCED)
+    }
+
+    /// `CARRIED`, or the newest visible commit if that is older: of one that is being carried out some words may be there and others
+    /// not, and it counts the next time.
+    fn carried(&self) -> u64 {
+        let visible = self.state.load(VISIBLE);
+        self.state.load(state::CARRIED).min(visible)
     }
 
     /// Makes what compaction carried over durable, before what it came from goes: the main stream alone, but where nothing
@@ -157,7 +183,7 @@ impl<O: Os> Store<O> {
         if self.loses_nothing() {
             return self.make_all_durable();
         }
-        self.make_durable(self.state.load(state::CARRIED), Purpose::Carried)
+        self.make_durable(self.carried(), Purpose::Carried)
     }
 
     /// Steps 1 and 2.
@@ -193,7 +219,7 @@ impl<O: Os> Store<O> {
     pub(super) fn try_to_lead(&self) -> Option<Lead<'_, O>> {
         let word = self.state.load32(SYNCING);
         if word == 0 {
-            return self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok().then(|| Lead::begin(self));
+            return self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok().then(|| Lead { store: self });
         }
         let sleeping = word | SLEEPERS;
         if word != sleeping && self.state.compare_exchange32(SYNCING, word, sleeping).is_err() {
@@ -205,7 +231,7 @@ impl<O: Os> Store<O> {
             && leader != self.owner
             && !self.os.is_alive(&self.paths.presence(leader.into()))
             && self.state.compare_exchange32(SYNCING, sleeping, self.owner | SLEEPERS).is_ok();
-        takes_over.then(|| Lead::begin(self))
+        takes_over.then(|| Lead { store: self })
     }
 
     /// Frees a dead leader's word. What it was at stays in `SYNC_STAGE` for the next one. For a sole opener.
@@ -230,33 +256,32 @@ impl<O: Os> Store<O> {
         }
     }
 
-    /// The number of the segment that the main tail is in; 0 if there is none.
-    fn main_tail(&self) -> u64 {
-        let id = self.segment_in(Tail::from_bits(self.state.load(state::MAIN_TAIL)).slot);
-        if is_main(id) { id & !MAIN } else { 0 }
+    /// Step 5.
+    pub(super) fn ends(&self) -> Ends {
+        // What is visible is read after `SYNCING` and `SYNC_STAGE` were written: see `retire` for who asks the other way round.
+        fence(Ordering::SeqCst);
+        let state = &self.state;
+        let visible = state.load(VISIBLE);
+        let carried = self.carried();
+        let (segment, offset) = self.position(state::TAIL, state::NEXT_SEGMENT);
+        let (main, _) = self.position(state::MAIN_TAIL, state::NEXT_MAIN);
+        Ends { visible, carried, segment, offset, main: main & !MAIN, next_value: state.load(state::NEXT_VALUE) }
     }
 
-    /// The segment that the tail is in, and the tail's offset there: everything before it was written before this
-    /// call. 0 as an offset if writers were too quick.
-    pub(super) fn position(&self) -> (u64, u64) {
+    /// The segment that a tail is in, and its offset there: everything before it was written before this call. The last segment
+    /// there is, and 0 as an offset, if writers were too quick; 0 if the stream has no segment.
+    fn position(&self, word: usize, next: usize) -> (u64, u64) {
         for _ in 0..64 {
-            let tail = self.state.load(state::TAIL);
+            let tail = self.state.load(word);
             let id = self.segment_in(Tail::from_bits(tail).slot);
-            if self.state.load(state::TAIL) == tail {
-                return (id, Tail::from_bits(tail).offset);
+            if self.state.load(word) == tail {
+                // The tail of a stream without a segment is 0, where another may stand.
+                let is_its_own = is_main(id) == (word == state::MAIN_TAIL);
+                return if is_its_own { (id, Tail::from_bits(tail).offset) } else { (0, 0) };
             }
             self.os.spin();
         }
-        (self.state.load(state::NEXT_SEGMENT).saturating_sub(1), 0)
-    }
-}
-
-impl<'s, O: Os> Lead<'s, O> {
-    /// For who has the word `SYNCING`.
-    fn begin(store: &'s Store<O>) -> Self {
-        // What is visible is read after that: see `retire` for who asks the other way round.
-        fence(Ordering::SeqCst);
-        Lead { store }
+        (self.state.load(next).saturating_sub(1), 0)
     }
 }
 
@@ -266,18 +291,15 @@ impl<O: Os> Lead<'_, O> {
         let (store, state) = (self.store, &self.store.state);
         let names_in_doubt = self.dispel_doubt(purpose)?;
         if purpose == Purpose::Carried {
-            return self.carry_out_main().map(|()| true);
+            return self.carry_out_main();
         }
         if purpose == Purpose::Change {
             self.gather();
         }
         let before = state.load(SYNCED);
-        let target = state.load(VISIBLE);
-        let (segment, offset) = store.position();
-        let next_value = state.load(state::NEXT_VALUE);
-        let carried = state.load(state::CARRIED);
-        let has_new_names = names_in_doubt || self.has_new_names(segment, next_value);
-        let asked = self.ask_disk(has_new_names, next_value, segment);
+        let ends = store.ends();
+        let has_new_names = names_in_doubt || self.has_new_names(&ends);
+        let asked = self.ask_disk(has_new_names, &ends);
         if asked.is_err() {
             // What failed for good was announced.
             state.store(SYNC_STAGE, 0);
@@ -288,31 +310,32 @@ impl<O: Os> Lead<'_, O> {
             return Ok(false);
         }
         state.store(state::GROUP, state.load(VISIBLE).saturating_sub(before));
-        state.store(SYNCED, target);
-        state.fetch_max(state::CARRIED_SYNCED, carried);
+        state.store(SYNCED, ends.visible);
+        state.fetch_max(state::CARRIED_SYNCED, ends.carried);
         state.store(SYNC_STAGE, 0);
         let now = u64::try_from(store.os.uptime().as_millis()).unwrap_or(u64::MAX);
         if purpose == Purpose::Sync || now.abs_diff(state.load(state::MARKED_AT)) >= MARK_EVERY {
             // Without it, damage may be taken for the end of the log: nothing that was promised.
-            if self.write_mark(target, segment, offset).is_some() {
-                state.store(state::MARKED, target);
+            if self.write_mark(&ends).is_some() {
+                state.store(state::MARKED, ends.visible);
             }
             state.store(state::MARKED_AT, now);
         }
         Ok(true)
     }
 
-    pub(super) fn has_new_names(&self, segment: u64, next_value: u64) -> bool {
+    pub(super) fn has_new_names(&self, ends: &Ends) -> bool {
         let state = &self.store.state;
-        segment > state.load(SYNCED_SEGMENT)
-            || self.store.main_tail() > state.load(SYNCED_MAIN)
-            || next_value > state.load(SYNCED_VALUES)
+        ends.segment > state.load(SYNCED_SEGMENT)
+            || ends.main > state.load(SYNCED_MAIN)
+            || ends.next_value > state.load(SYNCED_VALUES)
             || state.load(state::MARKED) == 0
     }
 
     /// Step 6.
-    pub(super) fn ask_disk(&self, has_new_names: bool, next_value: u64, segment: u64) -> Result<()> {
+    pub(super) fn ask_disk(&self, has_new_names: bool, ends: &Ends) -> Result<()> {
         let (store, state) = (self.store, &self.store.state);
+        let Ends { segment, next_value, .. } = *ends;
         state.store(SYNC_STAGE, VALUES);
         let value = |name| if let Name::Value(id) = name { Some(id) } else { None };
         for id in self.numbers(state.load(SYNCED_VALUES), next_value, value)? {
@@ -321,18 +344,13 @@ impl<O: Os> Lead<'_, O> {
                 store.sync_named(Name::Value(id), VALUES)?;
             }
         }
-        state.store(SYNC_STAGE, NAMES);
         if has_new_names && !seeded!("sync_forgets_names") {
             self.make_mark_file();
-            let root = store.paths.root();
-            store.os.sync_dir(root).map_err(|e| {
-                store.announce_failure(NAMES, true);
-                Error::not_written(root, e)
-            })?;
+            self.ask_for_names(0)?;
         }
         state.store(SYNCED_VALUES, next_value);
-        state.store(SYNC_STAGE, MAIN_LOG);
-        self.ask_for_main()?;
+        // Before the other: what is durable there is not asked for again when a segment goes.
+        self.ask_for_segments(MAIN_LOG, SYNCED_MAIN, ends.main)?;
         state.store(SYNC_STAGE, LOG);
         let log = |name| if let Name::Segment(id) = name { Some(id).filter(|&id| !is_main(id)) } else { None };
         let from = if seeded!("sync_of_the_newest_segment_alone") { segment } else { state.load(SYNCED_SEGMENT) };
@@ -344,42 +362,46 @@ impl<O: Os> Lead<'_, O> {
         Ok(())
     }
 
-    /// The main stream, before the other: what is durable there is not asked for again when a segment goes.
-    fn ask_for_main(&self) -> Result<()> {
+    /// The segments of the main stream from the one that a word names, which follows, so that a failure finds the one it is about.
+    fn ask_for_segments(&self, stage: u64, word: usize, last: u64) -> Result<()> {
         let (store, state) = (self.store, &self.store.state);
-        let last = store.main_tail();
+        state.store(SYNC_STAGE, stage);
         let main = |name| if let Name::Segment(id) = name { is_main(id).then_some(id & !MAIN) } else { None };
-        if last == 0 {
-            return Ok(());
+        for id in self.numbers(state.load(word).max(1), last.saturating_add(1), main)? {
+            state.store(word, id);
+            store.sync_named(Name::Segment(id | MAIN), stage)?;
         }
-        for id in self.numbers(state.load(SYNCED_MAIN), last.saturating_add(1), main)? {
-            state.store(SYNCED_MAIN, id);
-            store.sync_named(Name::Segment(id | MAIN), MAIN_LOG)?;
-        }
-        state.store(SYNCED_MAIN, last);
+        state.fetch_max(word, last);
         Ok(())
     }
 
-    /// Steps 5 to 7 for the main stream alone.
-    fn carry_out_main(&self) -> Result<()> {
+    /// Steps 5 to 7 for what victims left in the main stream.
+    fn carry_out_main(&self) -> Result<bool> {
         let (store, state) = (self.store, &self.store.state);
-        let carried = state.load(state::CARRIED);
-        let is_new = store.main_tail() > state.load(SYNCED_MAIN);
-        state.store(SYNC_STAGE, MAIN_LOG);
-        let mut asked = self.ask_for_main();
-        if asked.is_ok() && is_new {
-            state.store(SYNC_STAGE, NAMES);
-            let root = store.paths.root();
-            asked = store.os.sync_dir(root).map_err(|e| {
-                store.announce_failure(NAMES, true);
-                Error::not_written(root, e)
-            });
-        }
+        state.store(SYNC_STAGE, MAIN_END);
+        let Ends { carried, main: last, .. } = store.ends();
+        let before = state.load(state::CARRIED_UPTO).max(state.load(SYNCED_MAIN));
+        let mut asked = if last > before { self.ask_for_names(MAIN_END) } else { Ok(()) };
         if asked.is_ok() {
+            state.store(state::CARRIED_UPTO, before.max(state.load(state::CARRIED_FROM)));
+            asked = self.ask_for_segments(MAIN_END, state::CARRIED_UPTO, last);
+        }
+        let is_sure = state.load(SYNC_FAILED) == 0;
+        if asked.is_ok() && is_sure {
             state.fetch_max(state::CARRIED_SYNCED, carried);
         }
         state.store(SYNC_STAGE, 0);
-        asked
+        asked.map(|()| is_sure)
+    }
+
+    /// The directory, at a stage or by itself.
+    fn ask_for_names(&self, stage: u64) -> Result<()> {
+        let (store, root) = (self.store, self.store.paths.root());
+        store.state.store(SYNC_STAGE, stage | NAMES);
+        store.os.sync_dir(root).map_err(|e| {
+            store.announce_failure(NAMES, true);
+            Error::not_written(root, e)
+        })
     }
 
     /// Step 3. True if names may not be durable although no file is new.
@@ -444,8 +466,9 @@ impl<O: Os> Lead<'_, O> {
     }
 
     /// Says on disk how far the log is durable. `None` if that did not succeed.
-    fn write_mark(&self, sequence: u64, segment: u64, offset: u64) -> Option<()> {
+    fn write_mark(&self, ends: &Ends) -> Option<()> {
         let store = self.store;
+        let Ends { visible: sequence, segment, offset, .. } = *ends;
         let file = store.os.open(&store.paths.of(Name::Synced), OpenMode::Write).ok()?;
         let mut bytes = [0; synced::BYTES];
         file.read_at(&mut bytes, 0).ok()?;

@@ -16,7 +16,7 @@ use crate::storage::segment::{self, MAIN};
 use crate::storage::state::{self, IS_JOINT, NAME_MAY_RETURN, PENDING, UNSWEPT, VISIBLE, row, row_word};
 use crate::storage::tree::CHUNKS_MAX;
 
-use super::durable::{LOG, MAIN_LOG};
+use super::durable::{LOG, MAIN_END};
 use super::lock::Locked;
 use super::store::Store;
 
@@ -171,7 +171,7 @@ impl<O: Os> Store<O> {
         // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
         let emptied = file.write_at(&[0; HEADER], tail.offset);
         emptied.map_err(|e| Error::io("append to", &path, e))?;
-        if must_last && let Err(e) = self.sync_beside(file, if is_main { MAIN_LOG } else { LOG }) {
+        if must_last && let Err(e) = self.sync_beside(file, if is_main { MAIN_END } else { LOG }) {
             return Err(Error::not_written(&path, e));
         }
         Ok(())

@@ -263,9 +263,8 @@ impl<O: Os> Lead<'_, O> {
             return Ok(());
         }
         let (store, state) = (self.store, &self.store.state);
-        let (target, carried) = (state.load(VISIBLE), state.load(state::CARRIED));
-        let (segment, next_value) = (store.position().0, state.load(state::NEXT_VALUE));
-        let has_new_names = !made.is_empty() || self.has_new_names(segment, next_value);
+        let ends = store.ends();
+        let has_new_names = !made.is_empty() || self.has_new_names(&ends);
         let ask = || {
             state.store(state::SYNC_STAGE, VALUES);
             for made in made {
@@ -273,7 +272,7 @@ impl<O: Os> Lead<'_, O> {
                     store.sync_named(Name::Value(*id), VALUES)?;
                 }
             }
-            self.ask_disk(has_new_names, next_value, segment)?;
+            self.ask_disk(has_new_names, &ends)?;
             for made in made {
                 if let Made::Segment { id, .. } = made {
                     store.sync_named(Name::Segment(*id), if is_main(*id) { MAIN_LOG } else { LOG })?;
@@ -283,8 +282,8 @@ impl<O: Os> Lead<'_, O> {
         };
         let asked = ask();
         if asked.is_ok() {
-            state.store(state::SYNCED, target);
-            state.fetch_max(state::CARRIED_SYNCED, carried);
+            state.store(state::SYNCED, ends.visible);
+            state.fetch_max(state::CARRIED_SYNCED, ends.carried);
         }
         state.store(state::SYNC_STAGE, 0);
         asked

@@ -487,7 +487,7 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
     for &(word, value) in found.doubts {
         let last = match word {
             state::SYNCED_SEGMENT => next_of(0) - 1,
-            state::SYNCED_MAIN => next_of(MAIN) - 1,
+            state::SYNCED_MAIN | state::CARRIED_UPTO => next_of(MAIN) - 1,
             _ => u64::MAX,
         };
         map.store(word, value.min(last));

@@ -4,7 +4,7 @@
 //! If the disk has failed, they go into new files, whose pages have never failed:
 //!
 //! 1. Under `LOCK`: seal the segments that the tails are in, so that nobody appends to what is being copied, and note which
-//!    segments there are from `SYNCED_SEGMENT` and `SYNCED_MAIN` on.
+//!    segments there are from `SYNCED_SEGMENT` and `SYNCED_MAIN` on; from `CARRIED_UPTO` on, if only those were asked for.
 //! 2. Without it: copy each to a draft, make the draft durable, and verify what was copied, batch by batch to the end: the
 //!    kernel may have dropped pages that it could not write, and read older ones since. A large value is verified by the
 //!    checksum in its record.
@@ -33,7 +33,7 @@ use crate::storage::state::{
 };
 
 use super::commit::Commit;
-use super::durable::{LOG, MAIN_LOG, Purpose, VALUES};
+use super::durable::{LOG, MAIN_END, MAIN_LOG, Purpose, VALUES};
 use super::lock::Locked;
 use super::log::Batches;
 use super::store::Store;
@@ -114,13 +114,18 @@ impl<O: Os> Store<O> {
 
     /// Makes the files of these stages anew if the disk `has_failed`; else writes them once more.
     pub(super) fn remake(&self, stages: u64, has_failed: bool) -> Result<()> {
-        if stages & (LOG | MAIN_LOG | VALUES) == 0 {
+        if stages & (LOG | MAIN_LOG | MAIN_END | VALUES) == 0 {
             return Ok(());
         }
         let sealed = self.seal_suspects()?;
         let mut copies = Vec::new();
-        let stage_of = |one: &Sealed| if is_main(one.id) { MAIN_LOG } else { LOG };
-        for one in sealed.iter().filter(|one| stages & stage_of(one) != 0) {
+        let main_end = self.state.load(state::CARRIED_UPTO).max(self.state.load(SYNCED_MAIN)) | MAIN;
+        let stages_of = |one: &Sealed| match one.id {
+            id if !is_main(id) => LOG,
+            id if id < main_end => MAIN_LOG,
+            _ => MAIN_LOG | MAIN_END,
+        };
+        for one in sealed.iter().filter(|one| stages & stages_of(one) != 0) {
             copies.extend(self.remake_segment(one, has_failed)?);
         }
         if stages & VALUES != 0 {

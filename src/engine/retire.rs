@@ -16,6 +16,7 @@ use crate::storage::segment::{MAIN, is_main};
 use crate::storage::state::{self, PENDING, RETIREES, RETIREES_MAX, Retiree};
 
 use super::commit::{Commit, signed};
+use super::durable::MAIN_END;
 use super::lock::Locked;
 use super::store::Store;
 
@@ -102,11 +103,11 @@ impl<O: Os> Store<O> {
         }
     }
 
-    /// True while somebody asks the disk, who may vouch for any file of now and not for what has ended it since. Asked once that is
-    /// visible: who begins later finds it, as he fences too.
+    /// True while somebody asks the disk, who may vouch for any file of now and not for what has ended it since: not for what victims
+    /// left alone. Asked once that is visible: who begins later finds it, as he fences too.
     fn is_sync_under_way(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.state.load32(state::SYNCING) != 0
+        self.state.load32(state::SYNCING) != 0 && self.state.load(state::SYNC_STAGE) & MAIN_END == 0
     }
 
     /// True while nobody knows what a sync has vouched for: a rebuild found that there was one, and what it found is not durable

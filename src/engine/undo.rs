@@ -6,7 +6,7 @@ use crate::storage::record::HEADER;
 use crate::storage::state::{self, row, row_word};
 
 use super::commit::{Commit, Made};
-use super::durable::{LOG, MAIN_LOG};
+use super::durable::{LOG, MAIN_END};
 
 impl<O: Os> Commit<'_, O> {
     /// Makes sure that a rebuild finds nothing of a batch that failed after its first byte: its caller was told so. The
@@ -43,7 +43,7 @@ impl<O: Os> Commit<'_, O> {
                 // part of a joint commit.
                 if self.main || self.joint.is_some() {
                     // What else is in that file may be lost if it fails, and no later sync would say so.
-                    let stage = if self.main { MAIN_LOG } else { LOG };
+                    let stage = if self.main { MAIN_END } else { LOG };
                     let synced = segment.file.as_ref().map(|file| self.store.sync_beside(file, stage));
                     if synced.is_none_or(|synced| synced.is_err()) {
                         self.store.state.fetch_max(state::UNSWEPT, 1);

@@ -85,6 +85,8 @@
 //!   1600  ORDER_FREE       list: 9 words: the first free block of each class
 //!   1680  ORDER_LEFT       list: bytes at the end of those chunks, taken as one, that no space is allocated for
 //!   1688  ORDER_FREED      list: blocks on those lists, counted in the shortest
+//!   1696  CARRIED_FROM     list: a segment of the main stream; none before it has anything of CARRIED that may not be durable yet
+//!   1704  CARRIED_UPTO     SYNCING's owner: a segment of the main stream; whatever of CARRIED stands before it is durable
 //!   4096  REDO             the lock's owner, before PENDING; see `redo`
 //!  69632  ROWS             list: the segment table, 64 bytes a row
 //! ```
@@ -184,6 +186,8 @@ pub const WAS_SYNCED: usize = 1576;
 pub const ORDER_FREE: usize = 1600;
 pub const ORDER_LEFT: usize = 1680;
 pub const ORDER_FREED: usize = 1688;
+pub const CARRIED_FROM: usize = 1696;
+pub const CARRIED_UPTO: usize = 1704;
 pub const REDO: usize = 4096;
 pub const REDO_BYTES: usize = 65536;
 pub const ROWS: usize = REDO + REDO_BYTES;
