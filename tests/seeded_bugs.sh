@@ -35,6 +35,7 @@ thrown_away_trees_keep_their_room     simulation::blocks
 free_blocks_stay_apart                simulation::blocks
 what_came_comes_for_ever              simulation::coming
 leaves_are_foreseen_for_ever          simulation::coming
+freed_leaves_are_foreseen             simulation::coming
 nodes_keep_their_space                simulation::returned
 nodes_are_released_before_their_commit simulation::returned
 pending_returns_are_not_finished      simulation::returned

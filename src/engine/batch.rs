@@ -19,6 +19,7 @@ use super::cells::KeyPlace;
 use super::change::{Change, Op, Put, Tag, Value};
 use super::commit::{Commit, signed};
 use super::limit::Purpose;
+use super::order_ahead::LeavesAhead;
 use super::read::{Life, Try};
 use super::tags::TagRow;
 use super::view::Index;
@@ -102,7 +103,10 @@ impl<O: Os> Commit<'_, O> {
         let word = self.store.state.load(state::GEOMETRY);
         let index = self.view.only_index(word).map(Arc::clone);
         let mut counts = Counts::default();
+        let mut leaves = LeavesAhead::of(ops.clone());
+        let mut was_new = true;
         for (i, op) in ops.enumerate() {
+            leaves.turn(self, was_new);
             if let Some(hash) = ahead(i + AHEAD) {
                 self.store.prefetch_home(&self.view, word, hash);
             }
@@ -117,6 +121,7 @@ impl<O: Os> Commit<'_, O> {
             }
             let place = self.locate(op.key, op.hash)?;
             let was_live = place.is_live();
+            was_new = !was_live;
             match &op.change {
                 Change::Put(put) => self.put(&op, put, &place, false)?,
                 Change::Remove if was_live => self.remove(&op, &place, false, &mut removed)?,

@@ -12,6 +12,8 @@ pub struct Foreseen {
     /// The word that led to the root.
     pub root: u64,
     pub block: u32,
+    /// How many nodes the commit had freed then that is under way.
+    pub freed: usize,
 }
 
 /// An end of an index, and whether it is the front.

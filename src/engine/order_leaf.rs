@@ -21,6 +21,8 @@ use super::queue::End;
 pub(super) enum Aim<'k> {
     /// That which has a key, or would have it.
     Key(&'k [u8]),
+    /// The same, whose lines are fetched, and no more.
+    Ahead(&'k [u8]),
     /// The first or the last.
     End(End),
 }
@@ -99,7 +101,7 @@ impl<O: Os> Commit<'_, O> {
             }
             let Some(node) = Node::look(bytes) else { return Err(self.damaged(block)) };
             let at = match aim {
-                Aim::Key(key) => node.child_of(key, false),
+                Aim::Key(key) | Aim::Ahead(key) => node.child_of(key, false),
                 Aim::End(End::Front) => 0,
                 Aim::End(End::Back) => node.count() - 1,
             };
@@ -109,6 +111,11 @@ impl<O: Os> Commit<'_, O> {
             let child = if is_led { self.word(staged, offset + LINK + Node::child_at(at)) } else { child };
             block = block_of(child);
             above = Some(level);
+            if let (Aim::Ahead(_), 1) = (aim, level) {
+                let (chunk, offset) = place_of(block);
+                self.view.order(chunk).into_iter().for_each(|map| prefetch_block(&**map, offset));
+                return Ok(Some(block));
+            }
         }
         Err(self.damaged(block))
     }
@@ -118,4 +125,9 @@ impl<O: Os> Commit<'_, O> {
 pub(super) fn leaf_at(block: u32) -> (Place, usize) {
     let (place, offset) = link(block);
     (place, offset + LINK)
+}
+
+/// Fetches the lines of a block.
+pub(super) fn prefetch_block<M: OsMap>(map: &M, offset: usize) {
+    (offset..offset + BLOCK as usize).step_by(64).for_each(|line| map.prefetch(line));
 }

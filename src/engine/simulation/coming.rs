@@ -117,6 +117,26 @@ fn a_leaf_that_was_foreseen_counts_unless_somebody_has_committed() {
     assert!(kept > 100 && gone > 100, "{kept} counted, {gone} did not");
 }
 
+/// In a batch a leaf is sought a few keys before its turn, and those keys may split it, join it with another or empty it.
+#[test]
+fn a_leaf_foreseen_in_a_batch_counts_until_the_batch_frees_it() {
+    for round in rounds(12) {
+        let mut dice = Dice(700 + round);
+        let (_machine, [process, _], mut model) = filled(&mut dice);
+        for at in 0..OPERATIONS / 2 {
+            let first = dice.below(KEYS);
+            let acts = (0..10 + dice.below(60)).map(|_| {
+                // Near each other: several come to one leaf.
+                let (which, near) = (dice.below(9) as usize / 8, key((first + dice.below(40)) % (2 * KEYS)));
+                if dice.below(5) < 1 + at as u64 % 4 { Act::Put(which, near, 2, 9) } else { Act::Remove(which, near) }
+            });
+            let together = Act::Together(acts.collect(), true);
+            apply(&process, &together, &mut model, &format!("round {round}, {at}"));
+            check(&process, &model);
+        }
+    }
+}
+
 /// A thread has entered before another one of its process has mapped what the nodes stand in, and gets the lock after that one.
 #[test]
 fn a_view_from_before_the_nodes_were_mapped_will_do() {
