@@ -32,7 +32,7 @@
 //! - **K2** A `clear` and an eviction of a tag are copied with their sequences.
 //! - **K3** These need not be copied again when their own segment is the victim: every other segment of the main stream was
 //!   begun after them, and copies are made of what is alive.
-//! - **K4** A segment goes only after everything that it left is durable, if any of it is of this kind (`CARRIED`), or nothing
+//! - **K4** A segment goes only after everything that it left is durable (`carried`), if any of it is of this kind, or nothing
 //!   may be lost (`Eviction::None`). An item that was to survive and is lost with the power was evicted, so to speak.
 //! - **K5** A victim of the main stream is walked to its end, and unlinked, before the next one of the commit stream: an item
 //!   that was evicted from the first half of a segment, put again, and evicted again, would else be there in its first
@@ -57,7 +57,6 @@ use crate::os::{Access, Os, OsMap};
 use crate::storage::location::{Location, Tail};
 use crate::storage::namespace::is_inner;
 use crate::storage::record::{BATCH_RECORD, DEAD_VALUE, Draft, Header, Type};
-use crate::storage::segment::MAIN;
 use crate::storage::state::{self, Retiree, row, row_word};
 use crate::storage::tag_table;
 
@@ -425,17 +424,6 @@ impl<O: Os> Commit<'_, O> {
             self.add_state(count, -1);
         }
         self.count_replaced(old, false);
-    }
-
-    /// Counts a batch of the main stream, which has just ended, as one that must be durable before its victim goes (K4).
-    fn stage_carried(&mut self) {
-        if self.store.is_carried_durable() {
-            // Whatever was carried before is durable, so what has to become so begins here.
-            let segment = self.state(row_word(self.tail.slot, row::ID)) & !MAIN;
-            let segment = segment + u64::from(seeded!("what_was_carried_is_not_asked_for"));
-            self.stage_state(state::CARRIED_FROM, segment);
-        }
-        self.stage_state(state::CARRIED, self.sequence);
     }
 
     /// Step 5. Where the walk is at its end the victim goes; if a cell still seems to lead into it, it stays.

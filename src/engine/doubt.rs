@@ -15,11 +15,13 @@ const ONE_FAILURE: u64 = 64;
 impl<O: Os> Store<O> {
     #[cold]
     pub(super) fn refuse_after_failure(&self) -> Result<()> {
-        if !self.is_refusing() {
-            return Ok(());
-        }
+        if self.is_refusing() { Err(self.refusal()) } else { Ok(()) }
+    }
+
+    #[cold]
+    pub(super) fn refusal(&self) -> Error {
         let earlier = "an earlier write to the disk failed; `sync` has to succeed before anything is durable again";
-        Err(Error::not_written(self.paths.root(), std::io::Error::other(earlier)))
+        Error::not_written(self.paths.root(), std::io::Error::other(earlier))
     }
 
     /// True if somebody was told of a failure that was not put right.

@@ -12,7 +12,8 @@
 //! The leader:
 //!
 //! 3. What a dead leader left in `SYNC_STAGE`: the kernel may have told it of a failure and tells nobody else. Those
-//!    files are written once more, and those that `SYNC_FAILED` names are made anew, if `sync` was called (`remake`).
+//!    files are written once more, and those that `SYNC_FAILED` names are made anew, if `sync` was called (`remake`). Then the directory,
+//!    and only then is the doubt over.
 //! 4. Wait a moment for those who came in the last rounds ([`GATHERING`]): whoever was let go by the last leader is about to
 //!    commit again, and would miss this round by a hair.
 //! 5. Load `VISIBLE`, then where the tails are, then the next id of a value: in this order, and once, so that all that the commits
@@ -20,13 +21,10 @@
 //! 6. `SYNC_STAGE = VALUES`; each value file that is not durable yet, `SYNCED_VALUES` following; `SYNC_STAGE = NAMES`; the
 //!    directory, if a file may be new in it; `SYNC_STAGE = MAIN_LOG`; the segments of the main stream from `SYNCED_MAIN` on;
 //!    `SYNC_STAGE = LOG`; those of the commit stream from `SYNCED_SEGMENT` on, in order, those words following: a sealed one
-//!    is asked for once. Before a victim of compaction goes, the main stream alone is asked for, and of it the segments that may
-//!    have something that victims left and that is not durable: from `CARRIED_FROM`, or if that is later from `CARRIED_UPTO`, which
-//!    follows. Items need not be durable for that, so who never asks for more does not wait for all that the store holds.
-//!    `SYNC_STAGE` has the bit [`MAIN_END`] all the time, from before step 5 on: it tells those who take files out of use that nobody
-//!    vouches for these.
-//! 7. If something was announced meanwhile (`doubt`): all again. `SYNCED = ` the `VISIBLE` of step 5; `SYNC_STAGE = 0`. Now and then, and for `sync` always: write to the file
-//!    `synced` how far the log is durable, and make that durable (see `rebuild` for its use).
+//!    is asked for once. For what victims of compaction left, less is asked for (`carried`).
+//! 7. If something was announced since step 3 (`doubt`), which is looked at after step 5 too, before any word follows: all again.
+//!    `SYNCED = ` the `VISIBLE` of step 5; `SYNC_STAGE = 0`. Now and then, and for `sync` always: write to the file `synced` how far
+//!    the log is durable, and make that durable (see `rebuild` for its use).
 //! 8. `SYNCING = 0`; wake all sleepers. Most are done by step 1; one of the others leads everybody who came meanwhile.
 //!
 //! # When the disk fails
@@ -78,6 +76,8 @@ const STAGES: u64 = VALUES | NAMES | LOG | MAIN_LOG | MAIN_END;
 
 /// Bit of `SYNCING` that says that somebody sleeps on it.
 const SLEEPERS: u32 = 1 << 31;
+/// Bit of `SYNCING` that says that its leader asks for nothing but what victims left; ids are smaller.
+pub(super) const CARRIES: u32 = 1 << 30;
 /// The longest sleep between two probes of the leader.
 const ROUND: Duration = Duration::from_millis(4);
 /// Step 4 waits so many times so long, for at most so many.
@@ -161,31 +161,6 @@ impl<O: Os> Store<O> {
         self.make_durable(self.state.load(VISIBLE), Purpose::Change)
     }
 
-    /// True if what compaction carried over is durable.
-    pub(super) fn is_carried_durable(&self) -> bool {
-        let carried = self.carried();
-        carried <= self.state.load(state::CARRIED_SYNCED) || carried <= self.state.load(SYNCED)
-    }
-
-    /// `CARRIED`, or the newest visible commit if that is older: of one that is being carried out some words may be there and others
-    /// not, and it counts the next time.
-    fn carried(&self) -> u64 {
-        let visible = self.state.load(VISIBLE);
-        self.state.load(state::CARRIED).min(visible)
-    }
-
-    /// Makes what compaction carried over durable, before what it came from goes: the main stream alone, but where nothing
-    /// may be lost. Not under the lock.
-    pub(super) fn make_carried_durable(&self) -> Result<()> {
-        if self.is_carried_durable() {
-            return Ok(());
-        }
-        if self.loses_nothing() {
-            return self.make_all_durable();
-        }
-        self.make_durable(self.carried(), Purpose::Carried)
-    }
-
     /// Steps 1 and 2.
     pub(super) fn make_durable(&self, newest: u64, purpose: Purpose) -> Result<()> {
         let start = self.os.uptime();
@@ -202,7 +177,7 @@ impl<O: Os> Store<O> {
             if failure == 0 && done && (marked || purpose != Purpose::Sync) {
                 return Ok(());
             }
-            if let Some(lead) = self.try_to_lead() {
+            if let Some(lead) = self.try_to_lead(purpose) {
                 match lead.carry_out(purpose) {
                     // Something became doubtful meanwhile: once more.
                     Ok(false) => {}
@@ -216,21 +191,22 @@ impl<O: Os> Store<O> {
     }
 
     /// Step 2, once.
-    pub(super) fn try_to_lead(&self) -> Option<Lead<'_, O>> {
+    pub(super) fn try_to_lead(&self, purpose: Purpose) -> Option<Lead<'_, O>> {
+        let mine = if purpose == Purpose::Carried { self.owner | CARRIES } else { self.owner };
         let word = self.state.load32(SYNCING);
         if word == 0 {
-            return self.state.compare_exchange32(SYNCING, 0, self.owner).is_ok().then(|| Lead { store: self });
+            return self.state.compare_exchange32(SYNCING, 0, mine).is_ok().then(|| Lead { store: self });
         }
         let sleeping = word | SLEEPERS;
         if word != sleeping && self.state.compare_exchange32(SYNCING, word, sleeping).is_err() {
             return None;
         }
         self.os.wait(&self.state, SYNCING, sleeping, ROUND);
-        let leader = sleeping & !SLEEPERS;
+        let leader = sleeping & !(SLEEPERS | CARRIES);
         let takes_over = self.state.load32(SYNCING) == sleeping
             && leader != self.owner
             && !self.os.is_alive(&self.paths.presence(leader.into()))
-            && self.state.compare_exchange32(SYNCING, sleeping, self.owner | SLEEPERS).is_ok();
+            && self.state.compare_exchange32(SYNCING, sleeping, mine | SLEEPERS).is_ok();
         takes_over.then(|| Lead { store: self })
     }
 
@@ -289,17 +265,19 @@ impl<O: Os> Lead<'_, O> {
     /// Steps 3 to 7. False if something that it asked for is in doubt now.
     pub(super) fn carry_out(&self, purpose: Purpose) -> Result<bool> {
         let (store, state) = (self.store, &self.store.state);
-        let names_in_doubt = self.dispel_doubt(purpose)?;
+        self.dispel_doubt(purpose)?;
         if purpose == Purpose::Carried {
-            return self.carry_out_main();
+            return self.carry_out_carried();
         }
         if purpose == Purpose::Change {
             self.gather();
         }
         let before = state.load(SYNCED);
         let ends = store.ends();
-        let has_new_names = names_in_doubt || self.has_new_names(&ends);
-        let asked = self.ask_disk(has_new_names, &ends);
+        if state.load(SYNC_FAILED) != 0 {
+            return Ok(false);
+        }
+        let asked = self.ask_disk(self.has_new_names(&ends), &ends);
         if asked.is_err() {
             // What failed for good was announced.
             state.store(SYNC_STAGE, 0);
@@ -346,7 +324,7 @@ impl<O: Os> Lead<'_, O> {
         }
         if has_new_names && !seeded!("sync_forgets_names") {
             self.make_mark_file();
-            self.ask_for_names(0)?;
+            self.ask_for_names()?;
         }
         state.store(SYNCED_VALUES, next_value);
         // Before the other: what is durable there is not asked for again when a segment goes.
@@ -363,7 +341,7 @@ impl<O: Os> Lead<'_, O> {
     }
 
     /// The segments of the main stream from the one that a word names, which follows, so that a failure finds the one it is about.
-    fn ask_for_segments(&self, stage: u64, word: usize, last: u64) -> Result<()> {
+    pub(super) fn ask_for_segments(&self, stage: u64, word: usize, last: u64) -> Result<()> {
         let (store, state) = (self.store, &self.store.state);
         state.store(SYNC_STAGE, stage);
         let main = |name| if let Name::Segment(id) = name { is_main(id).then_some(id & !MAIN) } else { None };
@@ -375,37 +353,18 @@ impl<O: Os> Lead<'_, O> {
         Ok(())
     }
 
-    /// Steps 5 to 7 for what victims left in the main stream.
-    fn carry_out_main(&self) -> Result<bool> {
-        let (store, state) = (self.store, &self.store.state);
-        state.store(SYNC_STAGE, MAIN_END);
-        let Ends { carried, main: last, .. } = store.ends();
-        let before = state.load(state::CARRIED_UPTO).max(state.load(SYNCED_MAIN));
-        let mut asked = if last > before { self.ask_for_names(MAIN_END) } else { Ok(()) };
-        if asked.is_ok() {
-            state.store(state::CARRIED_UPTO, before.max(state.load(state::CARRIED_FROM)));
-            asked = self.ask_for_segments(MAIN_END, state::CARRIED_UPTO, last);
-        }
-        let is_sure = state.load(SYNC_FAILED) == 0;
-        if asked.is_ok() && is_sure {
-            state.fetch_max(state::CARRIED_SYNCED, carried);
-        }
-        state.store(SYNC_STAGE, 0);
-        asked.map(|()| is_sure)
-    }
-
-    /// The directory, at a stage or by itself.
-    fn ask_for_names(&self, stage: u64) -> Result<()> {
+    /// The directory.
+    pub(super) fn ask_for_names(&self) -> Result<()> {
         let (store, root) = (self.store, self.store.paths.root());
-        store.state.store(SYNC_STAGE, stage | NAMES);
+        store.state.store(SYNC_STAGE, NAMES);
         store.os.sync_dir(root).map_err(|e| {
             store.announce_failure(NAMES, true);
             Error::not_written(root, e)
         })
     }
 
-    /// Step 3. True if names may not be durable although no file is new.
-    fn dispel_doubt(&self, purpose: Purpose) -> Result<bool> {
+    /// Step 3.
+    fn dispel_doubt(&self, purpose: Purpose) -> Result<()> {
         let (store, state) = (self.store, &self.store.state);
         let stage = state.load(SYNC_STAGE);
         if stage != 0 {
@@ -417,7 +376,7 @@ impl<O: Os> Lead<'_, O> {
             store.refuse_after_failure()?;
         }
         if doubt == 0 {
-            return Ok(false);
+            return Ok(());
         }
         if let Err(error) = store.remake(doubt & STAGES, doubt & TOLD != 0) {
             if !matches!(error, Error::Timeout | Error::Forked) {
@@ -425,12 +384,16 @@ impl<O: Os> Lead<'_, O> {
             }
             return Err(error);
         }
+        // New files have their names for good before it is forgotten why.
+        let named = self.ask_for_names();
+        state.store(SYNC_STAGE, 0);
+        named?;
         // What was announced meanwhile is for the next call.
         if state.compare_exchange(SYNC_FAILED, doubt, 0).is_err_and(|now| now != 0) {
             store.refuse_after_failure()?;
             return Err(Error::Timeout);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Step 4.

@@ -240,12 +240,11 @@ impl<O: Os> Store<O> {
         let start = self.os.uptime();
         loop {
             self.refuse_after_failure()?;
-            if let Some(lead) = self.try_to_lead() {
+            if let Some(lead) = self.try_to_lead(Purpose::Change) {
                 let in_doubt = self.state.load(state::SYNC_STAGE) != 0 || self.state.load(state::SYNC_FAILED) != 0;
-                if in_doubt {
-                    lead.carry_out(Purpose::Change)?;
+                if !in_doubt || lead.carry_out(Purpose::Change)? {
+                    return Ok(lead);
                 }
-                return Ok(lead);
             }
             if self.os.uptime().saturating_sub(start) >= timeout {
                 return Err(Error::Timeout);
@@ -264,6 +263,10 @@ impl<O: Os> Lead<'_, O> {
         }
         let (store, state) = (self.store, &self.store.state);
         let ends = store.ends();
+        if state.load(state::SYNC_FAILED) != 0 {
+            // Somebody who had the lock since this one leads could not make something durable, or died of it.
+            return Err(store.refusal());
+        }
         let has_new_names = !made.is_empty() || self.has_new_names(&ends);
         let ask = || {
             state.store(state::SYNC_STAGE, VALUES);

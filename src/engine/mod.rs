@@ -36,6 +36,7 @@ mod ahead;
 mod batch;
 mod borrowed;
 mod by_hash;
+mod carried;
 mod cells;
 mod change;
 mod check;

@@ -363,9 +363,9 @@ impl<O: Os> Store<O> {
     /// Waits for at most [`INSIDE`] to lead.
     fn lead_soon(&self) -> Option<Lead<'_, O>> {
         let start = self.os.uptime();
-        let mut lead = self.try_to_lead();
+        let mut lead = self.try_to_lead(Durably::Change);
         while lead.is_none() && self.os.uptime().saturating_sub(start) < INSIDE {
-            lead = self.try_to_lead();
+            lead = self.try_to_lead(Durably::Change);
         }
         lead
     }

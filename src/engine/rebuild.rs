@@ -475,6 +475,8 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         (state::NEXT_MAIN, found.next_main),
         (state::MAIN_CLEARED, found.next_main),
         (state::MAIN_LARGE_BYTES, replay.main_value_bytes),
+        // What was carried and is not durable yet may be anywhere there.
+        (state::CARRIED, if last_of(MAIN).is_some() { found.newest } else { 0 }),
         (state::NEXT_VALUE, next_value),
         (state::TAG_CHUNKS, replay.chunks() as u64),
         (state::LARGE_BYTES, replay.value_bytes),

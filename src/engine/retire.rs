@@ -15,8 +15,8 @@ use crate::storage::paths::Name;
 use crate::storage::segment::{MAIN, is_main};
 use crate::storage::state::{self, PENDING, RETIREES, RETIREES_MAX, Retiree};
 
+use super::carried::leads_for_all;
 use super::commit::{Commit, signed};
-use super::durable::MAIN_END;
 use super::lock::Locked;
 use super::store::Store;
 
@@ -107,7 +107,7 @@ impl<O: Os> Store<O> {
     /// left alone. Asked once that is visible: who begins later finds it, as he fences too.
     fn is_sync_under_way(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.state.load32(state::SYNCING) != 0 && self.state.load(state::SYNC_STAGE) & MAIN_END == 0
+        leads_for_all(self.state.load32(state::SYNCING))
     }
 
     /// True while nobody knows what a sync has vouched for: a rebuild found that there was one, and what it found is not durable

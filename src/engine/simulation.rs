@@ -17,6 +17,7 @@ mod beside;
 mod blocks;
 #[cfg(test)]
 mod borrowed;
+mod carried;
 #[cfg(test)]
 mod clears;
 #[cfg(test)]

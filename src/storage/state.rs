@@ -32,7 +32,8 @@
 //!    536  DEAD_LARGE_BYTES list: bytes of large values below VALUE_FLOOR whose files may still be there
 //!    576  TOTALS, 8 words  whoever closes or sweeps a handle: statistics of handles that are gone (advisory)
 //!    640  BASELINE         anybody: statistics at the last reset (advisory)
-//!    704  SYNCING (32 bits) compare-and-exchange: id of the handle that makes the log durable, or 0; bit 31: somebody sleeps
+//!    704  SYNCING (32 bits) compare-and-exchange: id of the handle that makes the log durable, or 0; bit 31: somebody sleeps; bit 30:
+//!                         what victims left alone; see `carried`
 //!    712  SYNCED           its owner: commits up to this sequence are durable
 //!    720  SYNCED_SEGMENT   its owner: log bytes in segments with smaller ids are durable
 //!    728  SYNCED_VALUES    its owner: large values with smaller ids are durable

@@ -11,6 +11,7 @@ use super::scale;
 use super::world::{self, World};
 use crate::engine::change::{Change, Op, Put, Tag, Value};
 use crate::engine::commit::Commit;
+use crate::engine::durable::Purpose;
 use crate::engine::siblings::Joint;
 use crate::error::Error;
 use crate::os::OsMap;
@@ -217,7 +218,7 @@ fn what_waits_for_a_sync_counts_until_it_goes() {
     commit.carry_out(&ops).unwrap();
     commit.joint = None;
     // Somebody begins to sync.
-    let lead = leader.store.try_to_lead().unwrap();
+    let lead = leader.store.try_to_lead(Purpose::Sync).unwrap();
     commit.apply();
     commit.show();
     drop(commit);
@@ -235,7 +236,7 @@ fn a_dead_leader_keeps_nothing_from_going() {
     let first: Vec<Act> = (0..40).map(|key| put(key, 1, 12_000)).collect();
     let (world, writer) = World::with(9, &first);
     let leader = world::open(&world.machine);
-    let lead = leader.store.try_to_lead().unwrap();
+    let lead = leader.store.try_to_lead(Purpose::Sync).unwrap();
     leader.os.kill();
     std::mem::forget(lead);
     Act::Batch((0..40).map(Act::Remove).collect()).apply_alone(&writer.store);

@@ -4,7 +4,7 @@
 //! Under each policy a twenty-fifth of `LARDER_TEST_IMAGES` are drawn; unset, it is the everyday number times the scale.
 
 use super::acts::{Act, Contents, key_bytes, put};
-use super::audit::{audit, drift, live, lookup};
+use super::audit::{audit, drift, live};
 use super::eviction::{Full, POLICIES, reopen, reopen_in};
 use super::images::{Tally, open_image};
 use super::world::{Handle, SMALL_LIMIT, open_sized, open_to_read, path};
@@ -13,9 +13,7 @@ use crate::engine::compaction::Step;
 use crate::options::Eviction;
 use crate::os::Os;
 use crate::os::OsMap;
-use crate::os::sim::{CallKind, Machine};
-use crate::storage::paths::Name;
-use crate::storage::segment::is_main;
+use crate::os::sim::Machine;
 use crate::storage::state;
 
 /// Operations until such a store is full, and what compaction moved comes round.
@@ -243,48 +241,6 @@ fn a_deleted_key_that_had_been_evicted_stays_deleted_after_a_rebuild() {
             assert!(back.is_empty(), "{policy:?}, image {seed}: {back:?}");
         }
     }
-}
-
-/// K4. What a victim leaves is in the newest segments of the main stream. Those that hold nothing but items are not asked for when it
-/// goes, however many they are, nor who only gives space back taken for one who vouches for all.
-#[test]
-fn k4_a_victim_goes_without_a_sync_of_segments_that_hold_items_alone() {
-    let full = Full::new(1, Eviction::LeastRecentlyUsed);
-    let (handle, machine) = (&full.handles[0], &full.world.machine);
-    let state = |word| handle.store.state.load(word);
-    let mut version = 0;
-    let mut put_all = |keys: std::ops::Range<u32>| {
-        version += 1;
-        keys.for_each(|key| put(key, version, 300).apply(&handle.store).map(drop).unwrap());
-    };
-    let main = || {
-        let mut ids: Vec<u64> =
-            (0..handle.store.rows).map(|slot| handle.store.segment_in(slot)).filter(|&id| is_main(id)).collect();
-        ids.sort_unstable();
-        ids
-    };
-    // What is read again and again is moved there.
-    let read_all = || assert!((0..1_500).filter(|&key| lookup(&handle.store, key).is_some()).count() > 300);
-    let mut next = 0;
-    while main().len() < 6 && next < 40_000 {
-        put_all(next..next + 400);
-        read_all();
-        next += 400;
-    }
-    assert!(main().len() >= 6 && state(state::CARRIED) == 0);
-    let old = *main().last().unwrap();
-    let name = handle.store.paths.of(Name::Segment(old));
-    machine.fail_at(CallKind::Sync, name.file_name().unwrap().to_str().unwrap(), 1, std::io::ErrorKind::Other);
-    // Some of it is replaced, so that something is left of the victims that did so.
-    for round in 0..36 {
-        put_all(1_400 + round..1_410 + round);
-        put_all(next..next + 100);
-        read_all();
-        next += 100;
-    }
-    assert!(state(state::CARRIED_SYNCED) != 0 && main().contains(&old));
-    assert_eq!((state(state::SYNC_FAILED), state(state::SYNCED), state(state::SYNCED_MAIN)), (0, 0, 0));
-    audit(&handle.store);
 }
 
 /// Everything gets a step older with each eighth of the limit, whatever the limit was before.

@@ -5,19 +5,16 @@ use std::io::ErrorKind;
 
 use super::acts::{Act, item, key_bytes, put, value_bytes};
 use super::audit::{audit, drift, live};
-use super::eviction::Full;
 use super::power::after_cut;
 use super::world::{Handle, SMALL_LIMIT, World, living, open, open_in, opening, path};
 use super::{Dice, rounds, scale, spread};
 use crate::engine::change::{Change, Op, Put, Tag, Value};
 use crate::engine::commit::Commit;
-use crate::engine::durable::{LOG, MAIN_END, MAIN_LOG, NAMES, VALUES};
 use crate::engine::recovery::Opening;
 use crate::engine::store::Store;
 use crate::options::Eviction;
-use crate::os::OsMap;
 use crate::os::sim::CallKind;
-use crate::storage::state::{RETIREES_MAX, Retiree, SYNC_STAGE, SYNCING};
+use crate::storage::state::RETIREES_MAX;
 
 /// More large values than the ring of retirees has room for.
 const MANY: u32 = RETIREES_MAX as u32 + 8;
@@ -243,27 +240,4 @@ fn d3_a_takeover_whose_sync_fails_loses_no_copies() {
         let found = live(&open(&cut).store);
         assert_eq!(found.len(), 60, "power cut {seed}: what was synced is gone");
     }
-}
-
-/// Whoever leads for what victims left says so, and nobody waits for more than that because of it.
-#[test]
-fn a_leader_who_gives_space_back_vouches_for_nothing() {
-    let full = Full::new(9, Eviction::LeastRecentlyUsed);
-    let handle = &full.handles[0];
-    let (store, state) = (&handle.store, &handle.store.state);
-    let files = [Retiree::Segment(1), Retiree::Value(1)].map(Retiree::bits);
-    let vouched = || files.map(|bits| store.is_vouched_for(bits));
-    assert_eq!(vouched(), [false, false]);
-    state.swap32(SYNCING, 77);
-    assert_eq!(vouched(), [true, true], "it may be asking for all");
-    for stage in [MAIN_END, MAIN_END | NAMES] {
-        state.store(SYNC_STAGE, stage);
-        assert_eq!(vouched(), [false, false], "stage {stage}");
-    }
-    for stage in [VALUES, NAMES, MAIN_LOG, LOG] {
-        state.store(SYNC_STAGE, stage);
-        assert_eq!(vouched(), [true, true], "stage {stage}");
-    }
-    state.swap32(SYNCING, 0);
-    assert_eq!(vouched(), [false, false], "a leader that is gone has vouched for what the words say");
 }
