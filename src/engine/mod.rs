@@ -89,6 +89,7 @@ mod pressure;
 mod queue;
 mod read;
 mod rebuild;
+mod rebuilt;
 mod recovery;
 mod remake;
 mod repair;

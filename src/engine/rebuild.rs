@@ -7,12 +7,14 @@
 //!    reading goes on behind it.
 //!    The keys of a lost batch become absent, as far as they can still be read: no older version of them rises. Where not
 //!    even they can be read, older versions of what was changed there are back, as after `repair`; `check` names the place.
-//! 2. Replay the records of the chain into a new index, new tag chunks and a new state file under a draft name.
+//! 2. Replay the records of the chain into a new index, new tag chunks and a new state file under a draft name. Segments without damage
+//!    are not verified again: nobody else is there to change them, lengths are looked at all the same, and whoever reads a value
+//!    verifies it.
 //! 3. Seal the last segment at the break, so that nothing is ever written over what was there.
 //!    What could not be made durable before stays so: those words are taken over from a state file of this boot.
 //! 4. What of the main stream is younger than the end of the commit stream is left out, and the file `void` says so, durably, to
 //!    every later rebuild (K9 in `voids`).
-//! 5. The state file gets its name. Until then nothing that is looked at has changed, and a crash begins anew.
+//! 5. The state file gets its name (`rebuilt`). Until then nothing that is looked at has changed, and a crash begins anew.
 //!
 //! Nothing here edits a byte of the log, but that in a shard the batch of a joint commit that was not decided gets an empty header,
 //! durably (J4 in `joint`): what is decided later must not count it.
@@ -22,20 +24,19 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::{FILL, Geometry, LEVEL_MAX, LEVEL_MIN, Table};
-use crate::storage::location::{SEGMENT_BYTES_MAX, Tail};
+use crate::storage::index::{FILL, LEVEL_MAX, LEVEL_MIN, Table};
+use crate::storage::location::SEGMENT_BYTES_MAX;
 use crate::storage::manifest::Manifest;
 use crate::storage::namespace::Kind;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{DEAD_VALUE, HEADER, Header, JOINT_VALUE, Type};
 use crate::storage::segment::{self, Head, MAIN};
-use crate::storage::state::{self, row, row_word};
 use crate::storage::synced::{self, Mark};
 
 use super::decided;
 use super::ends::Ends;
 use super::log::{Batches, Found, Member};
-use super::repair::OVERHEAD;
+use super::rebuilt::{Rebuilt, write_state};
 use super::replay::{Chained, Replay};
 use super::strays::{Stray, sweep_values, unused_values};
 use super::voids::{Cut, read_voids, write_voids};
@@ -96,19 +97,6 @@ pub fn rebuild<O: Os>(
     Ok((write_state(os, paths, manifest, &found)?, strays))
 }
 
-/// What goes into the state file.
-struct Rebuilt<'r, 'c, O: Os> {
-    replay: &'r Replay<'c, O>,
-    chain: &'r [Chained<O>],
-    newest: u64,
-    /// A number that no segment of the main stream had.
-    next_main: u64,
-    was_synced: bool,
-    /// Of the large values that nothing leads to.
-    stray_bytes: u64,
-    doubts: &'r [(usize, u64)],
-}
-
 /// How far the log was durable, as far as that is known, and whether anybody has asked for it to be.
 fn read_mark<O: Os>(os: &O, paths: &Paths, manifest: &Manifest) -> Result<(Option<Mark>, bool)> {
     let path = paths.of(Name::Synced);
@@ -167,13 +155,14 @@ fn read_chain<O: Os>(
         let mut batches = Batches::of(&map, head.id, head.nonce, usize::try_from(limit).unwrap_or(0));
         batches.epoch = before;
         let since = chain.last().map_or(0, |last| last.newest);
-        let Verified { end, puts, newest, epoch, tags, undecided } = verify(batches, (sure, decided), since, ends);
+        let Verified { end, puts, newest, epoch, tags, undecided, has_damage } =
+            verify(batches, (sure, decided), since, ends);
         if is_shard && end + HEADER as u64 <= allocated && !seeded!("undecided_batch_stays") {
             void(os, &path, end, undecided)?;
         }
         let is_whole = end == limit;
         let (id, nonce, born) = (head.id, head.nonce, head.born);
-        chain.push(Chained { id, nonce, born, map, allocated, end, sure, puts, newest, epoch, tags });
+        chain.push(Chained { id, nonce, born, map, allocated, end, sure, puts, newest, epoch, tags, has_damage });
         if is_whole && chain.len() < manifest.rows as usize {
             next = follows.map(|(opened, _)| opened);
         }
@@ -234,6 +223,8 @@ struct Verified {
     tags: Vec<(u32, Kind, u64)>,
     /// What follows is part of a joint commit that was not decided.
     undecided: bool,
+    /// There is damage before its end.
+    has_damage: bool,
 }
 
 /// The row that a name is of, as what, and since when.
@@ -293,6 +284,7 @@ fn verify<M: OsMap>(
             }
             // Their sequences may be damaged; they were one more than the last at least.
             Found::Lost(members) => {
+                found.has_damage = true;
                 members.iter().for_each(|member| ends.learn_lost(&member.header, found.newest.saturating_add(1)));
             }
         }
@@ -353,7 +345,21 @@ fn read_main<O: Os>(
         let end = batches.offset as u64;
         let Verified { puts, tags, .. } = found;
         let newest = batches.newest;
-        chain.push(Chained { id, nonce, born, map, allocated, end, sure: 0, puts, newest, epoch: None, tags });
+        let has_damage = false;
+        chain.push(Chained {
+            id,
+            nonce,
+            born,
+            map,
+            allocated,
+            end,
+            sure: 0,
+            puts,
+            newest,
+            epoch: None,
+            tags,
+            has_damage,
+        });
     }
     Ok((chain, newest))
 }
@@ -406,92 +412,4 @@ fn make_index<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, table: Table) -
         Ok(map)
     };
     make().map_err(|e| Error::io("create", &path, e))
-}
-
-/// Steps 3 and 5.
-fn write_state<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, found: &Rebuilt<'_, '_, O>) -> Result<O::Map> {
-    let draft = paths.of(Name::StateDraft);
-    let bytes = state::file_bytes(manifest.rows as usize);
-    let make = || {
-        let file = os.open(&draft, OpenMode::Create)?;
-        file.allocate(0, bytes as u64)?;
-        let identity = file.identity()?;
-        file.write_at(&state::encode_head(manifest.store, manifest.rows, &identity), 0)?;
-        let map = file.map(bytes, Access::Write)?;
-        fill_state(&map, manifest, found);
-        os.rename(&draft, &paths.of(Name::State))?;
-        Ok(map)
-    };
-    make().map_err(|e: std::io::Error| Error::io("create", &draft, e))
-}
-
-fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, O>) {
-    let (replay, chain) = (found.replay, found.chain);
-    let last_of = |stream| chain.iter().rposition(|segment| segment.id & MAIN == stream);
-    let next_of = |stream| last_of(stream).map_or(1, |at| (chain[at].id & !MAIN) + 1);
-    let next_value = replay.last_value.saturating_add(1);
-    let mut volume = OVERHEAD + map.len() as u64 + replay.table.file_bytes() + replay.tag_bytes() + replay.value_bytes;
-    volume += found.stray_bytes;
-    for (slot, segment) in chain.iter().enumerate() {
-        let counts = &replay.rows[slot];
-        // The last segment is not appended to again: what stands behind its end may be a batch of its own.
-        for (word, value) in [
-            (row::ID, segment.id),
-            (row::END, segment.end),
-            (row::CAPACITY, if seeded!("rebuild_does_not_seal") { segment.allocated } else { segment.end }),
-            (row::ALLOCATED, segment.allocated),
-            (row::LIVE, counts.live),
-            (row::EXPIRES_MIN, counts.expires_min),
-            (row::DEAD, segment.end.saturating_sub(segment::HEAD as u64 + counts.bytes)),
-            (row::NEWEST, segment.newest),
-        ] {
-            map.store(row_word(slot, word), value);
-        }
-        volume += segment.allocated;
-    }
-    let epoch = last_of(0).and_then(|at| chain[at].epoch).unwrap_or(0);
-    let tail_of = |stream, epoch| {
-        last_of(stream).map_or(Tail { slot: 0, offset: 0, epoch }, |slot| Tail { slot, offset: chain[slot].end, epoch })
-    };
-    for (word, value) in [
-        (state::VISIBLE, found.newest),
-        (state::BORN, found.newest),
-        (state::WAS_SYNCED, found.was_synced.into()),
-        (state::STRAYS, found.stray_bytes),
-        (state::ORDER_STALE, replay.ends.has_orders().into()),
-        (state::GEOMETRY, Geometry { current: replay.table, next: None }.bits()),
-        (state::CLEARED, replay.ends.cleared),
-        (state::SIZE_LIMIT, manifest.size_limit),
-        (state::EVICTION, manifest.eviction.into()),
-        (state::STATISTICS, manifest.statistics.into()),
-        (state::LIVE, replay.live),
-        (state::INNER, replay.inner),
-        (state::LASTING_BYTES, replay.lasting_bytes()),
-        (state::NAMESPACES, replay.ends.namespaces()),
-        (state::VOLUME, volume),
-        (state::TAIL, tail_of(0, epoch.into()).bits()),
-        (state::NEXT_SEGMENT, next_of(0)),
-        (state::MAIN_TAIL, tail_of(MAIN, 0).bits()),
-        (state::NEXT_MAIN, found.next_main),
-        (state::MAIN_CLEARED, found.next_main),
-        (state::MAIN_LARGE_BYTES, replay.main_value_bytes),
-        // What was carried and is not durable yet may be anywhere there.
-        (state::CARRIED, if last_of(MAIN).is_some() { found.newest } else { 0 }),
-        (state::NEXT_VALUE, next_value),
-        (state::TAG_CHUNKS, replay.chunks() as u64),
-        (state::LARGE_BYTES, replay.value_bytes),
-        (state::NEXT_OWNER, 1),
-        (state::FOUND, next_of(0)),
-        (state::EPOCH, epoch.into()),
-    ] {
-        map.store(word, value);
-    }
-    for &(word, value) in found.doubts {
-        let last = match word {
-            state::SYNCED_SEGMENT => next_of(0) - 1,
-            state::SYNCED_MAIN | state::CARRIED_UPTO => next_of(MAIN) - 1,
-            _ => u64::MAX,
-        };
-        map.store(word, value.min(last));
-    }
 }

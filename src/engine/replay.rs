@@ -38,6 +38,8 @@ pub struct Chained<O: Os> {
     pub epoch: Option<u8>,
     /// Tags whose names stand in it.
     pub tags: Vec<(u32, Kind, u64)>,
+    /// There is damage before its end.
+    pub has_damage: bool,
 }
 
 /// What a segment's row will say.
@@ -165,6 +167,7 @@ impl<'c, O: Os> Replay<'c, O> {
             let end = usize::try_from(segment.end).unwrap_or(0);
             let is_main = is_main(segment.id);
             let mut batches = Batches::of(&segment.map, segment.id, segment.nonce, end);
+            batches.was_verified = !segment.has_damage;
             while let Some(found) = batches.next(usize::try_from(segment.sure).unwrap_or(0)) {
                 match found {
                     Found::Batch(members) => {
