@@ -18,9 +18,10 @@ use crate::os::sim::{CallKind, Machine};
 /// Power cuts tried at one moment.
 const CUTS: u64 = 4;
 
-/// After any power cut everything is there.
+/// After any power cut everything is there. Each moment has cuts of its own.
 fn assert_durable(world: &World, moment: &str) {
-    for seed in 0..CUTS {
+    let first = moment.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    for seed in (0..CUTS).map(|cut| first.wrapping_add(cut)) {
         let found = after_cut(world, seed);
         let expected = living(&world.contents, found.store.now());
         assert_eq!(live(&found.store), expected, "{moment}: after power cut {seed}");
@@ -242,6 +243,41 @@ fn d3_a_failure_outlives_an_index_that_is_rebuilt_in_the_same_boot() {
     handle.store.sync().unwrap();
     world.check(&handle);
     assert_durable(&world, "after a rebuild in the same boot");
+}
+
+/// Who puts a failure right gives new files the names of those that failed, and may die before the names are durable.
+#[test]
+fn d3_a_death_while_a_failure_is_put_right_leaves_it_to_the_next() {
+    let refused = || {
+        let (world, victim, other) = prepared();
+        // The names are durable, so that nobody would ask for them again.
+        other.store.sync().unwrap();
+        let (mut world, act) = (world, put(40, 1, 500));
+        fail_while(&world, (CallKind::Sync, "log-"), 1, || act.apply(&victim.store).map(drop)).unwrap();
+        act.model(&mut world.contents, 0);
+        (world, victim, other)
+    };
+    let steps = {
+        let (_world, victim, _other) = refused();
+        let before = victim.os.steps();
+        victim.store.sync().unwrap();
+        victim.os.steps() - before
+    };
+    for step in spread(steps, 150 * scale()) {
+        let (world, victim, other) = refused();
+        victim.os.kill_after(step);
+        assert!(victim.os.run(|| victim.store.sync()).is_none());
+        victim.os.kill();
+        other.store.sync().unwrap();
+        for seed in 0..20 {
+            let found = live(&after_cut(&world, step * 20 + seed).store);
+            assert_eq!(
+                found,
+                living(&world.contents, 0),
+                "its leader dies at step {step} of {steps}, power cut {seed}"
+            );
+        }
+    }
 }
 
 #[test]
