@@ -53,7 +53,7 @@ impl<O: Os> Store<O> {
             let file = self.os.open(&path, OpenMode::Create)?;
             file.extend(bytes)?;
             let map = file.map(bytes as usize, Access::Write)?;
-            let segment = Segment { id: 0, nonce: 0, map, file: Some(file), listed: Listed::nowhere() };
+            let segment = Segment::new(0, 0, map, Some(file), Listed::nowhere());
             zero(&segment, 0, bytes)?;
             Ok(Ahead { number, bytes, segment })
         };
@@ -103,6 +103,6 @@ impl<O: Os> Store<O> {
         if named.is_err() {
             let _ = self.os.remove(&draft);
         }
-        named.map(|()| Segment { id, nonce, listed, ..ahead.segment })
+        named.map(|()| Segment::new(id, nonce, ahead.segment.map, ahead.segment.file, listed))
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::{self, CELLS, Geometry, LEVEL_MAX, Table, generation_after};
+use crate::storage::index::{self, BUCKET_BYTES, CELLS, Geometry, LEVEL_MAX, Table, generation_after};
 use crate::storage::location::Entry;
 use crate::storage::paths::Name;
 use crate::storage::redo::Place;
@@ -278,6 +278,13 @@ impl<O: Os> Commit<'_, O> {
             self.stage(place, index::ALLOCATED, upto);
         }
         self.stage(place, index::OVERFLOW_USED, used + 1);
+        if let Some(index) = self.index(table)
+            && !seeded!("buckets_keep_what_a_move_left")
+        {
+            // A move that never happened may have filled it. Nobody is led there yet.
+            let at = index::bucket_offset(bucket);
+            (at..at + BUCKET_BYTES).step_by(8).for_each(|word| index.map.store(word, 0));
+        }
         Ok(bucket)
     }
 

@@ -2,6 +2,7 @@
 //! for.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::error::{Corruption, Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
@@ -57,7 +58,7 @@ impl<O: Os> Store<O> {
         let listed = self.list(Retiree::Segment(id), len);
         let map = file.map(len, access).map_err(|e| self.short("map", &path, e))?;
         let file = (access == Access::Write).then_some(file);
-        let segment = Arc::new(Segment { id, nonce: head.nonce, map, file, listed });
+        let segment = Arc::new(Segment::new(id, head.nonce, map, file, listed));
         self.install_segment(slot, Arc::clone(&segment));
         Ok(segment)
     }
@@ -202,7 +203,8 @@ impl<O: Os> Store<O> {
         is_read
     }
 
-    /// Undoes the making of a file by a commit that failed: another process may make one of the same name.
+    /// Undoes the making of a file by a commit that failed: another process, or this one, may make one of the same name. Whoever took a
+    /// view before may have a map of it, and looks for that under the lock (`is_outdated`).
     pub(super) fn forget(&self, made: Made) {
         let name = match made {
             Made::Segment { id, .. } => Name::Segment(id),
@@ -212,16 +214,19 @@ impl<O: Os> Store<O> {
             Made::Value { id, .. } => Name::Value(id),
             Made::Claimed(end) => return self.release_nodes(self.order_space(), end),
         };
-        self.replace_view(|view| match made {
-            Made::Segment { slot, id } => {
-                if let Some(place) = view.segments.get_mut(slot) {
-                    place.take_if(|segment| segment.id == id);
+        self.replace_view(|view| {
+            view.forgotten = self.forgotten.fetch_add(1, Ordering::Relaxed) + 1;
+            match made {
+                Made::Segment { slot, id } => {
+                    if let Some(place) = view.segments.get_mut(slot) {
+                        place.take_if(|segment| segment.id == id).into_iter().for_each(|segment| segment.disown());
+                    }
                 }
+                Made::Index(table) => view.indexes.retain(|index| index.table != table),
+                Made::Tags(chunk) => view.tags.truncate(chunk),
+                Made::Order(chunk) => view.orders.truncate(chunk),
+                Made::Value { .. } | Made::Claimed(_) => {}
             }
-            Made::Index(table) => view.indexes.retain(|index| index.table != table),
-            Made::Tags(chunk) => view.tags.truncate(chunk),
-            Made::Order(chunk) => view.orders.truncate(chunk),
-            Made::Value { .. } | Made::Claimed(_) => {}
         });
         let path = self.paths.of(name);
         let undone = match made {
@@ -236,6 +241,13 @@ impl<O: Os> Store<O> {
         if undone.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
             self.state.fetch_max(state::UNSWEPT, 1);
         }
+    }
+
+    /// True if a view may have maps of files that a commit of this process made and that were forgotten since. Under the lock nobody
+    /// forgets one.
+    #[inline]
+    pub(super) fn is_outdated(&self, view: &View<O>) -> bool {
+        view.forgotten != self.forgotten.load(Ordering::Relaxed)
     }
 
     fn access(&self) -> Access {

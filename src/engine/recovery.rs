@@ -231,6 +231,7 @@ impl<O: Os> Store<O> {
             duty: Duty::new(opening.background && !opening.read_only),
             ahead: Mutex::new(None),
             parting: Mutex::new(Vec::new()),
+            forgotten: AtomicU64::new(0),
             notices: Notices::new(opening.listener.clone()),
             calendar: Mutex::default(),
             next_draft: AtomicU64::new(0),

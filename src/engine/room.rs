@@ -373,7 +373,7 @@ impl<O: Os> Commit<'_, O> {
             file.extend(head.capacity.into())?;
             let listed = self.store.list(Retiree::Segment(head.id), head.capacity as usize);
             let map = file.map(head.capacity as usize, Access::Write)?;
-            let segment = Segment { id: head.id, nonce: head.nonce, map, file: Some(file), listed };
+            let segment = Segment::new(head.id, head.nonce, map, Some(file), listed);
             zero(&segment, first.len() as u64, zeroed)?;
             Ok(segment)
         };

@@ -33,6 +33,7 @@ mod emptied;
 mod eviction;
 #[cfg(test)]
 mod failures;
+mod forgotten;
 mod history;
 mod images;
 #[cfg(test)]

@@ -72,6 +72,8 @@ pub struct Store<O: Os> {
     pub(super) ahead: Mutex<Option<Ahead<O>>>,
     /// Maps of index tables that have been replaced, for the thread to drop, and how often it has looked whether they are read.
     pub(super) parting: Mutex<Vec<(Arc<Index<O>>, u32)>>,
+    /// Files that were forgotten, as commits had made them which never happened.
+    pub(super) forgotten: AtomicU64,
     /// What is to be told of evicted items.
     pub(super) notices: Notices,
     /// Where items come due, as far as `expire` has found out.

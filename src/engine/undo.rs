@@ -19,7 +19,11 @@ impl<O: Os> Commit<'_, O> {
         let mut rolled = false;
         // The last first, as `sweep_unpublished` relies on if this process dies here.
         for made in std::mem::take(&mut self.made).into_iter().rev() {
-            rolled |= matches!(made, Made::Segment { .. });
+            if let Made::Segment { id, .. } = made {
+                rolled = true;
+                // Another thread may have taken it out of the view, and a third have it still.
+                self.made_segment.iter().filter(|segment| segment.id == id).for_each(|segment| segment.disown());
+            }
             self.store.forget(made);
         }
         if self.written.is_some() && !self.main {
@@ -33,11 +37,13 @@ impl<O: Os> Commit<'_, O> {
                 && segment.map.is_writable()
             {
                 let allocated = self.store.state.load(row_word(first.slot, row::ALLOCATED));
+                let mut is_empty = true;
                 if first.offset + HEADER as u64 <= allocated.min(segment.map.len() as u64) {
                     segment.map.write(first.offset as usize, &[0; HEADER]);
                 } else if let Some(file) = &segment.file {
-                    // Where nothing is allocated, a store through the map may be fatal; a failed write is not.
-                    let _ = file.write_at(&[0; HEADER], first.offset);
+                    // Where nothing is allocated, a store through the map may be fatal; a failed write is not, and the next owner of
+                    // the lock tries again.
+                    is_empty = file.write_at(&[0; HEADER], first.offset).is_ok();
                 }
                 // The main stream has no epochs: what was wiped there must not come back with a power cut. Nor must what was
                 // part of a joint commit.
@@ -45,9 +51,10 @@ impl<O: Os> Commit<'_, O> {
                     // What else is in that file may be lost if it fails, and no later sync would say so.
                     let stage = if self.main { MAIN_END } else { LOG };
                     let synced = segment.file.as_ref().map(|file| self.store.sync_beside(file, stage));
-                    if synced.is_none_or(|synced| synced.is_err()) {
-                        self.store.state.fetch_max(state::UNSWEPT, 1);
-                    }
+                    is_empty &= synced.is_some_and(|synced| synced.is_ok());
+                }
+                if !is_empty {
+                    self.store.state.fetch_max(state::UNSWEPT, 1);
                 }
             }
         }

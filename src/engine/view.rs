@@ -5,6 +5,7 @@
 //! This file does not know what the maps are read for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::os::{HoldsMap, Os, OsMap};
 use crate::storage::index::{Geometry, Table, bucket_offset};
@@ -20,6 +21,19 @@ pub struct Segment<O: Os> {
     /// Kept by whoever may append: the way in for large records.
     pub file: Option<O::File>,
     pub(super) listed: Listed<O>,
+    /// Its file is one that a commit made which never happened: another one may have its id since.
+    disowned: AtomicBool,
+}
+
+impl<O: Os> Segment<O> {
+    pub fn new(id: u64, nonce: u64, map: O::Map, file: Option<O::File>, listed: Listed<O>) -> Segment<O> {
+        Segment { id, nonce, map, file, listed, disowned: AtomicBool::new(false) }
+    }
+
+    /// Says to whoever has it that no row means it.
+    pub fn disown(&self) {
+        self.disowned.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A segment that has no name yet, all zeros.
@@ -82,6 +96,8 @@ impl<O: Os> Index<O> {
 pub struct View<O: Os> {
     /// The state's count of retired files when this view was cleaned last.
     pub retired: u64,
+    /// How many files this process had forgotten that commits had made which never happened.
+    pub(super) forgotten: u64,
     pub(super) segments: Vec<Option<Arc<Segment<O>>>>,
     pub(super) indexes: Vec<Arc<Index<O>>>,
     pub(super) tags: Vec<Arc<O::Map>>,
@@ -92,6 +108,7 @@ impl<O: Os> Clone for View<O> {
     fn clone(&self) -> Self {
         View {
             retired: self.retired,
+            forgotten: self.forgotten,
             segments: self.segments.clone(),
             indexes: self.indexes.clone(),
             tags: self.tags.clone(),
@@ -104,6 +121,7 @@ impl<O: Os> View<O> {
     pub fn empty(rows: usize) -> View<O> {
         View {
             retired: 0,
+            forgotten: 0,
             segments: (0..rows).map(|_| None).collect(),
             indexes: Vec::new(),
             tags: Vec::new(),
@@ -114,7 +132,10 @@ impl<O: Os> View<O> {
     /// The map of the segment that is in a slot now, by the id its row names.
     #[inline(always)]
     pub fn segment(&self, slot: usize, id: u64) -> Option<&Arc<Segment<O>>> {
-        self.segments.get(slot)?.as_ref().filter(|segment| segment.id == id)
+        self.segments
+            .get(slot)?
+            .as_ref()
+            .filter(|segment| segment.id == id && !segment.disowned.load(Ordering::Relaxed))
     }
 
     #[inline(always)]

@@ -158,7 +158,8 @@ impl<O: Os> Locked<'_, O> {
     /// View and tail of a commit of some new keys, likewise.
     #[inline(always)]
     pub(super) fn begin_with(&self, view: Guard<Arc<View<O>>>, new_keys: u64) -> Result<(Guard<Arc<View<O>>>, Tail)> {
-        if self.store.must_grow(&view, new_keys) || (new_keys > 0 && self.store.is_low()) {
+        let is_low = || new_keys > 0 && self.store.is_low();
+        if self.store.is_outdated(&view) || self.store.must_grow(&view, new_keys) || is_low() {
             // Unpacked at once: what is common stays in registers.
             let (view, tail) = self.begin_prepared(new_keys)?;
             return Ok((view, tail));
