@@ -349,7 +349,7 @@ impl<O: Os> Check<'_, O> {
     /// Step 5.
     fn volume(&mut self) {
         let store = self.store;
-        let taken = store.files_space();
+        let taken = store.space_of(|_| true);
         // A process that died over a window it was taking leaves it uncounted until the next write takes it again.
         let open = |word| {
             let slot = Tail::from_bits(store.state.load(word)).slot;

@@ -98,7 +98,8 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         (state::TAG_CHUNKS, replay.chunks() as u64),
         (state::LARGE_BYTES, replay.value_bytes),
         (state::NEXT_OWNER, 1),
-        (state::FOUND, next_of(0)),
+        // Without a main stream nothing found replaces what stands there.
+        (state::FOUND, if last_of(MAIN).is_some() { next_of(0) } else { 0 }),
         (state::EPOCH, epoch.into()),
     ] {
         map.store(word, value);

@@ -6,7 +6,7 @@
 //!    evicted. What the index, the tag table and the marks say is not asked.
 //! 3. Make a new index table of it, without what is dead and without large values that cannot be read.
 //! 4. Stage the table, `LIVE`, the segment rows, the tag rows, the marks and the volume; publish.
-//! 5. Unlink the files of large values that nothing refers to.
+//! 5. The files of large values that nothing refers to go once that is durable, if a sync has vouched for any (`strays`).
 //!
 //! A removal whose record is damaged is forgotten: what it removed may be back. That is the price of keeping all that
 //! is whole.
@@ -37,6 +37,7 @@ use super::log::{Batches, Found, Member};
 use super::marks::Moved;
 use super::queue::Span;
 use super::store::Store;
+use super::strays::unused_values;
 use super::voids::read_voids;
 
 /// Volume charged for the manifest, presences and directories.
@@ -90,11 +91,10 @@ impl<O: Os> Store<O> {
             return Ok(report);
         }
         let truth = self.replay_truth()?;
-        let values = self.publish_anew(&locked, truth)?;
+        self.publish_anew(&locked, truth)?;
         self.make_orders(&locked)?;
         drop(locked);
         self.epilogue_at_once();
-        self.unlink_values_but(&values);
         Ok(report)
     }
 
@@ -136,7 +136,13 @@ impl<O: Os> Store<O> {
                         };
                         let key = bytes(member.header.key_range(member.offset));
                         let value = || bytes(member.header.value_range(member.offset));
-                        truth.learn(self.seed, Location::new(slot, member.offset as u64), &member.header, key, value);
+                        truth.learn(
+                            (self.seed, is_main),
+                            Location::new(slot, member.offset as u64),
+                            &member.header,
+                            key,
+                            value,
+                        );
                     }
                 }
                 if !batches.skip_damage() {
@@ -151,8 +157,8 @@ impl<O: Os> Store<O> {
         Ok(truth)
     }
 
-    /// Steps 3 and 4. The large values that are in use.
-    fn publish_anew(&self, locked: &Locked<'_, O>, mut truth: Truth) -> Result<HashSet<u64>> {
+    /// Steps 3 and 4.
+    fn publish_anew(&self, locked: &Locked<'_, O>, mut truth: Truth) -> Result<()> {
         let found = std::mem::take(&mut truth.keys);
         let geometry = self.geometry()?;
         let newest = geometry.next.map_or(geometry.current, |(next, _)| next);
@@ -189,10 +195,32 @@ impl<O: Os> Store<O> {
         }
         self.stage_counts(&mut commit, &survivors, &truth);
         self.stage_tags(&mut commit, &survivors, &truth)?;
-        commit.stage_state(state::VOLUME, self.files_space() + OVERHEAD);
+        self.stage_unused(&mut commit, &survivors.values)?;
+        // What goes right after this commit, for want of a place in the ring, counts no more; drafts do not yet, which those who write
+        // them have reserved for; and the small files are in `OVERHEAD`.
+        let counts = |name: &Name| {
+            use Name::{Index, Order, Segment, State, Tags, Value};
+            matches!(name, State | Segment(_) | Index(_) | Tags(_) | Order(_) | Value(_))
+        };
+        let goes = commit.unlink_after.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        commit.stage_state(state::VOLUME, (self.space_of(counts) + OVERHEAD).saturating_sub(goes));
         commit.publish()?;
         self.state.store(state::SUSPECT, 0);
-        Ok(survivors.values)
+        Ok(())
+    }
+
+    /// Step 5: the large values that nothing leads to count as strays, which go once this commit is durable, if a sync has vouched for
+    /// any; but for those that the ring names, and those whose commits are not there yet.
+    fn stage_unused(&self, commit: &mut Commit<'_, O>, used: &HashSet<u64>) -> Result<()> {
+        let next = commit.state(state::NEXT_VALUE);
+        let named: HashSet<u64> = self.retirees().map(|(_, bits)| bits).collect();
+        commit.stage_state(state::STRAYS, 0);
+        for (id, bytes) in unused_values(&self.os, &self.paths, used)? {
+            if id < next && !named.contains(&Retiree::Value(id).bits()) {
+                commit.stray(id, bytes);
+            }
+        }
+        Ok(())
     }
 
     /// Counts one record in, unless it is a large value that cannot be read.
@@ -318,38 +346,33 @@ impl<O: Os> Store<O> {
         Ok(())
     }
 
-    /// Allocated bytes of all files in the store's directory.
-    pub(super) fn files_space(&self) -> u64 {
+    /// Allocated bytes of those files in the store's directory that count.
+    pub(super) fn space_of(&self, counts: impl Fn(&Name) -> bool) -> u64 {
         let names = self.os.list(self.paths.root()).unwrap_or_default();
         let files = names.iter().filter_map(|name| Name::parse(name)).filter(|name| !matches!(name, Name::Presences));
         files
+            .filter(counts)
             .filter_map(|name| self.os.open(&self.paths.of(name), OpenMode::Read).ok()?.allocated().ok())
             .fold(0, u64::saturating_add)
-    }
-
-    /// Step 5.
-    fn unlink_values_but(&self, used: &HashSet<u64>) {
-        let next = self.state.load(state::NEXT_VALUE);
-        let names = self.os.list(self.paths.root()).unwrap_or_default();
-        for name in names.iter().filter_map(|name| Name::parse(name)) {
-            if let Name::Value(id) = name
-                && id < next
-                && !used.contains(&id)
-            {
-                self.unlink(Retiree::Value(id));
-            }
-        }
     }
 }
 
 impl Truth {
-    fn learn(&mut self, seed: u64, location: Location, header: &Header, key: Vec<u8>, value: impl FnOnce() -> Vec<u8>) {
+    fn learn(
+        &mut self,
+        (seed, is_main): (u64, bool),
+        location: Location,
+        header: &Header,
+        key: Vec<u8>,
+        value: impl FnOnce() -> Vec<u8>,
+    ) {
         let sequence = header.sequence;
         match header.kind_of_record {
-            // What stands in the main stream was read before, and may be younger than what is met again here.
+            // What stands in the main stream was read before, and may be younger than what is met again here. Of two copies there the
+            // later one counts, as in a rebuild.
             Type::Put => {
                 let (there, newest) = self.keys.entry(key).or_insert((location, sequence));
-                if *newest < sequence {
+                if *newest < sequence || (*newest == sequence && is_main) {
                     (*there, *newest) = (location, sequence);
                 }
             }

@@ -249,15 +249,18 @@ impl<'c, O: Os> Replay<'c, O> {
         Ok(())
     }
 
-    /// True if a record is older than what a cell leads to: that one was moved to the main stream since.
-    fn is_older(&self, header: &Header, there: Location) -> bool {
-        self.header_at(there).is_some_and(|there| header.sequence <= there.sequence)
+    /// True if a record is older than what a cell leads to, or is the original of what was moved to the main stream since. Of two
+    /// copies there the later one counts: its segment stays for longer, and in one that goes sooner the other is as good as dead.
+    fn is_older(&self, (location, header): (Location, &Header), there: Location) -> bool {
+        let is_copy = self.is_in_main(location) && !seeded!("the_first_copy_counts");
+        self.header_at(there)
+            .is_some_and(|there| header.sequence < there.sequence || (header.sequence == there.sequence && !is_copy))
     }
 
     fn remove(&mut self, location: Location, header: &Header, hash: u64) {
         self.read_key(location, header);
         if let Spot::Taken(cell, old) = self.find(hash)
-            && !self.is_older(header, old)
+            && !self.is_older((location, header), old)
         {
             self.count_out(old);
             self.index.store(cell, 0);
@@ -291,7 +294,7 @@ impl<'c, O: Os> Replay<'c, O> {
         self.read_key(location, header);
         let spot = self.find(hash);
         if let Spot::Taken(_, old) = spot {
-            if self.is_older(header, old) {
+            if self.is_older((location, header), old) {
                 return Ok(());
             }
             self.count_out(old);

@@ -1,16 +1,21 @@
 //! Two rebuilds one after the other. The second finds what the first found, and what was done since.
 
+use std::collections::BTreeMap;
+
 use super::acts::{Act, put, tagged};
 use super::audit::{audit, live, lookup};
 use super::eviction::{Full, POLICIES, open, reopen};
 use super::world::{Handle, SMALL_LIMIT, World, living, opening, path};
 use super::{rounds, scale};
+use crate::engine::commit::Commit;
+use crate::engine::log::Batches;
 use crate::engine::recovery::Opening;
 use crate::options::Eviction;
-use crate::os::Os;
-use crate::os::OsMap;
 use crate::os::sim::Machine;
-use crate::storage::location::Tail;
+use crate::os::{Access, Os, OsMap};
+use crate::storage::location::{Location, Tail};
+use crate::storage::record::Type;
+use crate::storage::segment::is_main;
 use crate::storage::state;
 
 /// Opens a store whose state file is gone.
@@ -208,4 +213,67 @@ fn k5_what_was_walked_before_a_rebuild_stays_dead_after_it() {
         assert!(back.is_empty(), "removed and synced before operation {key}, and back: {back:?}");
     }
     assert!(looks > 0);
+}
+
+/// A victim of the main stream that is half walked when all die leaves two copies of one item. The one in the segment that goes later
+/// counts: the other would leave it behind, where nothing says of it that it was replaced or removed.
+#[test]
+fn of_two_copies_a_rebuild_takes_the_one_that_goes_last() {
+    let mut doubles = 0;
+    for policy in [Eviction::S3Fifo, Eviction::LeastRecentlyUsed, Eviction::LeastFrequentlyUsed] {
+        let mut full = Full::new(3, policy);
+        for i in 0..3_000 {
+            let act = full.act();
+            full.apply(&act);
+            full.read();
+            let hand = full.handles[0].store.state.load(state::MAIN_HAND_ID);
+            (0..4).for_each(|_| full.read());
+            if i < 900 || i % 10 != 0 || hand == 0 {
+                continue;
+            }
+            let heir = rebuild(&full.world.machine.copy());
+            doubles += assert_that_the_last_copy_counts(&heir, policy);
+            heir.store.state.store(state::SUSPECT, 1);
+            heir.store.repair(&mut |_| ()).unwrap();
+            assert_that_the_last_copy_counts(&heir, policy);
+        }
+    }
+    assert!(doubles > 10, "{doubles} items with two copies");
+}
+
+/// How many items have two copies in the main stream.
+fn assert_that_the_last_copy_counts(heir: &Handle, policy: Eviction) -> usize {
+    let store = &heir.store;
+    let mut copies: BTreeMap<(Vec<u8>, u64), Vec<(u64, Location)>> = BTreeMap::new();
+    for slot in 0..store.rows {
+        let id = store.segment_in(slot);
+        let Some(segment) =
+            Some(id).filter(|&id| is_main(id)).map(|id| store.map_segment(slot, id, Access::Read).unwrap())
+        else {
+            continue;
+        };
+        let end = usize::try_from(store.committed_end(slot)).unwrap();
+        let mut batches = Batches::of(&segment.map, id, segment.nonce, end);
+        while let Some(members) = batches.next_batch() {
+            for member in members.iter().filter(|member| member.header.kind_of_record == Type::Put) {
+                let mut key = Vec::new();
+                let (at, len) = member.header.key_range(member.offset);
+                assert!(segment.map.append_to(at, len, &mut key));
+                let of = copies.entry((key, member.header.sequence)).or_default();
+                of.push((id, Location::new(slot, member.offset as u64)));
+            }
+        }
+    }
+    let locked = store.lock().unwrap();
+    let mut commit = Commit::new(&locked).unwrap();
+    let mut doubles = 0;
+    for ((key, _), found) in copies.iter_mut().filter(|(_, found)| found.len() > 1) {
+        found.sort_unstable();
+        let there = commit.locate(key, store.hash(key)).unwrap().old.map(|old| old.location);
+        if let Some(at) = found.iter().position(|(_, location)| Some(*location) == there) {
+            assert_eq!(at, found.len() - 1, "{policy:?}: an earlier copy counts");
+            doubles += 1;
+        }
+    }
+    doubles
 }

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::acts::{Act, Contents, key_bytes, put, tagged};
-use super::audit::{audit, live};
+use super::audit::{audit, drift, live};
 use super::eviction::{Full, POLICIES};
 use super::world::{Handle, World, living, open, path};
 use super::{Dice, rounds};
@@ -243,5 +243,22 @@ fn a_segment_with_a_wrong_count_is_not_walked_without_end() {
             assert!(commits < 2_000, "{policy:?}: {commits} commits in {act:?}");
             assert!(done.is_ok() || done.is_err_and(|error| error.is_full()));
         }
+    }
+}
+
+/// The file of a large value that is damaged is in nobody's count once its item is gone; and if a sync has vouched for it, it goes once
+/// that is durable.
+#[test]
+fn what_a_repair_leaves_nothing_to_lead_to_is_counted_out() {
+    for is_synced in [false, true] {
+        let (world, handle) = World::with(31, &(0..8).map(|key| put(key, 1, 12_000)).collect::<Vec<_>>());
+        if is_synced {
+            handle.store.sync().unwrap();
+        }
+        let values = world.machine.paths().into_iter().filter(|name| name.to_string_lossy().contains("/value-"));
+        values.take(3).for_each(|value| assert!(world.machine.corrupt(&value, 5_000, &[1])));
+        assert!(!handle.store.repair(&mut |_| ()).unwrap().is_clean());
+        assert_eq!((live(&handle.store).len(), drift(&handle.store).0), (5, 0), "synced: {is_synced}");
+        audit(&handle.store);
     }
 }
