@@ -237,7 +237,10 @@ impl<O: Os> Store<O> {
         };
         match self.life(view, &record.header) {
             Try::Done(Life::Live) => {}
-            Try::Done(_) => return Ok(if self.is_current(&hit) { Try::Done(None) } else { Try::Again }),
+            Try::Done(_) => {
+                let is_so = self.is_current(&hit) && self.still_counts(&hit.record.header, &record.header);
+                return Ok(if is_so { Try::Done(None) } else { Try::Again });
+            }
             Try::Again => return Ok(Try::Again),
             Try::Map(missing) => return Ok(Try::Map(missing)),
         }

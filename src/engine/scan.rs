@@ -95,16 +95,20 @@ impl<O: Os> Store<O> {
                 };
                 &previous
             };
+            let is_same = || {
+                index.map.load(cell) == entry.bits()
+                    && self.still_holds(word, table, position)
+                    && self.still_counts(&newest.header, &record.header)
+            };
             match self.life(view, &record.header) {
                 Try::Done(Life::Live) => {
                     if let Err(error) = visit(into, record) {
                         // What failed may have been replaced meanwhile: then it is no failure.
-                        let same = index.map.load(cell) == entry.bits()
-                            && self.still_holds(word, table, position)
-                            && self.still_counts(&newest.header, &record.header);
-                        return if same { Err(error) } else { Ok(Try::Again) };
+                        return if is_same() { Err(error) } else { Ok(Try::Again) };
                     }
                 }
+                // What is dead may have been replaced meanwhile: then the key is there all the same.
+                Try::Done(_) if !is_same() => return Ok(Try::Again),
                 Try::Done(_) => {}
                 Try::Again => return Ok(Try::Again),
                 Try::Map(missing) => return Ok(Try::Map(missing)),
