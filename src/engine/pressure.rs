@@ -159,6 +159,7 @@ impl<O: Os> Store<O> {
     /// Gives back what is over the limit. How many items went.
     pub(super) fn shrink(&self) -> Result<u64> {
         let mut gone = 0;
+        self.give_back_cleared();
         for _ in 0..STEPS {
             if self.volume() <= self.state.load(state::SIZE_LIMIT) {
                 break;
@@ -184,12 +185,20 @@ impl<O: Os> Store<O> {
         Ok(expired + self.shrink()?)
     }
 
+    /// Gives back what a `clear` has left whose process died before it came to that, or whose disk refused it. True if it was anything.
+    fn give_back_cleared(&self) -> bool {
+        let before = self.volume();
+        // A `clear` that is under way and this may both do it. What cannot go now is for the next who needs it.
+        let _ = self.unlink_cleared_values();
+        self.volume() < before
+    }
+
     /// Makes room until a file has gone. False if no more can be made. Not under the lock.
     #[cold]
     pub(super) fn make_room_once(&self, purpose: Purpose) -> Result<bool> {
         let (before, volume) = (self.state.load(state::RETIRED), self.volume());
         self.duty.stalls.fetch_add(1, Ordering::Relaxed);
-        if self.give_up_ahead() {
+        if self.give_up_ahead() || self.give_back_cleared() {
             return Ok(true);
         }
         for _ in 0..STEPS {

@@ -46,6 +46,9 @@ impl<O: Os> Commit<'_, O> {
     }
 }
 
+/// So often the ring is read until no commit comes meanwhile.
+const LOOKS: u32 = 64;
+
 fn is_segment(bits: u64) -> bool {
     matches!(Retiree::from_bits(bits), Some(Retiree::Segment(_)))
 }
@@ -202,6 +205,23 @@ impl<O: Os> Store<O> {
         all.filter(|&(_, bits)| bits != 0)
     }
 
+    /// The same, of a moment between two commits, in the order in which they go: else one could be found and not what goes before it, which
+    /// came to a word that was read already. Nothing if there are too many commits: it is left to the next call.
+    fn retirees_in_turn(&self) -> Result<Vec<(usize, u64)>> {
+        let may_be_pending = seeded!("files_of_a_pending_commit_go");
+        for _ in 0..LOOKS {
+            let moment = self.state.load(state::VISIBLE);
+            self.finish_pending()?;
+            let mut found: Vec<(usize, u64)> = self.retirees().collect();
+            let is_settled = self.state.load(PENDING) == 0 && self.state.load(state::VISIBLE) == moment;
+            if is_settled || may_be_pending {
+                found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// True if something waits to be unlinked.
     pub(super) fn is_anything_retired(&self) -> bool {
         self.retirees().next().is_some()
@@ -230,12 +250,8 @@ impl<O: Os> Store<O> {
         &'s self,
         lock: impl FnOnce() -> Result<L>,
     ) -> Result<()> {
-        let mut found: Vec<(usize, u64)> = self.retirees().collect();
-        found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
+        let mut found = self.retirees_in_turn()?;
         let mut strays = self.stray_ids();
-        if !found.is_empty() || !strays.is_empty() {
-            self.finish_pending()?;
-        }
         if self.is_inside_transaction() {
             let waits = |bits| {
                 (self.is_vouched_for(bits) && !self.is_all_durable())

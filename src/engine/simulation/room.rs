@@ -3,10 +3,13 @@
 use super::super::limit::segment_bytes;
 use super::acts::put;
 use super::audit::audit;
+use super::eviction::reopen as open_with;
 use super::world::{Handle, SMALL_LIMIT, open, open_sized, opening, path};
+use super::{scale, spread};
 use crate::engine::notices::{Listener, Notice};
 use crate::engine::recovery::Opening;
 use crate::engine::store::Store;
+use crate::options::Eviction;
 use crate::os::real::RealOs;
 use crate::os::sim::{CallKind, Machine};
 use std::sync::Arc;
@@ -48,6 +51,39 @@ fn fit_after_a_clear(has_thread: bool) -> u32 {
     audit(&handle.store);
     handle.store.end_upkeep();
     fit
+}
+
+/// Who cleared a store of large values died before their files were unlinked, and nobody opens it since.
+#[test]
+fn what_a_dead_clear_has_left_makes_room_for_who_evicts() {
+    let filled = || {
+        let machine = Machine::with_file_capacity(3, 16 << 20);
+        let eviction = Some(Eviction::LeastRecentlyUsed.to_bits());
+        let os = machine.process();
+        let opening = Opening { eviction, ..opening(Some(SMALL_LIMIT)) };
+        let handle = Handle { store: Store::open(os.clone(), &path(""), &opening).unwrap(), os };
+        let other = open_with(&machine);
+        (0..150).for_each(|key| put(key, 1, 12_000).apply(&handle.store).map(drop).unwrap());
+        (machine, handle, other)
+    };
+    let steps = {
+        let (_machine, handle, _other) = filled();
+        let before = handle.os.steps();
+        handle.store.clear().unwrap();
+        handle.os.steps() - before
+    };
+    for step in spread(steps, 40 * scale()) {
+        let (machine, handle, other) = filled();
+        handle.os.kill_after(step);
+        assert!(handle.os.run(|| handle.store.clear()).is_none());
+        handle.os.kill();
+        for key in 0..300 {
+            let stored = put(key, 2, 12_000).apply(&other.store);
+            assert!(stored.is_ok(), "a death at step {step} of {steps}, key {key}: {stored:?}");
+        }
+        assert!(machine.peak_linked_bytes() <= SMALL_LIMIT, "a death at step {step} of {steps}");
+        audit(&other.store);
+    }
 }
 
 /// The index has to double when there is just room for two of them. If what waits to be unlinked has that room, it goes before
