@@ -240,7 +240,11 @@ impl Whole for Fan {
     fn clear(&self) -> Result<u64> {
         match self.sum_together(|part| part.clear()) {
             // A disk that has failed refuses what is to be durable in several shards. Clearing is what helps, one by one.
-            Err(Error::Io(_)) => self.sum(|part| part.clear()),
+            Err(Error::Io(_)) => {
+                // Whatever becomes of one, the others are cleared too.
+                let cleared: Vec<Result<u64>> = self.parts.iter().map(|part| part.clear()).collect();
+                cleared.into_iter().sum()
+            }
             cleared => cleared,
         }
     }

@@ -161,16 +161,18 @@ impl<O: Os> Store<O> {
             Err(e) => return Err(Error::io("read", &path, e)),
         }
         // One that is empty may have been emptied by somebody who died before that was durable, or whom the disk refused it: so it
-        // is written again, where there is space for it.
+        // is written again, where there is space for it, and made durable in any case.
         let must_last = is_main || (self.is_shard() && !seeded!("joint_batch_is_wiped_lightly"));
         let allocated = self.state.load(row_word(tail.slot, row::ALLOCATED));
-        let is_again = must_last && tail.offset + HEADER as u64 <= allocated;
-        if header == [0; HEADER] && !is_again {
+        let is_empty = header == [0; HEADER];
+        if is_empty && !must_last {
             return Ok(());
         }
-        // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
-        let emptied = file.write_at(&[0; HEADER], tail.offset);
-        emptied.map_err(|e| Error::io("append to", &path, e))?;
+        if !is_empty || tail.offset + HEADER as u64 <= allocated {
+            // Behind what is allocated, nothing but a write may store: a store through the map could be fatal.
+            let emptied = file.write_at(&[0; HEADER], tail.offset);
+            emptied.map_err(|e| Error::io("append to", &path, e))?;
+        }
         if must_last && let Err(e) = self.sync_beside(file, if is_main { MAIN_END } else { LOG }) {
             return Err(Error::not_written(&path, e));
         }

@@ -63,7 +63,11 @@ impl<O: Os> Shards<O> {
     pub(super) fn next_number(&self, is_lasting: bool) -> Result<u64> {
         let state = &self.first().state;
         let decided = if is_lasting { self.decided()? } else { 0 };
-        let number = state.load(JOINT_NEXT).max(state.load(JOINT_DONE)).max(decided).saturating_add(1);
+        // The first shard may have been made anew alone, as by a child of `fork`.
+        let words = [JOINT, JOINT_CHOSEN, JOINT_NEXT, JOINT_DONE];
+        let stores = self.stores();
+        let known = stores.iter().flat_map(|store| words.map(|word| store.state.load(word)));
+        let number = known.fold(decided, u64::max).saturating_add(1);
         state.store(JOINT_NEXT, number);
         Ok(number)
     }

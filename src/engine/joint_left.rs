@@ -24,7 +24,7 @@ use crate::storage::paths::{Name, Paths};
 use crate::storage::segment::{self, is_main};
 use crate::storage::state::{self, IS_JOINT, JOINT, JOINT_CHOSEN, LOCK, PENDING, SUSPECT, TAIL, UNSWEPT, VISIBLE};
 
-use super::decided::{read_decision, read_manifest};
+use super::decided::{read_decision, read_manifest, write_again};
 use super::finish::is_lost;
 use super::log::Batches;
 use super::store::Store;
@@ -113,7 +113,8 @@ impl<O: Os> Store<O> {
     fn tell_if_chosen(&self, number: u64) -> Result<bool> {
         let Some(root) = self.paths.root().parent() else { return Ok(false) };
         let Some(fanout) = read_manifest(&self.os, root)? else { return Ok(false) };
-        let (decided, _) = read_decision(&self.os, &fanout::decisions(root), fanout.id)?;
+        let decisions = fanout::decisions(root);
+        let (decided, next) = read_decision(&self.os, &decisions, fanout.id)?;
         let paths = (0..fanout.shards).map(|shard| Paths::new(&fanout::shard(root, shard)).of(Name::State));
         let mut states = Vec::new();
         for path in paths {
@@ -132,12 +133,16 @@ impl<O: Os> Store<O> {
                 Err(e) => Err(Error::io("read", path, e)),
             }
         };
-        let mut chosen = decided;
+        let mut chosen = 0;
         for (file, path) in &states {
             chosen = chosen.max(word(file, path, JOINT_CHOSEN)?);
         }
         if chosen < number {
-            return Ok(false);
+            if decided < number {
+                return Ok(false);
+            }
+            // As in `settle`: who wrote it may have died before it was durable.
+            write_again(&self.os, &decisions, fanout.id, (decided, next))?;
         }
         for (file, path) in &states {
             if word(file, path, PENDING)? & IS_JOINT != 0 && word(file, path, JOINT)? == number {

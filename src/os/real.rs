@@ -20,6 +20,8 @@ use super::{Access, Identity, OpenMode, Os, OsFile};
 use map::ForkCanary;
 
 /// The nap between two tries of a file lock.
+/// So long a presence that is new waits for those who look whether its owner lives.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 const LOCK_NAP: Duration = Duration::from_micros(500);
 
 /// The kernel this program runs on.
@@ -214,7 +216,14 @@ impl Os for RealOs {
     fn announce(&self, path: &Path, bytes: usize) -> io::Result<RealPresence> {
         let file = open(path, OpenMode::Create)?;
         file.write_all_at(&vec![0; bytes], 0)?;
-        fs2::FileExt::try_lock_exclusive(&file)?;
+        // Somebody who looks whether its owner lives has a shared lock on it for a moment.
+        let start = Instant::now();
+        while let Err(e) = fs2::FileExt::try_lock_exclusive(&file) {
+            if e.kind() != io::ErrorKind::WouldBlock || start.elapsed() >= LOOK_MAX {
+                return Err(e);
+            }
+            std::thread::sleep(LOCK_NAP);
+        }
         let page = RealMap::of(&file, bytes, Access::Write)?;
         page.keep_from_children()?;
         drop(file);

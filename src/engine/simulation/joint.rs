@@ -14,10 +14,11 @@ use super::audit::{audit, live};
 use super::world::{SMALL_LIMIT, opening};
 use super::{Dice, rounds, scale, spread};
 use crate::error::Result;
-use crate::os::Os;
 use crate::os::sim::{Machine, SimOs};
+use crate::os::{Os, OsMap};
 use crate::storage::fanout::OVERHEAD;
 use crate::storage::namespace::Label;
+use crate::storage::state;
 
 pub(super) const SHARDS: u32 = 3;
 const LIMIT: u64 = SHARDS as u64 * SMALL_LIMIT + OVERHEAD;
@@ -561,4 +562,24 @@ fn j3_numbers_go_on_when_the_first_shard_is_made_anew() {
             assert!(settled == before || settled == after, "{way:?}, death at step {step} of {steps}");
         }
     }
+}
+
+/// A child of `fork` may make the first shard anew alone, and its words begin again.
+#[test]
+fn no_number_is_given_twice_after_the_first_shard_was_made_anew() {
+    let (machine, first, _) = prepared(7);
+    for _ in 0..5 {
+        commit(&first.shards, &cases()[0], Way::Torn).unwrap();
+    }
+    drop(first);
+    let process = process(&machine);
+    let words = [state::JOINT, state::JOINT_CHOSEN, state::JOINT_NEXT, state::JOINT_DONE];
+    let known: Vec<u64> =
+        process.shards.stores().iter().flat_map(|store| words.map(|word| store.state.load(word))).collect();
+    for word in words {
+        process.shards.stores()[0].state.store(word, 0);
+    }
+    let others = process.shards.stores()[1..].iter().flat_map(|store| words.map(|word| store.state.load(word))).max();
+    assert!(others > Some(0), "{known:?}");
+    assert!(Some(process.shards.next_number(false).unwrap()) > others);
 }
