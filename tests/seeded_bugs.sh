@@ -66,6 +66,8 @@ names_are_of_any_age                  simulation::tag_rows::g1
 a_lost_name_brings_the_former_one_back simulation::tag_rows::g1
 rebuilds_forget_what_was_walked       simulation::again::k5
 what_the_power_took_comes_back        simulation::again
+the_first_copy_counts                 simulation::again
+buckets_keep_what_a_move_left         simulation::forgotten
 rebuild_frees_rows_that_others_are_behind simulation::tag_rows::a_rebuild
 queue_keeps_its_beginning             simulation::queue
 words_of_a_pending_commit_count       simulation::stopped

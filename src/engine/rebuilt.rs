@@ -66,7 +66,7 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         }
         volume += segment.allocated;
     }
-    let epoch = last_of(0).and_then(|at| chain[at].epoch).unwrap_or(0);
+    let (has_main, epoch) = (last_of(MAIN).is_some(), last_of(0).and_then(|at| chain[at].epoch).unwrap_or(0));
     let tail_of = |stream, epoch| {
         last_of(stream).map_or(Tail { slot: 0, offset: 0, epoch }, |slot| Tail { slot, offset: chain[slot].end, epoch })
     };
@@ -92,14 +92,13 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
         (state::NEXT_MAIN, found.next_main),
         (state::MAIN_CLEARED, found.next_main),
         (state::MAIN_LARGE_BYTES, replay.main_value_bytes),
-        // What was carried and is not durable yet may be anywhere there.
-        (state::CARRIED, if last_of(MAIN).is_some() { found.newest } else { 0 }),
+        // What was carried and is not durable yet may be anywhere there; without a main stream, nothing found replaces what is there.
+        (state::CARRIED, if has_main { found.newest } else { 0 }),
         (state::NEXT_VALUE, next_value),
         (state::TAG_CHUNKS, replay.chunks() as u64),
         (state::LARGE_BYTES, replay.value_bytes),
         (state::NEXT_OWNER, 1),
-        // Without a main stream nothing found replaces what stands there.
-        (state::FOUND, if last_of(MAIN).is_some() { next_of(0) } else { 0 }),
+        (state::FOUND, if has_main { next_of(0) } else { 0 }),
         (state::EPOCH, epoch.into()),
     ] {
         map.store(word, value);

@@ -63,7 +63,8 @@ impl<O: Os> Store<O> {
         for (cell, entry) in index::entries_of(&index.map, table, home) {
             let slot = entry.location().slot();
             let id = self.segment_in(slot);
-            if index.map.load(cell) != entry.bits() || !self.still_holds(word, table, position) {
+            let leads = || index.map.load(cell) == entry.bits() && self.still_holds(word, table, position);
+            if !leads() {
                 return Ok(Try::Again);
             }
             let Some(segment) = view.segment(slot, id) else {
@@ -95,11 +96,7 @@ impl<O: Os> Store<O> {
                 };
                 &previous
             };
-            let is_same = || {
-                index.map.load(cell) == entry.bits()
-                    && self.still_holds(word, table, position)
-                    && self.still_counts(&newest.header, &record.header)
-            };
+            let is_same = || leads() && self.still_counts(&newest.header, &record.header);
             match self.life(view, &record.header) {
                 Try::Done(Life::Live) => {
                     if let Err(error) = visit(into, record) {

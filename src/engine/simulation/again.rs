@@ -241,10 +241,13 @@ fn of_two_copies_a_rebuild_takes_the_one_that_goes_last() {
     assert!(doubles > 10, "{doubles} items with two copies");
 }
 
+/// Where the copies of an item stand, by its key and sequence: segments and places.
+type Copies = BTreeMap<(Vec<u8>, u64), Vec<(u64, Location)>>;
+
 /// How many items have two copies in the main stream.
 fn assert_that_the_last_copy_counts(heir: &Handle, policy: Eviction) -> usize {
     let store = &heir.store;
-    let mut copies: BTreeMap<(Vec<u8>, u64), Vec<(u64, Location)>> = BTreeMap::new();
+    let mut copies = Copies::new();
     for slot in 0..store.rows {
         let id = store.segment_in(slot);
         let Some(segment) =
