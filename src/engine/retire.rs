@@ -47,7 +47,7 @@ impl<O: Os> Commit<'_, O> {
 }
 
 /// So often the ring is read until no commit comes meanwhile.
-const LOOKS: u32 = 64;
+const LOOKS: u32 = 256;
 
 fn is_segment(bits: u64) -> bool {
     matches!(Retiree::from_bits(bits), Some(Retiree::Segment(_)))
@@ -208,16 +208,17 @@ impl<O: Os> Store<O> {
     /// The same, of a moment between two commits, in the order in which they go: else one could be found and not what goes before it, which
     /// came to a word that was read already. Nothing if there are too many commits: it is left to the next call.
     fn retirees_in_turn(&self) -> Result<Vec<(usize, u64)>> {
-        let may_be_pending = seeded!("files_of_a_pending_commit_go");
+        self.finish_pending()?;
         for _ in 0..LOOKS {
             let moment = self.state.load(state::VISIBLE);
-            self.finish_pending()?;
+            let is_pending = self.state.load(PENDING) != 0;
             let mut found: Vec<(usize, u64)> = self.retirees().collect();
-            let is_settled = self.state.load(PENDING) == 0 && self.state.load(state::VISIBLE) == moment;
-            if is_settled || may_be_pending {
+            let is_of_one = !is_pending && self.state.load(PENDING) == 0 && self.state.load(state::VISIBLE) == moment;
+            if is_of_one || seeded!("files_of_a_pending_commit_go") {
                 found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
                 return Ok(found);
             }
+            self.os.spin();
         }
         Ok(Vec::new())
     }
