@@ -349,7 +349,7 @@ impl<O: Os> Check<'_, O> {
     /// Step 5.
     fn volume(&mut self) {
         let store = self.store;
-        let taken = store.space_of(|_| true);
+        let taken = store.space_of(|name| name.is_in_volume() || matches!(name, Name::ValueDraft(..)));
         // A process that died over a window it was taking leaves it uncounted until the next write takes it again.
         let open = |word| {
             let slot = Tail::from_bits(store.state.load(word)).slot;

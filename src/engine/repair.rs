@@ -196,14 +196,9 @@ impl<O: Os> Store<O> {
         self.stage_counts(&mut commit, &survivors, &truth);
         self.stage_tags(&mut commit, &survivors, &truth)?;
         self.stage_unused(&mut commit, &survivors.values)?;
-        // What goes right after this commit, for want of a place in the ring, counts no more; drafts do not yet, which those who write
-        // them have reserved for; and the small files are in `OVERHEAD`.
-        let counts = |name: &Name| {
-            use Name::{Index, Order, Segment, State, Tags, Value};
-            matches!(name, State | Segment(_) | Index(_) | Tags(_) | Order(_) | Value(_))
-        };
+        // What goes right after this commit, for want of a place in the ring, counts no more.
         let goes = commit.unlink_after.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-        commit.stage_state(state::VOLUME, (self.space_of(counts) + OVERHEAD).saturating_sub(goes));
+        commit.stage_state(state::VOLUME, (self.space_of(Name::is_in_volume) + OVERHEAD).saturating_sub(goes));
         commit.publish()?;
         self.state.store(state::SUSPECT, 0);
         Ok(())

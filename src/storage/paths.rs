@@ -36,6 +36,12 @@ pub enum Name {
 }
 
 impl Name {
+    /// True for a file whose space is in the word `VOLUME`: drafts are reserved for, and for the small ones there is a fixed share.
+    pub fn is_in_volume(&self) -> bool {
+        use Name::{Index, Order, Segment, State, Tags, Value};
+        matches!(self, State | Segment(_) | Index(_) | Tags(_) | Order(_) | Value(_))
+    }
+
     /// Reads a name; `None` for what is not a store's.
     pub fn parse(name: &str) -> Option<Name> {
         let number = |prefix: &str| u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok();
