@@ -40,7 +40,7 @@ const OVERFLOW_SPARE: u64 = 8;
 /// buckets do. Where a map is touched first at a page that nobody wrote, the kernel reads around it as far as the disk is set
 /// to read ahead: that may be thousands of pages, in one write. At multiples of itself, so that each is one piece of memory:
 /// of ten million items, a get took 730 ns that way, 775 with windows that were not, and 830 when written block by block.
-const WINDOW: u64 = 64 << 10;
+pub(super) const WINDOW: u64 = 64 << 10;
 
 impl<O: Os> Store<O> {
     /// A write's share of growing, before its own work. A write of many new keys, and one that finds the overflow buckets

@@ -23,21 +23,26 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::options::Eviction;
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::{FILL, LEVEL_MAX, LEVEL_MIN, Table};
+use crate::storage::index::{ALLOCATED, FILL, LEVEL_MAX, LEVEL_MIN, OVERFLOW_USED, Table, bucket_offset};
 use crate::storage::location::SEGMENT_BYTES_MAX;
 use crate::storage::manifest::Manifest;
 use crate::storage::namespace::Kind;
 use crate::storage::paths::{Name, Paths};
 use crate::storage::record::{DEAD_VALUE, HEADER, Header, JOINT_VALUE, Type};
 use crate::storage::segment::{self, Head, MAIN};
+use crate::storage::state::HAS_LASTING;
 use crate::storage::synced::{self, Mark};
 
 use super::decided;
 use super::ends::Ends;
+use super::growth::WINDOW;
+use super::limit::segment_bytes;
 use super::log::{Batches, Found, Member};
 use super::rebuilt::{Rebuilt, write_state};
 use super::replay::{Chained, Replay};
+
 use super::strays::{Stray, sweep_values, unused_values};
 use super::voids::{Cut, read_voids, write_voids};
 
@@ -70,31 +75,81 @@ pub fn rebuild<O: Os>(
     chain.extend(commits);
     // A state file with doubts stays until another one knows them: it was marked as suspect, and nobody trusts it.
     sweep_derived(os, paths, &dropped, doubts.is_empty())?;
-    let records: u64 = chain.iter().map(|s| s.puts).sum();
+    replay_all(os, paths, manifest, (&chain, &ends, &cut), |replay| {
+        let values: HashSet<u64> = replay.values.clone();
+        // What the log does not name would be in nobody's count once the state file has its name.
+        let strays = if was_synced {
+            unused_values(os, paths, &values)?
+        } else {
+            sweep_values(os, paths, &values)?;
+            Vec::new()
+        };
+        write_voids(os, paths, manifest.store, &cut, (survivors, &all_of_main))?;
+        // A batch of the main stream has a number too, and it may be younger than what is left of the other.
+        let newest = newest.max(survivors);
+        let next_main = all_of_main.last().map_or(1, |id| (id & !MAIN) + 1);
+        let stray_bytes = strays.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        let found = Rebuilt { replay, chain: &chain, newest, next_main, was_synced, stray_bytes, doubts };
+        Ok((write_state(os, paths, manifest, &found)?, strays))
+    })
+}
+
+/// Step 2, and what comes of it. A table that is made for all records that the log has, dead ones too, and with a quarter to spare, so
+/// that its overflow buckets suffice whatever the hashes are, may be larger than the one that there was: if nothing may be evicted, what
+/// takes that room is never given back, and removals need some. So where it is much of a store that is more than half full, one of
+/// half its length is tried, as it was enough before.
+fn replay_all<O: Os, R>(
+    os: &O,
+    paths: &Paths,
+    manifest: &Manifest,
+    all: (&[Chained<O>], &Ends, &Cut),
+    then: impl FnOnce(&Replay<'_, O>) -> Result<R>,
+) -> Result<R> {
+    let records: u64 = all.0.iter().map(|s| s.puts).sum();
+    let taken: u64 = all.0.iter().map(|s| s.allocated).sum();
+    let loses_nothing = manifest.eviction == Eviction::None.to_bits() || all.1.namespaces() & HAS_LASTING != 0;
     let mut level = LEVEL_MIN;
-    // With a quarter to spare, so that the overflow buckets suffice whatever the hashes are.
     while level < LEVEL_MAX && FILL << level < records + records / 4 {
         level += 1;
     }
-    let table = Table { generation: GENERATION, level, base: level };
-    let index = make_index(os, paths, manifest, table)?;
-    let mut replay = Replay::new(os, paths, manifest, table, &index, (&chain, &ends, &cut));
-    replay.run()?;
-    let values: HashSet<u64> = replay.values.clone();
-    // What the log does not name would be in nobody's count once the state file has its name.
-    let strays = if was_synced {
-        unused_values(os, paths, &values)?
-    } else {
-        sweep_values(os, paths, &values)?;
-        Vec::new()
-    };
-    write_voids(os, paths, manifest.store, &cut, (survivors, &all_of_main))?;
-    // A batch of the main stream has a number too, and it may be younger than what is left of the other.
-    let newest = newest.max(survivors);
-    let next_main = all_of_main.last().map_or(1, |id| (id & !MAIN) + 1);
-    let stray_bytes = strays.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-    let found = Rebuilt { replay: &replay, chain: &chain, newest, next_main, was_synced, stray_bytes, doubts };
-    Ok((write_state(os, paths, manifest, &found)?, strays))
+    let mut attempt = if loses_nothing && level > LEVEL_MIN { Attempt::First } else { Attempt::Last };
+    loop {
+        let table = Table { generation: GENERATION, level, base: level };
+        let index = make_index(os, paths, manifest, table)?;
+        let mut replay = Replay::new(os, paths, manifest, table, &index, all);
+        let outcome = replay.run();
+        let is_much = || table.file_bytes() / 2 > segment_bytes(manifest.size_limit);
+        let is_full = || taken + table.file_bytes() + replay.value_bytes > manifest.size_limit / 2;
+        match (attempt, outcome) {
+            (Attempt::Half, Err(Error::Full)) => (level, attempt) = (level + 1, Attempt::Last),
+            (Attempt::First, Ok(())) if is_much() && is_full() => (level, attempt) = (level - 1, Attempt::Half),
+            (_, outcome) => {
+                outcome?;
+                give_back_overflow(os, paths, table, &index);
+                return then(&replay);
+            }
+        }
+        sweep_derived(os, paths, &[], false)?;
+    }
+}
+
+/// Which table it is.
+#[derive(Clone, Copy)]
+enum Attempt {
+    First,
+    Half,
+    Last,
+}
+
+/// Gives the space of the overflow buckets back that were not needed, where the file system can.
+fn give_back_overflow<O: Os>(os: &O, paths: &Paths, table: Table, index: &O::Map) {
+    let used = bucket_offset(table.homes() + index.load(OVERFLOW_USED)) as u64;
+    let end = used.next_multiple_of(WINDOW).min(table.file_bytes());
+    let path = paths.of(Name::Index(table.generation.into()));
+    let released = os.open(&path, OpenMode::Write).and_then(|file| file.release(end, table.file_bytes() - end));
+    if released.is_ok() {
+        index.store(ALLOCATED, end);
+    }
 }
 
 /// How far the log was durable, as far as that is known, and whether anybody has asked for it to be.
@@ -408,7 +463,7 @@ fn make_index<O: Os>(os: &O, paths: &Paths, manifest: &Manifest, table: Table) -
         file.allocate(0, table.file_bytes())?;
         file.write_at(&table.encode_head(manifest.store), 0)?;
         let map = file.map(usize::try_from(table.file_bytes()).unwrap_or(usize::MAX), Access::Write)?;
-        map.store(crate::storage::index::ALLOCATED, table.file_bytes());
+        map.store(ALLOCATED, table.file_bytes());
         Ok(map)
     };
     make().map_err(|e| Error::io("create", &path, e))

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::os::{Access, OpenMode, Os, OsFile, OsMap};
-use crate::storage::index::Geometry;
+use crate::storage::index::{ALLOCATED, Geometry};
 use crate::storage::location::Tail;
 use crate::storage::manifest::Manifest;
 use crate::storage::paths::{Name, Paths};
@@ -47,7 +47,8 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
     let last_of = |stream| chain.iter().rposition(|segment| segment.id & MAIN == stream);
     let next_of = |stream| last_of(stream).map_or(1, |at| (chain[at].id & !MAIN) + 1);
     let next_value = replay.last_value.saturating_add(1);
-    let mut volume = OVERHEAD + map.len() as u64 + replay.table.file_bytes() + replay.tag_bytes() + replay.value_bytes;
+    let mut volume =
+        OVERHEAD + map.len() as u64 + replay.index.load(ALLOCATED) + replay.tag_bytes() + replay.value_bytes;
     volume += found.stray_bytes;
     for (slot, segment) in chain.iter().enumerate() {
         let counts = &replay.rows[slot];
@@ -103,10 +104,15 @@ fn fill_state<O: Os>(map: &O::Map, manifest: &Manifest, found: &Rebuilt<'_, '_, 
     ] {
         map.store(word, value);
     }
-    for &(word, value) in found.doubts {
+    store_doubts::<O>(map, found.doubts, [next_of(0) - 1, next_of(MAIN) - 1]);
+}
+
+/// Takes over the words about what could not be made durable, none beyond the last segments of the streams.
+fn store_doubts<O: Os>(map: &O::Map, doubts: &[(usize, u64)], [last, last_of_main]: [u64; 2]) {
+    for &(word, value) in doubts {
         let last = match word {
-            state::SYNCED_SEGMENT => next_of(0) - 1,
-            state::SYNCED_MAIN | state::CARRIED_UPTO => next_of(MAIN) - 1,
+            state::SYNCED_SEGMENT => last,
+            state::SYNCED_MAIN | state::CARRIED_UPTO => last_of_main,
             _ => u64::MAX,
         };
         map.store(word, value.min(last));

@@ -17,6 +17,7 @@ mod beside;
 mod blocks;
 #[cfg(test)]
 mod borrowed;
+#[cfg(test)]
 mod carried;
 #[cfg(test)]
 mod clears;
@@ -33,6 +34,7 @@ mod emptied;
 mod eviction;
 #[cfg(test)]
 mod failures;
+#[cfg(test)]
 mod forgotten;
 mod history;
 mod images;

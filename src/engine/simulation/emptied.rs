@@ -5,10 +5,11 @@ use super::super::limit::segment_bytes;
 use super::acts::{Act, put};
 use super::audit::audit;
 use super::index::{self, Act as InIndex};
-use super::world::{SMALL_LIMIT, open_sized};
+use super::world::{SMALL_LIMIT, open, open_sized, path};
 use crate::engine::queue::End;
 use crate::error::Result;
 use crate::options::Eviction;
+use crate::os::Os;
 use crate::os::sim::Machine;
 
 /// What is removed as the `i`th of so many.
@@ -48,6 +49,24 @@ fn a_full_store_of_short_values_is_emptied_newest_first_and_in_no_order() {
         assert_eq!(handle.store.all_items(), 0);
         audit(&handle.store);
         assert!(machine.peak_linked_bytes() <= SMALL_LIMIT);
+    }
+}
+
+/// A reboot makes the store anew from its log, and it is as full as before.
+#[test]
+fn a_full_store_is_emptied_after_it_was_made_anew() {
+    for (len, order) in [(0, 1), (0, 2), (100, 0), (400, 2)] {
+        let machine = Machine::with_file_capacity(3, 16 << 20);
+        let first = open_sized(&machine, SMALL_LIMIT);
+        let stored = fill(|key| put(key, 1, len).apply(&first.store));
+        let before = first.store.volume();
+        drop(first);
+        machine.process().remove(&path("state")).unwrap();
+        let handle = open(&machine);
+        println!("{len} B, {stored} stored, {before} and {} taken", handle.store.volume());
+        empty(stored, ORDERS[order], |key| Act::Remove(key).apply(&handle.store));
+        assert_eq!(handle.store.all_items(), 0);
+        audit(&handle.store);
     }
 }
 
