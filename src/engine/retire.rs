@@ -46,8 +46,8 @@ impl<O: Os> Commit<'_, O> {
     }
 }
 
-/// So often the ring is read until no commit comes meanwhile.
-const LOOKS: u32 = 256;
+/// So often the ring is read without the lock until no commit comes meanwhile.
+const LOOKS: u32 = 64;
 
 fn is_segment(bits: u64) -> bool {
     matches!(Retiree::from_bits(bits), Some(Retiree::Segment(_)))
@@ -206,21 +206,26 @@ impl<O: Os> Store<O> {
     }
 
     /// The same, of a moment between two commits, in the order in which they go: else one could be found and not what goes before it, which
-    /// came to a word that was read already. Nothing if there are too many commits: it is left to the next call.
+    /// came to a word that was read already. If there are too many commits, with the lock.
     fn retirees_in_turn(&self) -> Result<Vec<(usize, u64)>> {
         self.finish_pending()?;
-        for _ in 0..LOOKS {
+        let look = || {
             let moment = self.state.load(state::VISIBLE);
             let is_pending = self.state.load(PENDING) != 0;
-            let mut found: Vec<(usize, u64)> = self.retirees().collect();
+            let found: Vec<(usize, u64)> = self.retirees().collect();
             let is_of_one = !is_pending && self.state.load(PENDING) == 0 && self.state.load(state::VISIBLE) == moment;
-            if is_of_one || seeded!("files_of_a_pending_commit_go") {
-                found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
-                return Ok(found);
+            (is_of_one || seeded!("files_of_a_pending_commit_go")).then_some(found)
+        };
+        let mut found = match (0..LOOKS).find_map(|_| look()) {
+            Some(found) => found,
+            None => {
+                // Who has the lock already has found it: nothing is committed meanwhile.
+                let _locked = self.lock()?;
+                self.retirees().collect()
             }
-            self.os.spin();
-        }
-        Ok(Vec::new())
+        };
+        found.sort_unstable_by_key(|&(_, bits)| turn_of(bits));
+        Ok(found)
     }
 
     /// True if something waits to be unlinked.
@@ -251,8 +256,11 @@ impl<O: Os> Store<O> {
         &'s self,
         lock: impl FnOnce() -> Result<L>,
     ) -> Result<()> {
-        let mut found = self.retirees_in_turn()?;
         let mut strays = self.stray_ids();
+        if !self.is_anything_retired() && strays.is_empty() {
+            return Ok(());
+        }
+        let mut found = self.retirees_in_turn()?;
         if self.is_inside_transaction() {
             let waits = |bits| {
                 (self.is_vouched_for(bits) && !self.is_all_durable())
