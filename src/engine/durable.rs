@@ -234,7 +234,7 @@ impl<O: Os> Store<O> {
 
     /// Step 5.
     pub(super) fn ends(&self) -> Ends {
-        // What is visible is read after `SYNCING` and `SYNC_STAGE` were written: see `retire` for who asks the other way round.
+        // What is visible is read after `SYNCING` was written: see `retire` for who asks the other way round.
         fence(Ordering::SeqCst);
         let state = &self.state;
         let visible = state.load(VISIBLE);
