@@ -18,7 +18,9 @@ pub fn reason(row: &str) -> Option<&'static str> {
         "anonymous" => "LMDB has no buffers of its own.",
         "disk" => "space that is made ahead and not filled yet: a 128th of the size limit, 64 MiB at most.",
         "delete" => "a value of 256 KiB is a file, which is removed; others note that pages or keys are free.",
-        "clear" => "a file is made for a new, empty table, and that of the old one removed; LMDB notes that its pages are free.",
+        "clear" => {
+            "a file is made for a new, empty table, and that of the old one removed; LMDB notes that its pages are free."
+        }
         "open-warm" => {
             "who opens makes a file, its sign of life for the others, which takes 0.3 to 0.4 ms, and longer while \
              the disk is busy with what other stores wrote."
