@@ -125,9 +125,7 @@ pub(super) struct LeavesAhead<I> {
 
 impl<'a, I: Iterator<Item = Op<'a>> + Clone> LeavesAhead<I> {
     pub fn of(mut ops: I) -> Self {
-        let mut all = ops.clone();
-        let first = all.next();
-        let are_of_index = first.is_some_and(|op| matches!(parse(op.key), Some((Kind::Index, ..))));
+        let are_of_index = ops.clone().next().is_some_and(|op| matches!(parse(op.key), Some((Kind::Index, ..))));
         if are_of_index {
             ops.nth(NEAR - 1);
         }

@@ -206,7 +206,7 @@ impl<O: Os> Store<O> {
     }
 
     /// The same, of a moment between two commits, in the order in which they go: else one could be found and not what goes before it, which
-    /// came to a word that was read already. If there are too many commits, with the lock.
+    /// came to a word that was read already; and whatever took them out of use is visible. If there are too many commits, with the lock.
     fn retirees_in_turn(&self) -> Result<Vec<(usize, u64)>> {
         self.finish_pending()?;
         let look = || {

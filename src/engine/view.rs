@@ -96,7 +96,8 @@ impl<O: Os> Index<O> {
 pub struct View<O: Os> {
     /// The state's count of retired files when this view was cleaned last.
     pub retired: u64,
-    /// How many files this process had forgotten that commits had made which never happened.
+    /// How many files this process had forgotten that commits had made which never happened: who writes takes no older view. Who reads
+    /// is told by the segment itself.
     pub(super) forgotten: u64,
     pub(super) segments: Vec<Option<Arc<Segment<O>>>>,
     pub(super) indexes: Vec<Arc<Index<O>>>,
